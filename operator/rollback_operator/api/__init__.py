@@ -1,0 +1,14 @@
+"""The two resources as pydantic models, and the words they share.
+
+The models are the only source: `crds/` is generated from them (`make crds`), and what the operator reads and
+writes goes through them.
+"""
+
+GROUP = "rollback.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+REQUESTS = "rollbackrequests"
+POLICIES = "rollbackpolicies"
+
+REQUEST_ANNOTATION = f"{GROUP}/request"
+"""On a target: the uid of the request whose effect it shows. The key that makes an effect happen once."""

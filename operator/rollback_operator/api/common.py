@@ -1,0 +1,59 @@
+"""What both resources hold: the target, the revision asked for, conditions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from rollback_operator.api.fields import FINGERPRINT, Resource, Time, object_name, rule, rules
+
+TargetKind = Literal["Deployment"]
+
+
+class TargetRef(Resource):
+    """What is rolled back: an object in the resource's own namespace."""
+
+    kind: TargetKind = Field(description="Kind of the target.")
+    name: Annotated[str, object_name("target", "checkout")] = Field(description="Name of the target.")
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+_TO = rf"^(LastKnownGood|Previous|[1-9][0-9]{{0,9}}|{FINGERPRINT})$"
+
+
+def _revision_schema(description: str, default: str | None = None) -> dict[str, Any]:
+    schema: dict[str, Any] = {
+        "x-kubernetes-int-or-string": True,
+        "maxLength": 80,
+        "description": description,
+        **rules(
+            rule(
+                f"type(self) == int ? self > 0 : string(self).matches('{_TO}')",
+                'write a revision number as `kubectl rollout history` shows it, such as "3", '
+                "or Previous, LastKnownGood or a fingerprint (v1: and 64 hexadecimal digits)",
+            )
+        ),
+    }
+    return schema if default is None else {**schema, "default": default}
+
+
+def revision_field(description: str, default: str | None = None) -> Any:
+    """Schema of a field that names a revision; a bare number is as good as a quoted one."""
+    return WithJsonSchema(_revision_schema(description, default))
+
+
+class Condition(Resource):
+    """One aspect of the state, in the form that `kubectl wait` and kstatus read."""
+
+    type: str = Field(max_length=64, description="Type of the condition, such as Ready or Verified.")
+    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
+    reason: str = Field(max_length=64, description="One word for why, for programs.")
+    message: str = Field(max_length=4096, description="A sentence for why and what to do, for people.")
+    last_transition_time: Time = Field(description="When the status last changed.")
+    observed_generation: int | None = Field(default=None, description="Generation of the spec this was said of.")
+
+
+CONDITIONS = {"maxItems": 16, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}

@@ -1,0 +1,51 @@
+"""Reasons of conditions and Events: every one that a user can meet, in one place."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an object is in the state it is in, as it stands in a condition's `reason`."""
+
+    # A request on its way.
+    QUEUED = "Queued"
+    WAITING_FOR_POLICY = "WaitingForPolicy"
+    WAITING_FOR_CONTROLLER = "WaitingForController"
+    WAITING_FOR_API_SERVER = "WaitingForAPIServer"
+    PLANNED = "Planned"
+    APPLYING = "Applying"
+    SETTLING = "Settling"
+    APPLIED = "Applied"
+    ROLLING_OUT = "RollingOut"
+    PODS_FAILING = "PodsFailing"
+
+    # Succeeded.
+    COMPLETED = "Completed"
+    DRY_RUN = "DryRun"
+    ALREADY_AT_REVISION = "AlreadyAtRevision"
+
+    # Superseded: no effect was made.
+    NEWER_RELEASE = "NewerRelease"
+    TARGET_RECREATED = "TargetRecreated"
+
+    # Failed.
+    TARGET_NOT_FOUND = "TargetNotFound"
+    TARGET_PAUSED = "TargetPaused"
+    REVISION_NOT_FOUND = "RevisionNotFound"
+    NOTHING_TO_ROLL_BACK_TO = "NothingToRollBackTo"
+    MISSING_DEPENDENCY = "MissingDependency"
+    POLICY_NOT_FOUND = "PolicyNotFound"
+    FORBIDDEN = "Forbidden"
+    REJECTED = "Rejected"
+    UNHEALTHY = "Unhealthy"
+    TIMEOUT = "Timeout"
+    REVERTED = "Reverted"
+    OVERTAKEN = "Overtaken"
+    INVALID = "Invalid"
+
+    # Aborted, before or after the effect.
+    ABORTED = "Aborted"
+
+    # A policy.
+    ACCEPTED = "Accepted"

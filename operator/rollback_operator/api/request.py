@@ -1,0 +1,279 @@
+"""`RollbackRequest`: one rollback, asked for by a person or by a policy, and what became of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_camel
+
+from rollback_operator.api.common import CONDITIONS, Condition, TargetRef, revision_field
+from rollback_operator.api.fields import (
+    Duration,
+    MicroTime,
+    Resource,
+    ServiceAccountName,
+    object_name,
+    rule,
+    rules,
+)
+
+IMMUTABLE = ("target", "policyRef", "to", "reason", "dryRun", "timeout", "serviceAccountName")
+MAX_DIFF_BYTES = 32 * 1024
+MAX_REASON = 512
+
+
+class Phase(StrEnum):
+    """Where a request is in its life. The last four are final."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    VERIFYING = "Verifying"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SUPERSEDED = "Superseded"
+    ABORTED = "Aborted"
+
+    @property
+    def final(self) -> bool:
+        return self in FINAL
+
+
+FINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.SUPERSEDED, Phase.ABORTED})
+
+
+class PolicyRef(Resource):
+    """The policy whose target and settings a request takes."""
+
+    name: Annotated[str, object_name("policy", "checkout")] = Field(
+        description="Name of a RollbackPolicy in the request's namespace."
+    )
+
+
+def _frozen(field: str) -> dict[str, str]:
+    return rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"{field} cannot be changed, added or removed: a request is one rollback. "
+        "Write a new RollbackRequest; to stop this one, set abort: true",
+    )
+
+
+_SPEC_RULES = rules(
+    rule(
+        "has(self.target) || has(self.policyRef)",
+        "say what to roll back: write target: {kind: Deployment, name: NAME}, or policyRef: {name: POLICY}",
+    ),
+    rule(
+        "!(has(self.target) && has(self.policyRef))",
+        "write either target or policyRef, not both: a policy already names its target",
+    ),
+    rule(
+        f"has(self.reason) && self.reason.trim().size() > 0 && self.reason.size() <= {MAX_REASON}",
+        f'write a reason of 1 to {MAX_REASON} characters, such as "5xx after the 14:02 release": '
+        "it is what people find here afterwards",
+    ),
+    *(_frozen(field) for field in IMMUTABLE),
+    rule("!oldSelf.abort || self.abort", "abort cannot be taken back: write a new RollbackRequest"),
+)
+
+
+class RequestSpec(Resource):
+    """What is asked for. Nothing of it can be changed afterwards but `abort`."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", json_schema_extra=_SPEC_RULES
+    )
+
+    target: TargetRef | None = Field(
+        default=None,
+        description="What to roll back, in the request's own namespace. Give this or policyRef, not both.",
+    )
+    policy_ref: PolicyRef | None = Field(
+        default=None,
+        description="A RollbackPolicy in the request's namespace whose target, to, verify and serviceAccountName apply.",
+    )
+    to: Annotated[
+        str | None,
+        revision_field(
+            'The revision to go back to: a number as `kubectl rollout history` shows it ("3"), Previous, LastKnownGood, '
+            "or a fingerprint (v1:...). Omitted: what the policy says, else Previous: the newest earlier revision that "
+            "differs from the current one and was not itself rolled back from."
+        ),
+    ] = None
+    reason: str | None = Field(
+        default=None,
+        max_length=4096,
+        description="Why, in a sentence of 1 to 512 characters, for the people who read this afterwards. Required.",
+    )
+    dry_run: bool = Field(
+        default=False,
+        description="Plan, show the difference, ask the API server to try it (as the service account), and touch nothing.",
+    )
+    timeout: Duration = Field(
+        default="10m",
+        description="How long the rollback may take, verification included, from the moment it may run; such as 90s or 10m.",
+    )
+    service_account_name: ServiceAccountName | None = Field(
+        default=None,
+        description="Service account in the request's namespace with whose rights everything is done. "
+        "Omitted: the policy's, else the operator's setting (rollback).",
+    )
+    abort: bool = Field(
+        default=False,
+        description="Set to true to stop the request: before its effect nothing is changed, after it nothing more is done. "
+        "It does not undo.",
+    )
+
+    @field_validator("to", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+
+class RevisionRef(Resource):
+    """One state of a target."""
+
+    revision: str = Field(max_length=80, description="Number that kubectl gives the revision.")
+    fingerprint: str = Field(max_length=80, description="What the revision is: a digest of its pod template.")
+
+
+_PLAN_RULES = rules(rule("self == oldSelf", "a plan is written once and never changed"))
+
+
+class Plan(Resource):
+    """What a request will do, written down before it does it, and frozen."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", json_schema_extra=_PLAN_RULES
+    )
+
+    digest: str = Field(max_length=80, description="Digest of the rest of the plan.")
+    uid: str = Field(max_length=64, description="UID of the target the plan was made for; no other is touched.")
+    from_: RevisionRef = Field(alias="from", description="The revision that is left; if it is no longer current, nothing is done.")
+    to: RevisionRef = Field(description="The revision that is brought back.")
+    steps: tuple[Annotated[str, Field(max_length=256)], ...] = Field(
+        max_length=16, description="The effects, in order, as sentences."
+    )
+    diff: str = Field(
+        max_length=MAX_DIFF_BYTES,
+        description="What changes, as a unified diff. Values of env variables and annotations appear as digests.",
+    )
+    notes: tuple[Annotated[str, Field(max_length=1024)], ...] = Field(
+        default=(), max_length=16, description="What the reader should know, such as what could not be checked."
+    )
+    service_account_name: str = Field(max_length=253, description="Service account with whose rights the plan is carried out.")
+    verify_timeout: str | None = Field(
+        default=None, max_length=32, description="How long verification may take after the effect (the policy's)."
+    )
+
+
+class StepState(StrEnum):
+    """How far one effect of a plan is."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    DONE = "Done"
+
+
+class Step(Resource):
+    """One effect of a plan and when it happened."""
+
+    name: str = Field(max_length=64, description="Name of the step.")
+    state: StepState = Field(description="Pending, Running or Done.")
+    attempts: int = Field(default=1, description="How often the effect was sent; it is made at most once all the same.")
+    started_at: MicroTime | None = Field(default=None, description="When the step was begun.")
+    last_attempt_at: MicroTime | None = Field(default=None, description="When the effect was last sent.")
+    finished_at: MicroTime | None = Field(default=None, description="When its effect was seen on the target.")
+    message: str | None = Field(default=None, max_length=1024, description="What the step did.")
+
+
+_TARGET_RULES = rules(
+    rule("!has(oldSelf.plan) || has(self.plan)", "a plan is written once and never removed"),
+)
+
+
+class TargetStatus(Resource):
+    """What happened to one target."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", json_schema_extra=_TARGET_RULES
+    )
+
+    target: str = Field(max_length=320, description="The target, as KIND/NAME.")
+    from_: str | None = Field(default=None, alias="from", max_length=80, description="Revision that is left.")
+    to: str | None = Field(default=None, max_length=80, description="Revision that is brought back.")
+    phase: Phase = Field(description="Where this target is.")
+    plan: Plan | None = Field(default=None, description="What is done, written before it is done.")
+    steps: tuple[Step, ...] = Field(default=(), max_length=16, description="The effects and when they happened.")
+    generation: int | None = Field(default=None, description="Generation of the target that carries the effect.")
+
+
+_FINAL_PHASES = ", ".join(f"'{phase}'" for phase in Phase if phase in FINAL)
+_STATUS_RULES = rules(
+    rule(
+        f"!has(oldSelf.phase) || !(oldSelf.phase in [{_FINAL_PHASES}]) || (has(self.phase) && self.phase == oldSelf.phase)",
+        "a request that has ended stays as it ended: write a new RollbackRequest",
+    ),
+    rule(
+        "!has(oldSelf.targets) || (has(self.targets) && "
+        "oldSelf.targets.all(old, !has(old.plan) || self.targets.exists(new, new.target == old.target)))",
+        "a target whose plan is written stays in the status",
+    ),
+)
+
+
+class RequestStatus(Resource):
+    """What happened. Written by the operator only."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", json_schema_extra=_STATUS_RULES
+    )
+
+    phase: Phase | None = Field(
+        default=None, description="Pending, Running, Verifying, then one of Succeeded, Failed, Superseded, Aborted."
+    )
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        json_schema_extra=CONDITIONS,
+        description="Planned, Applied, Verified and Ready (the summary); Reconciling and Stalled as kstatus reads them.",
+    )
+    target: str | None = Field(default=None, max_length=320, description="The target, as KIND/NAME.")
+    from_: str | None = Field(default=None, alias="from", max_length=80, description="Revision that is left.")
+    to: str | None = Field(default=None, max_length=80, description="Revision that is brought back.")
+    targets: tuple[TargetStatus, ...] = Field(
+        default=(),
+        max_length=1,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["target"]},
+        description="Plan and progress of each target.",
+    )
+    started_at: MicroTime | None = Field(default=None, description="When the request was allowed to run; its timeout counts from here.")
+    finished_at: MicroTime | None = Field(default=None, description="When the request ended.")
+    duration: str | None = Field(default=None, max_length=32, description="From startedAt to finishedAt.")
+    observed_generation: int = Field(default=-1, description="Generation of the spec that this status is about.")
+
+
+_ROOT_RULES = rules(
+    rule(
+        f"!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in [{_FINAL_PHASES}]) "
+        "|| !has(oldSelf.spec.abort) || self.spec.abort == oldSelf.spec.abort",
+        "the request has ended, there is nothing left to abort",
+        fieldPath=".spec.abort",
+    ),
+    rule(
+        "!has(oldSelf.status) || !has(oldSelf.status.phase) || has(self.status)",
+        "what happened to a request cannot be removed from it",
+    ),
+)
+
+
+class RollbackRequest(Resource):
+    """One rollback of one target. It takes effect once, is verified, and keeps the evidence in its status."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", json_schema_extra=_ROOT_RULES
+    )
+
+    kind: Literal["RollbackRequest"] = "RollbackRequest"
+    spec: RequestSpec = Field(description="What is asked for. Immutable but for abort.")
+    status: RequestStatus = Field(default=RequestStatus(), description="What happened.")

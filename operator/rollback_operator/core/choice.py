@@ -1,0 +1,105 @@
+"""Which revision a request goes back to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase
+from rollback_operator.core.values import Revision, Snapshot
+
+PREVIOUS = "Previous"
+LAST_KNOWN_GOOD = "LastKnownGood"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The revision to go back to, and what the reader of the plan should know about the choice."""
+
+    revision: Revision
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoChoice:
+    """There is nothing to do, or nothing that can be done: the ending of the request."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+
+
+def choose(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> Chosen | NoChoice:
+    """The revision that `to` means for this target.
+
+    `to` is a revision's number, a fingerprint, Previous or LastKnownGood (which means Previous until something has
+    proved good). `bad` maps fingerprints that were rolled back from to the request that did it; a revision that a
+    person names outright is taken as named, with a note.
+    """
+    if to in (PREVIOUS, LAST_KNOWN_GOOD):
+        return _previous(to, ref, target, bad)
+    named = [revision for revision in target.history if to in (revision.name, revision.fingerprint)]
+    if not named:
+        return NoChoice(Phase.FAILED, Reason.REVISION_NOT_FOUND, _not_found(to, ref, target))
+    revision = max(named, key=lambda one: one.order)
+    if revision.fingerprint == target.current.fingerprint:
+        return _already(ref, target, revision)
+    if revision.fingerprint in bad:
+        return Chosen(revision, (f"Revision {revision.name} was rolled back from by {bad[revision.fingerprint]}.",))
+    return Chosen(revision)
+
+
+def _previous(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> Chosen | NoChoice:
+    notes = ["Nothing has proved good yet, so LastKnownGood means Previous."] if to == LAST_KNOWN_GOOD else []
+    same: Revision | None = None
+    for revision in sorted(target.history, key=lambda one: -one.order):
+        if revision.order >= target.current.order:
+            continue
+        if revision.fingerprint == target.current.fingerprint:
+            same = same or revision
+        elif revision.fingerprint in bad:
+            notes.append(f"Skipped revision {revision.name}: {bad[revision.fingerprint]} rolled back from it.")
+        else:
+            return Chosen(revision, tuple(notes))
+    if same is not None and not any(revision.fingerprint in bad for revision in target.history):
+        return _already(ref, target, same)
+    return NoChoice(Phase.FAILED, Reason.NOTHING_TO_ROLL_BACK_TO, _nothing(ref, target, bad))
+
+
+def _already(ref: TargetRef, target: Snapshot, revision: Revision) -> NoChoice:
+    message = f"{ref} already has the template of revision {revision.name}: nothing was changed."
+    if revision.name != target.current.name and target.current.tags:
+        message += (
+            f" It uses {_and(target.current.tags)}: a tag that was moved cannot be brought back by its name. "
+            "Pin images by digest to make a revision mean one thing."
+        )
+    return NoChoice(Phase.SUCCEEDED, Reason.ALREADY_AT_REVISION, message)
+
+
+def _not_found(to: str, ref: TargetRef, target: Snapshot) -> str:
+    names = [revision.name for revision in sorted(target.history, key=lambda one: one.order)]
+    has = f"it has {_and(names)}" if names else "it has none"
+    return (
+        f"{ref} has no revision {to}: {has}. Older ones are removed by its revisionHistoryLimit. "
+        "Write a new request with one of these in `to`, or release the version you want anew."
+    )
+
+
+def _nothing(ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> str:
+    earlier = [one for one in target.history if one.order < target.current.order and one.fingerprint in bad]
+    if earlier:
+        names = _and([f"{one.name} (by {bad[one.fingerprint]})" for one in earlier])
+        return (
+            f"{ref} has no earlier revision that was not itself rolled back from: {names}. "
+            "To go back to one all the same, name it in `to`."
+        )
+    return (
+        f"{ref} has no revision before {target.current.name}. "
+        "If older ReplicaSets were removed, raise revisionHistoryLimit; to go back now, release the old version anew."
+    )
+
+
+def _and(words: list[str] | tuple[str, ...]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,370 @@
+"""The life of a request: given what is known, what its status is and what is done next.
+
+    Pending -> Running -> Verifying -> Succeeded
+       |          |           |
+       +----------+-----------+-----> Failed | Superseded | Aborted
+
+The status is written before the action is taken, guarded by the version of the request that was read. So what a
+status says is true whoever reads it next, and any operator can go on from it:
+
+- Pending: nothing was done. Everything is still to be decided.
+- Running: the plan is written; its effect may have been made, or be under way, or not. The target itself tells: it
+  carries the request's uid once the effect is there. The effect's own precondition keeps it from happening twice.
+- Verifying: the effect was seen. Nothing more is done to the target but giving fields back.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.fields import parse_duration
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, Plan, RequestStatus
+from rollback_operator.core import progress
+from rollback_operator.core.choice import LAST_KNOWN_GOOD, PREVIOUS, Chosen, NoChoice, choose
+from rollback_operator.core.turn import ahead, rolled_back_from
+from rollback_operator.core.values import (
+    Apply,
+    Decision,
+    Examine,
+    Findings,
+    GiveBack,
+    Observation,
+    Refused,
+    Rehearse,
+    Rehearsed,
+    Request,
+    Revision,
+    Snapshot,
+    Wellbeing,
+    resolved_target,
+)
+
+SETTLE = timedelta(seconds=12)
+"""How long after it was sent an effect without an answer may still arrive (see `kube.client.WRITE_TIMEOUT`)."""
+FIRST_PAUSE = timedelta(milliseconds=200)
+LONGEST_PAUSE = timedelta(seconds=5)
+"""Between attempts at an effect; doubled each time."""
+POLICY_GRACE = timedelta(seconds=10)
+"""How long a request waits for a policy that is not there: both may have been applied together."""
+QUEUE_POLL = timedelta(seconds=10)
+CONTROLLER_POLL = timedelta(milliseconds=500)
+HEALTH_POLL = timedelta(seconds=5)
+"""Polls are for what no event announces; a change of the target or of another request wakes the request earlier."""
+
+
+def advance(request: Request, seen: Observation, now: datetime) -> Decision:
+    """The next status of `request`, the action that follows it, and when to look again.
+
+    A status equal to the request's own means there is nothing to write. Without an action, nothing is left to do
+    until something changes or `again` has passed; a final status has neither.
+    """
+    phase = request.status.phase
+    if phase is not None and phase.final:
+        return Decision(request.status)
+    if phase is Phase.VERIFYING:
+        return _verify(request, seen, now)
+    if phase is Phase.RUNNING:
+        return _carry_out(request, seen, now)
+    return _prepare(request, seen, now)
+
+
+# Pending: whose turn, which revision, what would be done.
+
+
+def _prepare(request: Request, seen: Observation, now: datetime) -> Decision:
+    ref = resolved_target(request.spec, seen.policy)
+    if request.spec.abort:
+        return _end(request, now, Phase.ABORTED, Reason.ABORTED, "Aborted before anything was changed.", ref)
+    if ref is None:
+        return _without_policy(request, now)
+    if _overdue(request, now):
+        return _end(request, now, Phase.FAILED, Reason.TIMEOUT, _too_late(request, ref), ref)
+    if isinstance(seen.answer, Refused):
+        return _refused(request, ref, seen.answer, now)
+    first = ahead(request, seen.others)
+    if first is not None:
+        message = f"Waiting for {first.name}, which is rolling back {ref} and came first."
+        return Decision(progress.waiting(request, now, Reason.QUEUED, message, target=str(ref)), again=QUEUE_POLL)
+    return _select(request, ref, seen, now)
+
+
+def _without_policy(request: Request, now: datetime) -> Decision:
+    assert request.spec.policy_ref is not None
+    name = request.spec.policy_ref.name
+    message = (
+        f"There is no RollbackPolicy {name} in namespace {request.namespace}. "
+        "Create it and write a new request, or name a target instead of a policy."
+    )
+    if now - request.created >= POLICY_GRACE:
+        return _end(request, now, Phase.FAILED, Reason.POLICY_NOT_FOUND, message, None)
+    waiting = progress.waiting(request, now, Reason.WAITING_FOR_POLICY, f"Waiting for RollbackPolicy {name} to be created.")
+    return Decision(waiting, again=timedelta(seconds=1))
+
+
+def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) -> Decision:
+    target = seen.target
+    if target is None:
+        return _end(request, now, Phase.FAILED, Reason.TARGET_NOT_FOUND, _no_target(request, ref), ref)
+    if target.obstacle is not None:
+        return _end(request, now, Phase.FAILED, target.obstacle.reason, target.obstacle.message, ref)
+    if not target.settled:
+        started = request.status.started_at or now
+        message = f"{ref} was changed a moment ago; waiting for its controller to number the revision."
+        status = progress.waiting(
+            request, now, Reason.WAITING_FOR_CONTROLLER, message, target=str(ref), started_at=started
+        )
+        return Decision(status, again=CONTROLLER_POLL)
+    wanted = request.spec.to or (seen.policy.to if seen.policy is not None else PREVIOUS)
+    choice = choose(wanted, ref, target, rolled_back_from(seen.others))
+    if isinstance(choice, NoChoice):
+        shown = {"from_": target.current.name, "to": None if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else wanted}
+        return _end(request, now, choice.phase, choice.reason, choice.message, ref, **shown)
+    return _plan(request, ref, target, choice, seen, now)
+
+
+def _plan(
+    request: Request, ref: TargetRef, target: Snapshot, choice: Chosen, seen: Observation, now: datetime
+) -> Decision:
+    answer = seen.answer
+    if isinstance(answer, Rehearsed):
+        return _dry_run_ended(request, ref, answer.plan, now)
+    account = _service_account(request, seen)
+    if not isinstance(answer, Findings):
+        return Decision(request.status, Examine(choice.revision, account))
+    if answer.missing:
+        message = _missing(ref, choice.revision, answer.missing)
+        shown = {"from_": target.current.name, "to": choice.revision.name}
+        return _end(request, now, Phase.FAILED, Reason.MISSING_DEPENDENCY, message, ref, **shown)
+    verify_timeout = seen.policy.verify.timeout if seen.policy is not None else None
+    plan = progress.make_plan(target, choice.revision, answer, choice.notes, account, verify_timeout)
+    if request.spec.dry_run:
+        return Decision(request.status, Rehearse(plan))
+    return Decision(progress.planned(request, now, ref, plan), Apply(plan))
+
+
+def _refused(request: Request, ref: TargetRef, answer: Refused, now: datetime) -> Decision:
+    shown = progress.shown_plan(ref, answer.plan) if answer.plan is not None else {}
+    return _end(request, now, Phase.FAILED, answer.reason, answer.message, ref, **shown)
+
+
+def _dry_run_ended(request: Request, ref: TargetRef, plan: Plan, now: datetime) -> Decision:
+    message = (
+        f"Dry run: {ref} would go back from revision {plan.from_.revision} to {plan.to.revision}, and the API server "
+        "would accept it. Nothing was changed."
+    )
+    return _end(request, now, Phase.SUCCEEDED, Reason.DRY_RUN, message, ref, **progress.shown_plan(ref, plan))
+
+
+# Running: the plan is written, the effect may be anywhere between not sent and done.
+
+
+def _carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
+    plan, name = _planned(request)
+    target = seen.target
+    if target is not None and request.uid in target.marks:
+        return Decision(progress.applied(request, now, target), GiveBack(plan) if target.holds_fields else None, HEALTH_POLL)
+    ending = _no_effect(request, plan, name, seen, now)
+    if ending is None:
+        return _try_again(request, plan, now)
+    settled = _settled(request, seen, now)
+    if settled > now:
+        return _settle(request, now, settled, ending[2])
+    phase, reason, message = ending
+    return Decision(progress.ended(request, now, phase, reason, message))
+
+
+def _try_again(request: Request, plan: Plan, now: datetime) -> Decision:
+    attempts, last = _attempts(request)
+    due = last + min(FIRST_PAUSE * 2 ** (attempts - 1), LONGEST_PAUSE)
+    if now < due:
+        return Decision(request.status, again=due - now)
+    return Decision(progress.attempted(request, now), Apply(plan))
+
+
+def _settled(request: Request, seen: Observation, now: datetime) -> datetime:
+    """When no attempt at the effect can arrive at the API server any more."""
+    attempts, last = _attempts(request)
+    return now if seen.answered >= attempts else last + SETTLE
+
+
+def _attempts(request: Request) -> tuple[int, datetime]:
+    (mine,) = request.status.targets
+    (step,) = mine.steps
+    assert step.last_attempt_at is not None
+    return step.attempts, step.last_attempt_at
+
+
+def _no_effect(
+    request: Request, plan: Plan, name: str, seen: Observation, now: datetime
+) -> tuple[Phase, Reason, str] | None:
+    """Why the effect must not be made (any more); None if it may be."""
+    target = seen.target
+    if target is None:
+        return Phase.FAILED, Reason.TARGET_NOT_FOUND, f"{name} was deleted before it could be rolled back: nothing was changed."
+    if target.uid != plan.uid:
+        message = f"{name} was deleted and created anew after the plan was made: nothing was changed."
+        return Phase.SUPERSEDED, Reason.TARGET_RECREATED, message
+    if not _as_planned(plan, target):
+        message = (
+            f"{name} moved on from revision {plan.from_.revision} before it could be rolled back: nothing was changed. "
+            "If the new release is bad too, write a new request."
+        )
+        return Phase.SUPERSEDED, Reason.NEWER_RELEASE, message
+    if target.obstacle is not None:
+        return Phase.FAILED, target.obstacle.reason, target.obstacle.message
+    if all(revision.fingerprint != plan.to.fingerprint for revision in target.history):
+        message = f"Revision {plan.to.revision} of {name} was removed after the plan was made: nothing was changed."
+        return Phase.FAILED, Reason.REVISION_NOT_FOUND, message
+    if request.spec.abort:
+        return Phase.ABORTED, Reason.ABORTED, "Aborted before anything was changed."
+    if isinstance(seen.answer, Refused):
+        return Phase.FAILED, seen.answer.reason, seen.answer.message
+    if _overdue(request, now):
+        return Phase.FAILED, Reason.TIMEOUT, _too_late(request, name)
+    return None
+
+
+def _as_planned(plan: Plan, target: Snapshot) -> bool:
+    return target.current.fingerprint == plan.from_.fingerprint and target.current.name == plan.from_.revision
+
+
+def _settle(request: Request, now: datetime, until: datetime, ending: str) -> Decision:
+    """An effect that was sent without an answer could still arrive: say nothing final before it cannot."""
+    message = f"Making sure that an effect sent earlier does not arrive any more before ending. {ending}"
+    return Decision(progress.holding(request, now, Reason.SETTLING, message), again=min(until - now, timedelta(seconds=1)))
+
+
+# Verifying: the effect is made.
+
+
+def _verify(request: Request, seen: Observation, now: datetime) -> Decision:
+    plan, name = _planned(request)
+    target = seen.target
+    if target is not None and target.uid == plan.uid and _stale(request, target):
+        return Decision(request.status, again=timedelta(seconds=1))
+    ending = _lost(plan, name, target)
+    if ending is not None:
+        return Decision(progress.ended(request, now, *ending))
+    assert target is not None
+    if target.holds_fields and not isinstance(seen.answer, Refused) and now < verify_deadline(request):
+        return Decision(request.status, GiveBack(plan))
+    if target.health.state is Wellbeing.HEALTHY:
+        message = f"{name} is back at revision {plan.to.revision}: {target.health.message}."
+        return Decision(progress.ended(request, now, Phase.SUCCEEDED, Reason.COMPLETED, message))
+    if request.spec.abort:
+        message = f"Aborted after {name} was set back to revision {plan.to.revision}: it stays there, not verified."
+        return Decision(progress.ended(request, now, Phase.ABORTED, Reason.ABORTED, message))
+    return _unhealthy(request, plan, name, target, now)
+
+
+def _stale(request: Request, target: Snapshot) -> bool:
+    """Whether a reading is older than the effect, which was seen before."""
+    (mine,) = request.status.targets
+    return mine.generation is not None and target.generation < mine.generation
+
+
+def _lost(plan: Plan, name: str, target: Snapshot | None) -> tuple[Phase, Reason, str] | None:
+    """How the world took the effect away, if it did."""
+    back = f"after the rollback to revision {plan.to.revision}"
+    if target is None:
+        return Phase.FAILED, Reason.TARGET_NOT_FOUND, f"{name} was deleted {back}, before it was verified."
+    if target.uid != plan.uid:
+        return Phase.FAILED, Reason.OVERTAKEN, f"{name} was deleted and created anew {back}, before it was verified."
+    if target.current.fingerprint == plan.to.fingerprint:
+        return None
+    if target.current.fingerprint == plan.from_.fingerprint:
+        message = (
+            f"Someone put the version of revision {plan.from_.revision} back {back}. "
+            "Find who releases it (kubectl get -o yaml --show-managed-fields names the managers), stop it there, "
+            "and write a new request."
+        )
+        return Phase.FAILED, Reason.REVERTED, message
+    message = f"Another release of {name} came {back}, before it was verified. If it is bad too, write a new request."
+    return Phase.FAILED, Reason.OVERTAKEN, message
+
+
+def _unhealthy(request: Request, plan: Plan, name: str, target: Snapshot, now: datetime) -> Decision:
+    deadline = verify_deadline(request)
+    health = target.health
+    if now >= deadline:
+        reason = Reason.UNHEALTHY if health.state is Wellbeing.FAILING else Reason.TIMEOUT
+        message = (
+            f"{name} was set back to revision {plan.to.revision}, but was not healthy in time: {health.message}. "
+            "It stays there. Look at these pods; to go further back, write a new request with that revision in `to`."
+        )
+        return Decision(progress.ended(request, now, Phase.FAILED, reason, message))
+    status = request.status
+    if health.state is Wellbeing.FAILING:
+        status = _note_failing(request, now, f"{name} at revision {plan.to.revision}: {health.message}")
+    return Decision(status, again=min(HEALTH_POLL, deadline - now))
+
+
+def _note_failing(request: Request, now: datetime, message: str) -> RequestStatus:
+    """Pods failing is worth one write; that they go on failing, in other words, is not."""
+    if any(condition.reason == Reason.PODS_FAILING for condition in request.status.conditions):
+        return request.status
+    return progress.holding(request, now, Reason.PODS_FAILING, message)
+
+
+# What several stages ask.
+
+
+def verify_deadline(request: Request) -> datetime:
+    """When a request that made its effect must be healthy: its timeout, or its policy's for verification if earlier."""
+    deadline = _deadline(request)
+    (mine,) = request.status.targets
+    done = [step.finished_at for step in mine.steps if step.finished_at is not None]
+    if mine.plan is not None and mine.plan.verify_timeout and done:
+        return min(deadline, max(done) + parse_duration(mine.plan.verify_timeout))
+    return deadline
+
+
+def _deadline(request: Request) -> datetime:
+    started = request.status.started_at
+    assert started is not None
+    return started + parse_duration(request.spec.timeout)
+
+
+def _overdue(request: Request, now: datetime) -> bool:
+    return request.status.started_at is not None and now >= _deadline(request)
+
+
+def _planned(request: Request) -> tuple[Plan, str]:
+    (mine,) = request.status.targets
+    assert mine.plan is not None
+    return mine.plan, mine.target
+
+
+def _service_account(request: Request, seen: Observation) -> str:
+    from_policy = seen.policy.service_account_name if seen.policy is not None else None
+    return request.spec.service_account_name or from_policy or seen.default_service_account
+
+
+def _end(
+    request: Request, now: datetime, phase: Phase, reason: Reason, message: str, ref: TargetRef | None, **fields: object
+) -> Decision:
+    named = {"target": str(ref)} if ref is not None else {}
+    return Decision(progress.ended(request, now, phase, reason, message, **{**named, **fields}))
+
+
+def _too_late(request: Request, target: object) -> str:
+    return (
+        f"{target} was not rolled back within {request.spec.timeout}: nothing was changed. "
+        "If it is still wanted, write a new request."
+    )
+
+
+def _no_target(request: Request, ref: TargetRef) -> str:
+    return (
+        f"There is no {ref.kind} {ref.name} in namespace {request.namespace}. "
+        "A request rolls back what is in its own namespace: check the name and the namespace."
+    )
+
+
+def _missing(ref: TargetRef, revision: Revision, missing: tuple[str, ...]) -> str:
+    return (
+        f"Revision {revision.name} of {ref} needs what is no longer there: {', '.join(missing)}. "
+        "Restore it and write a new request, or name another revision in `to`."
+    )

@@ -1,0 +1,176 @@
+"""How a status changes: the transitions of a request's life, each as one function from status to status."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.fields import format_duration
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import MAX_DIFF_BYTES, Phase, Plan, RequestStatus, RevisionRef, Step, StepState, TargetStatus
+from rollback_operator.core import conditions as on
+from rollback_operator.core.values import Findings, Request, Revision, Snapshot
+
+STEP = "Rollback"
+CUT = "\n… cut here: the whole difference is longer than 32 KiB\n"
+
+
+def make_plan(
+    target: Snapshot, to: Revision, findings: Findings, notes: tuple[str, ...], account: str, verify_timeout: str | None
+) -> Plan:
+    """The plan as it is written down: everything that the effect will be held to."""
+    plan = Plan(
+        digest="",
+        uid=target.uid,
+        from_=RevisionRef(revision=target.current.name, fingerprint=target.current.fingerprint),
+        to=RevisionRef(revision=to.name, fingerprint=to.fingerprint),
+        steps=findings.steps,
+        diff=cut_diff(findings.diff),
+        notes=tuple(on.shorten(note, 1024) for note in (*notes, *findings.notes)[:16]),
+        service_account_name=account,
+        verify_timeout=verify_timeout,
+    )
+    canonical = json.dumps(plan.dump(), sort_keys=True, separators=(",", ":"))
+    return plan.model_copy(update={"digest": "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()})
+
+
+def cut_diff(diff: str) -> str:
+    """`diff` within the schema's bound of bytes, cut visibly between lines."""
+    if len(diff.encode()) <= MAX_DIFF_BYTES:
+        return diff
+    room = MAX_DIFF_BYTES - len(CUT.encode())
+    head = diff.encode()[:room].decode(errors="ignore")
+    return head[: head.rfind("\n")] + CUT
+
+
+def waiting(request: Request, now: datetime, reason: Reason, message: str, **fields: Any) -> RequestStatus:
+    """Pending for a reason; nothing has been done."""
+    return _moved(request, now, Phase.PENDING, reason, message, fields, {})
+
+
+def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> RequestStatus:
+    """Running: the plan is written, its effect comes next."""
+    source, to = plan.from_.revision, plan.to.revision
+    message = f"Rolling {ref} back from revision {source} to {to}."
+    step = Step(name=STEP, state=StepState.RUNNING, started_at=now, last_attempt_at=now)
+    return _moved(
+        request,
+        now,
+        Phase.RUNNING,
+        Reason.APPLYING,
+        message,
+        {**_with_target(ref, plan, Phase.RUNNING, (step,)), "started_at": request.status.started_at or now},
+        {on.PLANNED: ("True", Reason.PLANNED, f"Revision {source} to {to}: see the plan for what changes.")},
+    )
+
+
+def holding(request: Request, now: datetime, reason: Reason, message: str) -> RequestStatus:
+    """Still where it was, for another reason: written because a person should know."""
+    phase = request.status.phase or Phase.PENDING
+    verified: dict[str, on.Change] = {}
+    if phase is Phase.VERIFYING:
+        verified = {on.VERIFIED: ("False", reason, message)}
+    return _moved(request, now, phase, reason, message, {}, verified)
+
+
+def attempted(request: Request, now: datetime) -> RequestStatus:
+    """Running, with one more attempt: written before the effect is sent again.
+
+    The write is guarded by the version that was read, so whoever ends the request on an older reading fails.
+    """
+    (mine,) = request.status.targets
+    (step,) = mine.steps
+    step = step.model_copy(update={"attempts": step.attempts + 1, "last_attempt_at": now})
+    return request.status.model_copy(update={"targets": (mine.model_copy(update={"steps": (step,)}),)})
+
+
+def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
+    """Verifying: the effect was seen on the target."""
+    (mine,) = request.status.targets
+    plan = mine.plan
+    assert plan is not None
+    message = f"{mine.target} was set back to revision {plan.to.revision}; waiting for its pods."
+    done = tuple(
+        step.model_copy(update={"state": StepState.DONE, "finished_at": now, "message": _done(plan)}) for step in mine.steps
+    )
+    mine = mine.model_copy(update={"phase": Phase.VERIFYING, "steps": done, "generation": target.generation})
+    return _moved(
+        request,
+        now,
+        Phase.VERIFYING,
+        Reason.ROLLING_OUT,
+        message,
+        {"targets": (mine,)},
+        {
+            on.APPLIED: ("True", Reason.APPLIED, f"{mine.target} was set back to revision {plan.to.revision}."),
+            on.VERIFIED: ("False", Reason.ROLLING_OUT, "Waiting for the rollout."),
+        },
+    )
+
+
+def ended(request: Request, now: datetime, phase: Phase, reason: Reason, message: str, **fields: Any) -> RequestStatus:
+    """Final: Ready and Stalled say how, Applied whether anything was changed."""
+    good = phase is Phase.SUCCEEDED
+    conditions: dict[str, on.Change] = {
+        on.READY: ("True" if good else "False", reason, message),
+        on.RECONCILING: None,
+        on.STALLED: None if good else ("True", reason, message),
+    }
+    if on.find(request.status.conditions, on.APPLIED) is None:
+        conditions[on.APPLIED] = ("False", reason, "Nothing was changed.")
+    if on.is_true(request.status.conditions, on.APPLIED):
+        conditions[on.VERIFIED] = ("True" if good else "False", reason, message)
+    started = request.status.started_at or now
+    targets = fields.pop("targets", request.status.targets)
+    return _with_conditions(
+        request,
+        now,
+        conditions,
+        phase=phase,
+        targets=tuple(one.model_copy(update={"phase": phase}) for one in targets),
+        started_at=started,
+        finished_at=now,
+        duration=format_duration(now - started),
+        **fields,
+    )
+
+
+def shown_plan(ref: TargetRef, plan: Plan) -> dict[str, Any]:
+    """Fields of a status that shows a plan which is not going to be carried out (a dry run's)."""
+    return _with_target(ref, plan, Phase.SUCCEEDED, ())
+
+
+def _done(plan: Plan) -> str:
+    return f"Revision {plan.from_.revision} replaced by {plan.to.revision}."
+
+
+def _with_target(ref: TargetRef, plan: Plan, phase: Phase, steps: tuple[Step, ...]) -> dict[str, Any]:
+    source, to = plan.from_.revision, plan.to.revision
+    mine = TargetStatus(target=str(ref), from_=source, to=to, phase=phase, plan=plan, steps=steps)
+    return {"target": str(ref), "from_": source, "to": to, "targets": (mine,)}
+
+
+def _moved(
+    request: Request,
+    now: datetime,
+    phase: Phase,
+    reason: Reason,
+    message: str,
+    fields: dict[str, Any],
+    conditions: dict[str, on.Change],
+) -> RequestStatus:
+    changes: dict[str, on.Change] = {
+        on.READY: ("False", reason, message),
+        on.RECONCILING: ("True", reason, message),
+        **conditions,
+    }
+    return _with_conditions(request, now, changes, phase=phase, **fields)
+
+
+def _with_conditions(request: Request, now: datetime, changes: dict[str, on.Change], **fields: Any) -> RequestStatus:
+    status = request.status
+    conditions = on.updated(status.conditions, changes, request.generation, now)
+    return status.model_copy(update={"conditions": conditions, "observed_generation": request.generation, **fields})

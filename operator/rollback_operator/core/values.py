@@ -1,0 +1,194 @@
+"""What decisions are made from, and what they are: plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Any
+
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.policy import PolicySpec
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, Plan, RequestSpec, RequestStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One state of a target that can be gone back to.
+
+    `order` grows with each release; `name` is the number that kubectl, Helm or Argo CD shows for it. `tags` are
+    its images that are not pinned by digest: what they mean can change under the same fingerprint.
+    """
+
+    name: str
+    order: int
+    fingerprint: str
+    source: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class Wellbeing(Enum):
+    """How a target does, after a change."""
+
+    HEALTHY = auto()
+    PROGRESSING = auto()
+    FAILING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a target does, with a sentence that names the pods' own reasons."""
+
+    state: Wellbeing
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a target cannot be rolled back as it is now."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A target as one reading shows it.
+
+    `generation` grows with every change of what the target asks for, so that an older reading is recognised.
+    `settled`: the target's own controller has seen the latest change, so that revision numbers can be trusted.
+    `marks`: uids of the requests whose effect the target shows. `holds_fields`: fields that the effect changed are
+    still recorded as the operator's own. `raw` is the target module's own business.
+    """
+
+    uid: str
+    generation: int
+    current: Revision
+    history: tuple[Revision, ...]
+    settled: bool
+    health: Health
+    obstacle: Obstacle | None = None
+    marks: frozenset[str] = frozenset()
+    holds_fields: bool = False
+    raw: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another request for the same target, as far as whose turn it is and what it rolled back from are concerned."""
+
+    uid: str
+    name: str
+    created: datetime
+    phase: Phase | None
+    dry_run: bool = False
+    applied: bool = False
+    left: str | None = None
+    """Fingerprint that the request's plan goes away from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a look at a chosen revision brought: what would be done, and what it needs that is gone."""
+
+    steps: tuple[str, ...]
+    diff: str
+    notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An action was refused for good: nothing was changed by it, and trying again would not help."""
+
+    reason: Reason
+    message: str
+    plan: Plan | None = None
+    """The plan that was rehearsed, when it was a rehearsal that was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """The API server would have accepted the effect of the plan."""
+
+    plan: Plan
+
+
+Answer = Findings | Refused | Rehearsed
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything outside the request that a decision may depend on.
+
+    `answered`: all attempts at the effect up to this number are known to be over, because they were answered.
+    """
+
+    policy: PolicySpec | None = None
+    target: Snapshot | None = None
+    others: tuple[Other, ...] = ()
+    answer: Answer | None = None
+    answered: int = 0
+    default_service_account: str = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A RollbackRequest as it was read."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created: datetime
+    spec: RequestSpec
+    status: RequestStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Look at what going to a revision means and needs."""
+
+    to: Revision
+    service_account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearse:
+    """Ask the API server whether it would accept the effect."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Make the effect, keyed by the request's uid, on the target exactly as the plan saw it."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Return the ownership of the fields that the effect changed to whom they belonged."""
+
+    plan: Plan
+
+
+Action = Examine | Rehearse | Apply | GiveBack
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The status to write (first), the action to take (then), and when to look again if nothing happens."""
+
+    status: RequestStatus
+    action: Action | None = None
+    again: timedelta | None = None
+
+
+def resolved_target(spec: RequestSpec, policy: PolicySpec | None) -> TargetRef | None:
+    """What a request is about: its own target, or its policy's; None while the policy is unknown."""
+    if spec.target is not None:
+        return spec.target
+    return policy.target if policy is not None else None

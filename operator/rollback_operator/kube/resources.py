@@ -1,0 +1,129 @@
+"""Our own resources at the API server: read fresh, written under guard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, VERSION
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.fields import Resource
+from rollback_operator.api.policy import PolicySpec
+from rollback_operator.api.request import RequestSpec, RequestStatus
+from rollback_operator.core import conditions as on
+from rollback_operator.core.values import Other, Request
+from rollback_operator.kube import errors
+from rollback_operator.kube.client import Api
+from rollback_operator.kube.identity import OPERATOR
+
+Object = dict[str, Any]
+Key = tuple[str, str]
+"""Namespace and name."""
+
+_KINDS = {REQUESTS: "RollbackRequest", POLICIES: "RollbackPolicy"}
+
+
+def path(plural: str, namespace: str, name: str | None = None) -> str:
+    """Path of one of our resources, or of their collection in a namespace."""
+    base = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{plural}"
+    return base if name is None else f"{base}/{name}"
+
+
+def key_of(body: Object) -> Key:
+    """Namespace and name of an object."""
+    return body["metadata"]["namespace"], body["metadata"]["name"]
+
+
+def parse_request(body: Object) -> Request:
+    """A RollbackRequest from its JSON.
+
+    Raises:
+        pydantic.ValidationError: it is not what the schema promises (written before an upgrade, say).
+    """
+    metadata = body["metadata"]
+    return Request(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        spec=RequestSpec.model_validate(body["spec"]),
+        status=RequestStatus.model_validate(body.get("status") or {}),
+    )
+
+
+async def read(api: Api, plural: str, key: Key) -> Object | None:
+    """The object as it is now, or None if there is none."""
+    try:
+        return await api.get(path(plural, *key), as_=OPERATOR)
+    except errors.NotFound:
+        return None
+
+
+async def read_policy(api: Api, key: Key) -> PolicySpec | None:
+    """The orders of a policy, or None if there is none."""
+    body = await read(api, POLICIES, key)
+    return None if body is None else PolicySpec.model_validate(body["spec"])
+
+
+async def write_status(api: Api, plural: str, body: Object, status: Resource) -> Object:
+    """Replace the status of exactly the object that was read; returns it as it is then.
+
+    Raises:
+        kube.errors.Conflict: it was changed meanwhile; nothing was written.
+        kube.errors.NotFound: it is gone.
+    """
+    metadata = body["metadata"]
+    replacement = {
+        "apiVersion": API_VERSION,
+        "kind": _KINDS[plural],
+        "metadata": {name: metadata[name] for name in ("namespace", "name", "uid", "resourceVersion")},
+        "spec": body["spec"],
+        "status": status.dump(),
+    }
+    return await api.replace(path(plural, *key_of(body)) + "/status", replacement, as_=OPERATOR)
+
+
+async def list_all(api: Api, plural: str, namespace: str | None, selector: str = "") -> list[Object]:
+    """All objects that a field selector fits, in pages."""
+    query: dict[str, str | int] = {"limit": 500}
+    if selector:
+        query["fieldSelector"] = selector
+    where = f"/apis/{GROUP}/{VERSION}/{plural}" if namespace is None else path(plural, namespace)
+    found: list[Object] = []
+    while True:
+        page = await api.get(where, as_=OPERATOR, query=query)
+        found += page["items"]
+        token = page["metadata"].get("continue")
+        if not token:
+            return found
+        query["continue"] = token
+
+
+async def requests_for(api: Api, namespace: str, ref: TargetRef) -> tuple[Other, ...]:
+    """Every request for a target, whether it names the target or a policy of it, read fresh."""
+    direct = await list_all(api, REQUESTS, namespace, f"spec.target.name={ref.name}")
+    policies = await list_all(api, POLICIES, namespace, f"spec.target.name={ref.name}")
+    named = [body["metadata"]["name"] for body in policies if _is_about(body, ref)]
+    through = [body for name in named for body in await list_all(api, REQUESTS, namespace, f"spec.policyRef.name={name}")]
+    return tuple(_others([body for body in direct if _is_about(body, ref)] + through))
+
+
+def _is_about(body: Object, ref: TargetRef) -> bool:
+    return bool(body["spec"].get("target", {}).get("kind") == ref.kind)
+
+
+def _others(bodies: Iterable[Object]) -> Iterable[Other]:
+    for body in bodies:
+        request = parse_request(body)
+        plans = [target.plan for target in request.status.targets if target.plan is not None]
+        yield Other(
+            uid=request.uid,
+            name=request.name,
+            created=request.created,
+            phase=request.status.phase,
+            dry_run=request.spec.dry_run,
+            applied=on.is_true(request.status.conditions, on.APPLIED),
+            left=plans[0].from_.fingerprint if plans else None,
+        )

@@ -1,0 +1,310 @@
+"""Carrying requests out: gather -> decide (`core.life`) -> write the status -> act, until there is nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakValueDictionary
+
+from rollback_operator import metrics
+from rollback_operator.api import REQUESTS
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.policy import PolicySpec
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, RequestStatus
+from rollback_operator.core import conditions as on
+from rollback_operator.core.life import advance
+from rollback_operator.core.values import (
+    Action,
+    Answer,
+    Apply,
+    Decision,
+    Examine,
+    GiveBack,
+    Observation,
+    Other,
+    Refused,
+    Rehearse,
+    Rehearsed,
+    Request,
+    Snapshot,
+    resolved_target,
+)
+from rollback_operator.kube import errors, events, resources
+from rollback_operator.kube.client import Api
+from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.kube.resources import Key
+from rollback_operator.settings import Settings
+from rollback_operator.targets.base import Target, Where
+
+log = logging.getLogger(__name__)
+Object = dict[str, Any]
+Place = tuple[str, str, str]
+"""Kind, namespace and name of a target."""
+
+
+class Interest:
+    """Which requests want to be woken when something happens to a target."""
+
+    def __init__(self) -> None:
+        self._keys: dict[Place, set[Key]] = {}
+        self._place: dict[Key, Place] = {}
+
+    def gained(self, key: Key, place: Place) -> None:
+        """The request is about that target."""
+        self._place[key] = place
+        self._keys.setdefault(place, set()).add(key)
+
+    def lost(self, key: Key) -> None:
+        """The request has ended, or is gone."""
+        place = self._place.pop(key, None)
+        keys = self._keys.get(place, set()) if place else set()
+        keys.discard(key)
+        if place and not keys:
+            self._keys.pop(place, None)
+
+    def of(self, place: Place) -> tuple[Key, ...]:
+        """Requests about that target."""
+        return tuple(self._keys.get(place, ()))
+
+
+@dataclass
+class _Heard:
+    """What this process knows of a request beside its status; lost with the process, without harm."""
+
+    answer: Answer | None = None
+    answered: int = 0
+
+
+class RequestWorker:
+    """Works on one request at a time a key; see `work`."""
+
+    def __init__(self, api: Api, targets: Mapping[str, Target], settings: Settings, wake: Callable[[Key], None]) -> None:
+        self._api = api
+        self._targets = targets
+        self._settings = settings
+        self._wake = wake
+        self._bodies: dict[Key, Object] = {}
+        self._heard: dict[str, _Heard] = {}
+        self._claims: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
+        self._told: set[asyncio.Task[None]] = set()
+        self.interest = Interest()
+
+    def saw(self, body: Object) -> None:
+        """A watch event or a list brought `body`; it saves the first read, and is checked when written."""
+        self._bodies[resources.key_of(body)] = body
+
+    def gone(self, key: Key) -> None:
+        """The request was deleted."""
+        self._bodies.pop(key, None)
+        self.interest.lost(key)
+
+    async def work(self, key: Key) -> float | None:
+        """Bring a request as far as it goes now; gives the seconds until it should be looked at again.
+
+        Raises:
+            kube.errors.KubeError: something could not be read or written; nothing is lost, try again later.
+        """
+        body = self._bodies.pop(key, None) or await resources.read(self._api, REQUESTS, key)
+        while body is not None:
+            request = resources.parse_request(body)
+            if request.status.phase is not None and request.status.phase.final:
+                self._heard.pop(request.uid, None)
+                break
+            body, again = await self._one_round(body, request)
+            if again is not None:
+                return again
+        self.interest.lost(key)
+        return None
+
+    async def _one_round(self, body: Object, request: Request) -> tuple[Object | None, float | None]:
+        """One decision, written and acted on; gives the request as it is then and, if it has to wait, for how long."""
+        policy = await self._policy(request)
+        ref = _ref(request, policy)
+        async with self._claim(request, ref):
+            observation = await self._gather(request, ref, policy)
+            decision = await self._decide(request, observation, ref)
+            try:
+                body = await self._report(body, request, decision)
+            except (errors.Conflict, errors.NotFound):
+                metrics.RETRIES.labels("conflict").inc()
+                return await resources.read(self._api, REQUESTS, (request.namespace, request.name)), None
+        if decision.action is not None and ref is not None:
+            await self._act(resources.parse_request(body), ref, observation.target, decision.action)
+            return body, None
+        return body, decision.again.total_seconds() if decision.again is not None else None
+
+    async def _decide(self, request: Request, observation: Observation, ref: TargetRef | None) -> Decision:
+        """Decide; questions that change nothing are asked and decided on at once, on the same observation."""
+        while True:
+            decision = advance(request, observation, datetime.now(UTC))
+            if ref is None or not isinstance(decision.action, Examine | Rehearse) or observation.target is None:
+                return decision
+            answer = await self._ask(request, ref, observation.target, decision.action)
+            observation = replace(observation, answer=answer)
+
+    # Gather.
+
+    async def _policy(self, request: Request) -> PolicySpec | None:
+        if request.spec.policy_ref is None:
+            return None
+        return await resources.read_policy(self._api, (request.namespace, request.spec.policy_ref.name))
+
+    async def _gather(self, request: Request, ref: TargetRef | None, policy: PolicySpec | None) -> Observation:
+        if ref is None:
+            return Observation(policy=policy)
+        self.interest.gained((request.namespace, request.name), (ref.kind, request.namespace, ref.name))
+        heard = self._heard.setdefault(request.uid, _Heard())
+        try:
+            target, others = await asyncio.gather(self._observe(request, ref), self._others(request, ref))
+        except errors.Forbidden as error:
+            if _begun(request):
+                raise
+            return Observation(policy=policy, answer=Refused(Reason.FORBIDDEN, _own_rights(error)))
+        return Observation(policy, target, others, heard.answer, heard.answered, self._settings.service_account)
+
+    async def _observe(self, request: Request, ref: TargetRef) -> Snapshot | None:
+        plan = request.status.targets[0].plan if request.status.targets else None
+        return await self._targets[ref.kind].observe(Where(request.namespace, ref.name), request.status.phase, plan)
+
+    async def _others(self, request: Request, ref: TargetRef) -> tuple[Other, ...]:
+        return () if _begun(request) else await resources.requests_for(self._api, request.namespace, ref)
+
+    @asynccontextmanager
+    async def _claim(self, request: Request, ref: TargetRef | None) -> AsyncIterator[None]:
+        """Within this process, two requests for one target do not look whose turn it is at the same moment."""
+        if ref is None or _begun(request):
+            yield
+            return
+        lock = self._claims.setdefault((ref.kind, request.namespace, ref.name), asyncio.Lock())
+        async with lock:
+            yield
+
+    # Report.
+
+    async def _report(self, body: Object, request: Request, decision: Decision) -> Object:
+        """Write the status if it changed, and tell of the transition."""
+        if decision.status == request.status:
+            return body
+        written = await resources.write_status(self._api, REQUESTS, body, decision.status)
+        before, after = (on.find(status.conditions, on.READY) for status in (request.status, decision.status))
+        if after is not None and (before is None or before.reason != after.reason):
+            log.info("%s: %s", after.reason, after.message, extra=_context(request, decision.status))
+            bad = decision.status.phase in (Phase.FAILED, Phase.SUPERSEDED) or after.reason == Reason.PODS_FAILING
+            self._tell(events.emit(self._api, "RollbackRequest", body["metadata"], after.reason, after.message, warning=bad))
+        _measure(request, decision.status)
+        if decision.status.phase is not None and decision.status.phase.final:
+            self._wake_others(request, decision.status)
+        return written
+
+    def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
+        """Events are told beside the work, not before it: the effect does not wait for them."""
+        task = asyncio.create_task(telling)
+        self._told.add(task)
+        task.add_done_callback(self._told.discard)
+
+    async def told(self) -> None:
+        """Wait until all Events are recorded (before the process ends)."""
+        await asyncio.gather(*self._told, return_exceptions=True)
+
+    def _wake_others(self, request: Request, status: RequestStatus) -> None:
+        """Requests that waited for this one's target may go on."""
+        kind, _, name = (status.target or "/").partition("/")
+        for key in self.interest.of((kind, request.namespace, name)):
+            if key != (request.namespace, request.name):
+                self._wake(key)
+
+    # Act.
+
+    async def _ask(self, request: Request, ref: TargetRef, target: Snapshot, action: Examine | Rehearse) -> Answer:
+        where, module = Where(request.namespace, ref.name), self._targets[ref.kind]
+        if isinstance(action, Examine):
+            account = ServiceAccount(request.namespace, action.service_account)
+            return await module.examine(where, target, action.to, account)
+        account = ServiceAccount(request.namespace, action.plan.service_account_name)
+        try:
+            await module.apply(where, target, action.plan, request.uid, account, dry_run=True)
+        except (errors.Forbidden, errors.Invalid) as error:
+            return replace(_refusal(error, ref, account), plan=action.plan)
+        return Rehearsed(action.plan)
+
+    async def _act(self, request: Request, ref: TargetRef, target: Snapshot | None, action: Action) -> None:
+        """Make the effect, or give its fields back. What came of it is seen on the target, by the next round."""
+        assert target is not None
+        where, module = Where(request.namespace, ref.name), self._targets[ref.kind]
+        heard = self._heard.setdefault(request.uid, _Heard())
+        assert isinstance(action, Apply | GiveBack)
+        account = ServiceAccount(request.namespace, action.plan.service_account_name)
+        try:
+            if isinstance(action, GiveBack):
+                await module.give_back(where, target, account)
+            else:
+                await module.apply(where, target, action.plan, request.uid, account)
+                metrics.TO_EFFECT.observe((datetime.now(UTC) - request.created).total_seconds())
+        except errors.Conflict:
+            metrics.RETRIES.labels("conflict").inc()
+            _note_answered(heard, request)
+        except (errors.Forbidden, errors.Invalid) as error:
+            heard.answer = _refusal(error, ref, account)
+            _note_answered(heard, request)
+        except errors.NotFound:
+            _note_answered(heard, request)
+        except errors.Unavailable as error:
+            metrics.RETRIES.labels("no answer").inc()
+            log.warning("No answer, looking at the target: %s", error, extra=_context(request, request.status))
+
+
+def _begun(request: Request) -> bool:
+    return request.status.phase in (Phase.RUNNING, Phase.VERIFYING)
+
+
+def _ref(request: Request, policy: PolicySpec | None) -> TargetRef | None:
+    """What the request is about; once it is planned the status says so, whatever becomes of the policy."""
+    if request.status.targets:
+        kind, _, name = request.status.targets[0].target.partition("/")
+        return TargetRef.model_validate({"kind": kind, "name": name})
+    return resolved_target(request.spec, policy)
+
+
+def _note_answered(heard: _Heard, request: Request) -> None:
+    """The last attempt is over. Earlier ones are only known to be if each was answered in its turn."""
+    (step,) = request.status.targets[0].steps or (None,)
+    if step is not None and heard.answered == step.attempts - 1:
+        heard.answered = step.attempts
+
+
+def _refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) -> Refused:
+    if isinstance(error, errors.Forbidden) and "admission webhook" not in str(error):
+        message = (
+            f"Service account {account} may not patch {ref.kind.lower()}s such as {ref.name} in namespace "
+            f"{account.namespace}: nothing was changed. Give it the rights (examples/rbac.yaml shows which), then write a "
+            f"new request. The API server said: {error}"
+        )
+        return Refused(Reason.FORBIDDEN, message)
+    return Refused(Reason.REJECTED, f"The API server does not take the change of {ref}: {error}. Nothing was changed.")
+
+
+def _own_rights(error: errors.Forbidden) -> str:
+    return f"The operator's own rights do not suffice; apply its deploy/ folder again. The API server said: {error}"
+
+
+def _context(request: Request, status: RequestStatus) -> dict[str, Any]:
+    return {
+        "request": f"{request.namespace}/{request.name}",
+        "uid": request.uid,
+        "target": status.target,
+        "phase": status.phase,
+    }
+
+
+def _measure(request: Request, status: RequestStatus) -> None:
+    if status.phase is None or not status.phase.final or status.finished_at is None or status.started_at is None:
+        return
+    ready = on.find(status.conditions, on.READY)
+    metrics.FINISHED.labels(status.phase, ready.reason if ready else "").inc()
+    metrics.TO_END.labels(status.phase).observe((status.finished_at - status.started_at).total_seconds())

@@ -1,0 +1,52 @@
+"""Settings of the operator, from environment variables that begin with `ROLLBACK_`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+PREFIX = "ROLLBACK_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting has a default that is right for most clusters.
+
+    Raises:
+        ValueError: an environment variable with the prefix is not a setting, or not of its type.
+    """
+
+    service_account: str = "rollback"
+    """Service account that a request runs as when neither it nor its policy names one."""
+    log_level: str = "INFO"
+    log_format: str = "json"
+    """`json`, or `plain` for a terminal."""
+    bind: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus reach it on the pod's address
+    port: int = 8080
+    """Where /metrics, /healthz and /readyz are served."""
+    workers: int = 50
+    """How many requests are worked on at the same time."""
+    resync: int = 60
+    """Seconds between looks for unfinished requests that no watch event told of."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Settings as the environment has them."""
+        kinds = {field.name: type(field.default) for field in fields(cls)}
+        given: dict[str, object] = {}
+        for variable, text in environ.items():
+            name = variable.removeprefix(PREFIX).lower()
+            if not variable.startswith(PREFIX):
+                continue
+            if name not in kinds:
+                raise ValueError(f"{variable} is not a setting; there are {', '.join(PREFIX + n.upper() for n in kinds)}")
+            given[name] = _parsed(variable, text, kinds[name])
+        return cls(**given)  # type: ignore[arg-type]
+
+
+def _parsed(variable: str, text: str, kind: type) -> object:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ValueError(f"{variable}={text!r} is not a whole number") from error

@@ -1,0 +1,62 @@
+"""The protocol that every kind of target keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.values import Findings, Revision, Snapshot
+from rollback_operator.kube.identity import ServiceAccount
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A target's place."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A resource whose events say that a target of this kind may have changed."""
+
+    group: str
+    version: str
+    plural: str
+
+
+class Target(Protocol):
+    """One kind of thing that can be rolled back.
+
+    It observes and acts; it does not decide. Effects are made as the service account that is passed in, and are
+    keyed: made a second time, on a target that already shows them or has moved on, they change nothing.
+    """
+
+    kind: str
+    watched: Watched
+
+    async def observe(self, where: Where, phase: Phase | None, plan: Plan | None) -> Snapshot | None:
+        """The target as it is now, or None if there is none. Reads only what a request in `phase` has to know.
+
+        Raises:
+            kube.errors.KubeError: it could not be read.
+        """
+
+    async def examine(self, where: Where, target: Snapshot, to: Revision, account: ServiceAccount) -> Findings:
+        """What going to `to` would do, and what `to` needs that is gone; secrets are read as `account` only."""
+
+    async def apply(
+        self, where: Where, target: Snapshot, plan: Plan, key: str, account: ServiceAccount, *, dry_run: bool = False
+    ) -> None:
+        """Make the effect of `plan` on the target exactly as `target` shows it, marked with `key`.
+
+        Raises:
+            kube.errors.Conflict: the target is not as `target` shows it; nothing was changed.
+            kube.errors.Forbidden, Invalid, NotFound: refused; nothing was changed.
+            kube.errors.Unavailable: no answer; it may or may not have happened.
+        """
+
+    async def give_back(self, where: Where, target: Snapshot, account: ServiceAccount) -> None:
+        """Return the ownership of what `apply` changed, so that the owner's next release does not conflict."""

@@ -1,0 +1,256 @@
+"""Deployments: what `kubectl rollout undo` does, with the plan written down, kept exact, and annotations kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.values import Findings, Health, Obstacle, Revision, Snapshot, Wellbeing
+from rollback_operator.kube.client import FIELD_MANAGER, Api
+from rollback_operator.kube.identity import OPERATOR, ServiceAccount
+from rollback_operator.targets import dependencies, ownership, pods, podtemplate
+from rollback_operator.targets.base import Watched, Where
+from rollback_operator.targets.diff import unified
+
+REVISION = "deployment.kubernetes.io/revision"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+Object = dict[str, Any]
+
+
+class DeploymentTarget:
+    """Rolls Deployments back; history is their ReplicaSets."""
+
+    kind = "Deployment"
+    watched = Watched("apps", "v1", "deployments")
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def observe(self, where: Where, phase: Phase | None, plan: Plan | None) -> Snapshot | None:
+        """See `Target.observe`. One call while a rollout goes on, a second for history, a third for the pods."""
+        deployment = await dependencies.read(self._api, _path(where), OPERATOR)
+        if deployment is None:
+            return None
+        verifying = phase is Phase.VERIFYING
+        status = _rollout(deployment)
+        replica_sets: list[Object] = []
+        if not verifying or not _fresh(deployment) or status.state is not Wellbeing.PROGRESSING or _stuck(deployment):
+            replica_sets = await self._replica_sets(where, deployment)
+        health = status
+        if verifying and replica_sets:
+            health = await self._look_at_pods(where, deployment, replica_sets, status, plan)
+        return _snapshot(deployment, replica_sets, health)
+
+    async def examine(self, where: Where, target: Snapshot, to: Revision, account: ServiceAccount) -> Findings:
+        """See `Target.examine`."""
+        deployment, replica_sets = target.raw
+        replica_set = _of_revision(replica_sets, to.name)
+        template = podtemplate.without_hash(replica_set["spec"]["template"])
+        missing, notes = await dependencies.check(self._api, where.namespace, podtemplate.needs(template), account)
+        return Findings(
+            steps=(f"Replace the pod template by that of {to.source} (revision {to.name}).",),
+            diff=unified(
+                podtemplate.shown(deployment["spec"]["template"], target.uid),
+                podtemplate.shown(template, target.uid),
+                f"revision {target.current.name} (now)",
+                f"revision {to.name} (after)",
+            ),
+            notes=notes,
+            missing=missing,
+        )
+
+    async def apply(
+        self, where: Where, target: Snapshot, plan: Plan, key: str, account: ServiceAccount, *, dry_run: bool = False
+    ) -> None:
+        """See `Target.apply`. One JSON patch: either all of it happens, or nothing."""
+        deployment, replica_sets = target.raw
+        source = _by_fingerprint(replica_sets, plan)
+        patch = effect(deployment, podtemplate.without_hash(source["spec"]["template"]), key)
+        await self._api.patch(_path(where), patch, as_=account, dry_run=dry_run)
+
+    async def give_back(self, where: Where, target: Snapshot, account: ServiceAccount) -> None:
+        """See `Target.give_back`. Changes nothing but `metadata.managedFields`."""
+        metadata = target.raw[0]["metadata"]
+        patch = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+            {
+                "op": "replace",
+                "path": "/metadata/managedFields",
+                "value": ownership.given_back(FIELD_MANAGER, metadata["managedFields"]),
+            },
+        ]
+        await self._api.patch(_path(where), patch, as_=account, field_manager=f"{FIELD_MANAGER}-give-back")
+
+    async def _replica_sets(self, where: Where, deployment: Object) -> list[Object]:
+        selector = dependencies.label_selector(deployment["spec"]["selector"])
+        path = f"/apis/apps/v1/namespaces/{where.namespace}/replicasets"
+        listed = await self._api.get(path, as_=OPERATOR, query={"labelSelector": selector})
+        uid = deployment["metadata"]["uid"]
+        return [one for one in listed["items"] if _controller(one) == uid and _annotations(one).get(REVISION)]
+
+    async def _look_at_pods(
+        self, where: Where, deployment: Object, replica_sets: list[Object], rollout: Health, plan: Plan | None
+    ) -> Health:
+        """What the pods of the new ReplicaSet themselves say, and the claims they use."""
+        current = [one for one in replica_sets if podtemplate.same(one["spec"]["template"], deployment["spec"]["template"])]
+        if not current:
+            return rollout
+        template_hash = current[-1]["metadata"]["labels"][podtemplate.HASH_LABEL]
+        selector = f"{dependencies.label_selector(deployment['spec']['selector'])},{podtemplate.HASH_LABEL}={template_hash}"
+        path = f"/api/v1/namespaces/{where.namespace}/pods"
+        listed, unbound = await asyncio.gather(
+            self._api.get(path, as_=OPERATOR, query={"labelSelector": selector}),
+            self._unbound_claims(where, deployment, plan),
+        )
+        return pods.judge(rollout, listed["items"], unbound)
+
+    async def _unbound_claims(self, where: Where, deployment: Object, plan: Plan | None) -> tuple[str, ...]:
+        if plan is None:
+            return ()
+        account = ServiceAccount(where.namespace, plan.service_account_name)
+        needed = podtemplate.needs(deployment["spec"]["template"])
+        return await dependencies.unbound_claims(self._api, where.namespace, needed, account)
+
+
+def effect(deployment: Object, template: Object, key: str) -> list[Object]:
+    """The one patch of a rollback: the template replaced, on exactly the Deployment that was seen, marked with `key`.
+
+    A `test` on a revision number that only grows, and on the whole template, makes a second or a late patch fail. The
+    resourceVersion would not do: status and autoscalers move it all the time.
+    """
+    metadata, spec = deployment["metadata"], deployment["spec"]
+    annotations = metadata["annotations"]
+    patch: list[Object] = [
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "test", "path": _annotation(REVISION), "value": annotations[REVISION]},
+        {"op": "test", "path": "/spec/paused", "value": None},
+        {"op": "test", "path": "/spec/template", "value": spec["template"]},
+        {"op": "replace", "path": "/spec/template", "value": template},
+        {"op": "add", "path": _annotation(REQUEST_ANNOTATION), "value": key},
+    ]
+    last_applied = annotations.get(LAST_APPLIED)
+    followed = _followed(last_applied, template)
+    if followed is not None:
+        patch.append({"op": "test", "path": _annotation(LAST_APPLIED), "value": last_applied})
+        patch.append({"op": "replace", "path": _annotation(LAST_APPLIED), "value": followed})
+    return patch
+
+
+def _followed(last_applied: str | None, template: Object) -> str | None:
+    """What `kubectl apply` is to believe it applied last: the template that now stands.
+
+    Otherwise the fields that only the restored revision has are strangers to the next apply, and stay for ever
+    (kubernetes#94698).
+    """
+    try:
+        applied = json.loads(last_applied) if last_applied else None
+    except ValueError:
+        return None
+    if not isinstance(applied, dict) or not isinstance(applied.get("spec"), dict) or "template" not in applied["spec"]:
+        return None
+    applied["spec"]["template"] = template
+    return json.dumps(applied, separators=(",", ":")) + "\n"
+
+
+def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) -> Snapshot:
+    metadata, template = deployment["metadata"], deployment["spec"]["template"]
+    history = sorted((_revision(one) for one in replica_sets), key=lambda one: one.order)
+    number = _annotations(deployment).get(REVISION, "0")
+    marks = {_annotations(one).get(REQUEST_ANNOTATION) for one in (deployment, *replica_sets)}
+    return Snapshot(
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        current=Revision(
+            number, int(number), podtemplate.fingerprint(template), "the Deployment", podtemplate.moving_tags(template)
+        ),
+        history=tuple(history),
+        settled=_fresh(deployment) and REVISION in _annotations(deployment),
+        health=health,
+        obstacle=_obstacle(deployment),
+        marks=frozenset(mark for mark in marks if mark),
+        holds_fields=bool(ownership.held_by(FIELD_MANAGER, metadata.get("managedFields") or [])),
+        raw=(deployment, replica_sets),
+    )
+
+
+def _revision(replica_set: Object) -> Revision:
+    template = replica_set["spec"]["template"]
+    number = _annotations(replica_set)[REVISION]
+    return Revision(
+        name=number,
+        order=int(number),
+        fingerprint=podtemplate.fingerprint(template),
+        source=f"ReplicaSet {replica_set['metadata']['name']}",
+        tags=podtemplate.moving_tags(template),
+    )
+
+
+def _obstacle(deployment: Object) -> Obstacle | None:
+    if not deployment["spec"].get("paused"):
+        return None
+    name = deployment["metadata"]["name"]
+    message = (
+        f"Deployment/{name} is paused, so a rollback would not reach its pods: nothing was changed. "
+        f"Run kubectl rollout resume deployment/{name} and write a new request."
+    )
+    return Obstacle(Reason.TARGET_PAUSED, message)
+
+
+def _rollout(deployment: Object) -> Health:
+    """The rules of `kubectl rollout status`."""
+    spec, status = deployment["spec"], deployment.get("status") or {}
+    wanted = spec.get("replicas", 1)
+    new, all_, ready = (status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas"))
+    if not _fresh(deployment):
+        return Health(Wellbeing.PROGRESSING, "the Deployment controller has not seen the change yet")
+    if new < wanted:
+        return Health(Wellbeing.PROGRESSING, f"{new} of {wanted} pods are updated")
+    if all_ > new:
+        return Health(Wellbeing.PROGRESSING, f"{all_ - new} old pods are still ending")
+    if ready < new:
+        return Health(Wellbeing.PROGRESSING, f"{ready} of {wanted} pods are available")
+    return Health(Wellbeing.HEALTHY, f"{wanted} of {wanted} pods are updated and available")
+
+
+def _stuck(deployment: Object) -> bool:
+    """Whether some new pods are there that are not available: only then do they have a reason to tell."""
+    status = deployment.get("status") or {}
+    return bool(status.get("unavailableReplicas"))
+
+
+def _fresh(deployment: Object) -> bool:
+    observed: int = (deployment.get("status") or {}).get("observedGeneration", 0)
+    return observed >= int(deployment["metadata"]["generation"])
+
+
+def _of_revision(replica_sets: list[Object], number: str) -> Object:
+    return next(one for one in replica_sets if _annotations(one)[REVISION] == number)
+
+
+def _by_fingerprint(replica_sets: list[Object], plan: Plan) -> Object:
+    """The ReplicaSet of the plan's revision; its number moves when the rollback makes it current, its content does not."""
+    fitting = [one for one in replica_sets if podtemplate.fingerprint(one["spec"]["template"]) == plan.to.fingerprint]
+    numbered = [one for one in fitting if _annotations(one)[REVISION] == plan.to.revision]
+    return (numbered or fitting)[0]
+
+
+def _controller(replica_set: Object) -> str | None:
+    owners = replica_set["metadata"].get("ownerReferences") or []
+    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
+
+
+def _annotations(thing: Object) -> dict[str, str]:
+    return thing["metadata"].get("annotations") or {}
+
+
+def _annotation(name: str) -> str:
+    return "/metadata/annotations/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _path(where: Where) -> str:
+    return f"/apis/apps/v1/namespaces/{where.namespace}/deployments/{where.name}"

@@ -1,0 +1,127 @@
+"""What is known about pod templates: what makes two of them the same, what they need, how they are shown.
+
+Pure functions over JSON, shared by the kinds that run pods.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+HASH_LABEL = "pod-template-hash"
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+
+Template = dict[str, Any]
+
+
+def without_hash(template: Template) -> Template:
+    """A template as its owner wrote it: a ReplicaSet's copy carries the hash label besides."""
+    copied = copy.deepcopy(template)
+    metadata = copied.get("metadata") or {}
+    metadata.pop("creationTimestamp", None)
+    labels = metadata.get("labels") or {}
+    labels.pop(HASH_LABEL, None)
+    if metadata:
+        copied["metadata"] = metadata
+    return copied
+
+
+def same(one: Template, other: Template) -> bool:
+    """Whether two templates give the same ReplicaSet (the rule of the Deployment controller: all but the hash)."""
+    return without_hash(one) == without_hash(other)
+
+
+def fingerprint(template: Template) -> str:
+    """What a release is: restarting it (`kubectl rollout restart`) does not make it another one."""
+    plain = without_hash(template)
+    metadata = plain.get("metadata") or {}
+    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != RESTARTED_AT}
+    plain["metadata"] = {"labels": metadata.get("labels") or {}, "annotations": annotations}
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "v1:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def containers(template: Template) -> Iterator[dict[str, Any]]:
+    """All containers, the initial ones included."""
+    spec = template.get("spec") or {}
+    yield from spec.get("initContainers") or []
+    yield from spec.get("containers") or []
+
+
+def moving_tags(template: Template) -> tuple[str, ...]:
+    """Images that are named by a tag, not by digest: the same name may mean another image tomorrow."""
+    images = (str(container.get("image", "")) for container in containers(template))
+    return tuple(dict.fromkeys(image for image in images if image and "@sha256:" not in image))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Need:
+    """An object that a pod of the template cannot start without; `key` is an entry that it must have."""
+
+    kind: str
+    name: str
+    key: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" + (f" (key {self.key})" if self.key else "")
+
+
+def needs(template: Template) -> tuple[Need, ...]:
+    """ConfigMaps, Secrets and PersistentVolumeClaims the template refers to, optional references left out."""
+    found: dict[Need, None] = {}
+    for container in containers(template):
+        found.update(dict.fromkeys(_container_needs(container)))
+    for volume in (template.get("spec") or {}).get("volumes") or []:
+        found.update(dict.fromkeys(_volume_needs(volume)))
+    return tuple(sorted(found, key=lambda need: (need.kind, need.name, need.key or "")))
+
+
+def _container_needs(container: dict[str, Any]) -> Iterator[Need]:
+    for source in container.get("envFrom") or []:
+        yield from _reference("ConfigMap", source.get("configMapRef"))
+        yield from _reference("Secret", source.get("secretRef"))
+    for variable in container.get("env") or []:
+        source = variable.get("valueFrom") or {}
+        yield from _reference("ConfigMap", source.get("configMapKeyRef"), with_key=True)
+        yield from _reference("Secret", source.get("secretKeyRef"), with_key=True)
+
+
+def _volume_needs(volume: dict[str, Any]) -> Iterator[Need]:
+    sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
+    for source in sources:
+        yield from _reference("ConfigMap", source.get("configMap"))
+        secret = source.get("secret") or {}
+        yield from _reference("Secret", {"name": secret.get("secretName") or secret.get("name"), **secret})
+    claim = volume.get("persistentVolumeClaim")
+    if claim:
+        yield Need("PersistentVolumeClaim", claim["claimName"])
+
+
+def _reference(kind: str, reference: dict[str, Any] | None, *, with_key: bool = False) -> Iterator[Need]:
+    if reference and reference.get("name") and not reference.get("optional"):
+        yield Need(kind, reference["name"], reference.get("key") if with_key else None)
+
+
+def shown(template: Template, salt: str) -> Template:
+    """The template as it may be shown: env literals and annotation values, which may be secret, as short digests.
+
+    `salt` is the target's uid: the same value reads the same in both halves of a diff, and cannot be looked up in a
+    table made beforehand.
+    """
+    plain = without_hash(template)
+    annotations = (plain.get("metadata") or {}).get("annotations") or {}
+    for name in annotations:
+        annotations[name] = _digest(annotations[name], salt)
+    for container in containers(plain):
+        for variable in container.get("env") or []:
+            if variable.get("value"):
+                variable["value"] = _digest(variable["value"], salt)
+    return plain
+
+
+def _digest(value: str, salt: str) -> str:
+    return f"<digest {hashlib.sha256(f'{salt}/{value}'.encode()).hexdigest()[:8]}>"
