@@ -20,7 +20,9 @@ from rollback_operator.targets.base import Target
 SELECT_ALL = kopf.PRESENT
 
 
-def register(registry: kopf.OperatorRegistry, operator: RollbackOperator, login: Callable[[], Awaitable[Configuration]]) -> None:
+def register(
+    registry: kopf.OperatorRegistry, operator: RollbackOperator, login: Callable[[], Awaitable[Configuration]]
+) -> None:
     """Attach the operator to a registry of Kopf's."""
 
     @kopf.on.startup(registry=registry)
@@ -41,11 +43,11 @@ def register(registry: kopf.OperatorRegistry, operator: RollbackOperator, login:
 
     @kopf.on.event(GROUP, VERSION, REQUESTS, registry=registry)
     async def request_event(event: kopf.RawEvent, **_: Any) -> None:
-        operator.request_changed(dict(event["object"]), event["type"] == "DELETED")
+        operator.request_changed(dict(event["object"]), deleted=event["type"] == "DELETED")
 
     @kopf.on.event(GROUP, VERSION, POLICIES, registry=registry)
     async def policy_event(event: kopf.RawEvent, **_: Any) -> None:
-        operator.policy_changed(dict(event["object"]), event["type"] == "DELETED")
+        operator.policy_changed(dict(event["object"]), deleted=event["type"] == "DELETED")
 
     for target in operator.targets.values():
         watched = target.watched

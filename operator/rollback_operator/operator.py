@@ -48,7 +48,7 @@ class RollbackOperator:
 
     # Events.
 
-    def request_changed(self, body: dict[str, Any], deleted: bool) -> None:
+    def request_changed(self, body: dict[str, Any], *, deleted: bool) -> None:
         """The watch says that a request is there, changed, or gone."""
         metrics.note_event(REQUESTS)
         key = resources.key_of(body)
@@ -65,7 +65,7 @@ class RollbackOperator:
         elif body["spec"].get("policyRef"):
             self.agenda.wake((POLICIES, key[0], body["spec"]["policyRef"]["name"]), 1.0)
 
-    def policy_changed(self, body: dict[str, Any], deleted: bool) -> None:
+    def policy_changed(self, body: dict[str, Any], *, deleted: bool) -> None:
         """The watch says that a policy is there, changed, or gone."""
         metrics.note_event(POLICIES)
         if not deleted:
@@ -80,13 +80,13 @@ class RollbackOperator:
     # Work.
 
     async def _work(self, key: Hashable) -> float | None:
-        plural, namespace, name = cast(Work, key)
+        plural, namespace, name = cast("Work", key)
         if plural == REQUESTS:
             return await self._requests.work((namespace, name))
         return await self._policies.work((namespace, name))
 
     def _failed(self, key: Hashable, error: BaseException) -> None:
-        plural, namespace, name = cast(Work, key)
+        plural, namespace, name = cast("Work", key)
         context = {"request" if plural == REQUESTS else "policy": f"{namespace}/{name}"}
         expected = isinstance(error, errors.KubeError)
         metrics.RETRIES.labels("API server" if expected else "defect").inc()

@@ -39,6 +39,7 @@ from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Key
+from rollback_operator.refusals import own_rights, refusal
 from rollback_operator.settings import Settings
 from rollback_operator.targets.base import Target, Where
 
@@ -84,7 +85,9 @@ class _Heard:
 class RequestWorker:
     """Works on one request at a time a key; see `work`."""
 
-    def __init__(self, api: Api, targets: Mapping[str, Target], settings: Settings, wake: Callable[[Key], None]) -> None:
+    def __init__(
+        self, api: Api, targets: Mapping[str, Target], settings: Settings, wake: Callable[[Key], None]
+    ) -> None:
         self._api = api
         self._targets = targets
         self._settings = settings
@@ -165,7 +168,7 @@ class RequestWorker:
         except errors.Forbidden as error:
             if _begun(request):
                 raise
-            return Observation(policy=policy, answer=Refused(Reason.FORBIDDEN, _own_rights(error)))
+            return Observation(policy=policy, answer=Refused(Reason.FORBIDDEN, own_rights(error)))
         return Observation(policy, target, others, heard.answer, heard.answered, self._settings.service_account)
 
     async def _observe(self, request: Request, ref: TargetRef) -> Snapshot | None:
@@ -196,8 +199,10 @@ class RequestWorker:
         if after is not None and (before is None or before.reason != after.reason):
             log.info("%s: %s", after.reason, after.message, extra=_context(request, decision.status))
             bad = decision.status.phase in (Phase.FAILED, Phase.SUPERSEDED) or after.reason == Reason.PODS_FAILING
-            self._tell(events.emit(self._api, "RollbackRequest", body["metadata"], after.reason, after.message, warning=bad))
-        _measure(request, decision.status)
+            self._tell(
+                events.emit(self._api, "RollbackRequest", body["metadata"], after.reason, after.message, warning=bad)
+            )
+        _measure(decision.status)
         if decision.status.phase is not None and decision.status.phase.final:
             self._wake_others(request, decision.status)
         return written
@@ -230,7 +235,7 @@ class RequestWorker:
         try:
             await module.apply(where, target, action.plan, request.uid, account, dry_run=True)
         except (errors.Forbidden, errors.Invalid) as error:
-            return replace(_refusal(error, ref, account), plan=action.plan)
+            return replace(refusal(error, ref, account), plan=action.plan)
         return Rehearsed(action.plan)
 
     async def _act(self, request: Request, ref: TargetRef, target: Snapshot | None, action: Action) -> None:
@@ -250,11 +255,13 @@ class RequestWorker:
             metrics.RETRIES.labels("conflict").inc()
             _note_answered(heard, request)
         except (errors.Forbidden, errors.Invalid) as error:
-            heard.answer = _refusal(error, ref, account)
+            heard.answer = refusal(error, ref, account)
             _note_answered(heard, request)
         except errors.NotFound:
             _note_answered(heard, request)
         except errors.Unavailable as error:
+            if isinstance(error, errors.NotDone):
+                _note_answered(heard, request)
             metrics.RETRIES.labels("no answer").inc()
             log.warning("No answer, looking at the target: %s", error, extra=_context(request, request.status))
 
@@ -278,21 +285,6 @@ def _note_answered(heard: _Heard, request: Request) -> None:
         heard.answered = step.attempts
 
 
-def _refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) -> Refused:
-    if isinstance(error, errors.Forbidden) and "admission webhook" not in str(error):
-        message = (
-            f"Service account {account} may not patch {ref.kind.lower()}s such as {ref.name} in namespace "
-            f"{account.namespace}: nothing was changed. Give it the rights (examples/rbac.yaml shows which), then write a "
-            f"new request. The API server said: {error}"
-        )
-        return Refused(Reason.FORBIDDEN, message)
-    return Refused(Reason.REJECTED, f"The API server does not take the change of {ref}: {error}. Nothing was changed.")
-
-
-def _own_rights(error: errors.Forbidden) -> str:
-    return f"The operator's own rights do not suffice; apply its deploy/ folder again. The API server said: {error}"
-
-
 def _context(request: Request, status: RequestStatus) -> dict[str, Any]:
     return {
         "request": f"{request.namespace}/{request.name}",
@@ -302,7 +294,7 @@ def _context(request: Request, status: RequestStatus) -> dict[str, Any]:
     }
 
 
-def _measure(request: Request, status: RequestStatus) -> None:
+def _measure(status: RequestStatus) -> None:
     if status.phase is None or not status.phase.final or status.finished_at is None or status.started_at is None:
         return
     ready = on.find(status.conditions, on.READY)

@@ -12,7 +12,9 @@ from rollback_operator.settings import Settings
 
 
 @asynccontextmanager
-async def serving(settings: Settings, stuck: Callable[[], str | None], ready: Callable[[], bool]) -> AsyncIterator[None]:
+async def serving(
+    settings: Settings, stuck: Callable[[], str | None], ready: Callable[[], bool]
+) -> AsyncIterator[None]:
     """Serve while the context lasts.
 
     `stuck` says why no progress is made (liveness); `ready` whether requests are taken up (readiness).

@@ -40,7 +40,9 @@ class Settings:
             if not variable.startswith(PREFIX):
                 continue
             if name not in kinds:
-                raise ValueError(f"{variable} is not a setting; there are {', '.join(PREFIX + n.upper() for n in kinds)}")
+                raise ValueError(
+                    f"{variable} is not a setting; there are {', '.join(PREFIX + n.upper() for n in kinds)}"
+                )
             given[name] = _parsed(variable, text, kinds[name])
         return cls(**given)  # type: ignore[arg-type]
 

@@ -56,4 +56,4 @@ class Condition(Resource):
     observed_generation: int | None = Field(default=None, description="Generation of the spec this was said of.")
 
 
-CONDITIONS = {"maxItems": 16, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+CONDITIONS: dict[str, Any] = {"maxItems": 16, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}

@@ -105,7 +105,9 @@ def schema_of(model: type[Resource]) -> dict[str, Any]:
     }
 
 
-def crd(model: type[Resource], plural: str, short: str, columns: list[dict[str, Any]], selectable: list[str]) -> dict[str, Any]:
+def crd(
+    model: type[Resource], plural: str, short: str, columns: list[dict[str, Any]], selectable: list[str]
+) -> dict[str, Any]:
     """The CustomResourceDefinition of a resource."""
     kind = model.__name__
     return {

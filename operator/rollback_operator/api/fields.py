@@ -17,6 +17,7 @@ DURATION = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 FINGERPRINT = r"v1:[0-9a-f]{64}"
 LONGEST_TIMEOUT = "24h"
 
+_EXACT_BELOW = 10  # seconds; a person wants tenths of few and none of many
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -56,7 +57,7 @@ def format_duration(length: timedelta) -> str:
     seconds = length.total_seconds()
     if seconds < 1:
         return f"{round(seconds * 1000)}ms"
-    if seconds < 10:
+    if seconds < _EXACT_BELOW:
         return f"{seconds:.1f}s"
     return "".join(_parts(round(seconds))) or "0s"
 

@@ -37,6 +37,7 @@ class Phase(StrEnum):
 
     @property
     def final(self) -> bool:
+        """Whether the request has ended."""
         return self in FINAL
 
 
@@ -91,13 +92,13 @@ class RequestSpec(Resource):
     )
     policy_ref: PolicyRef | None = Field(
         default=None,
-        description="A RollbackPolicy in the request's namespace whose target, to, verify and serviceAccountName apply.",
+        description="A RollbackPolicy in the request's namespace; its target, to, verify and serviceAccountName apply.",
     )
     to: Annotated[
         str | None,
         revision_field(
-            'The revision to go back to: a number as `kubectl rollout history` shows it ("3"), Previous, LastKnownGood, '
-            "or a fingerprint (v1:...). Omitted: what the policy says, else Previous: the newest earlier revision that "
+            'The revision to go back to: a number as `kubectl rollout history` shows it ("3"), Previous, '
+            "LastKnownGood, or a fingerprint (v1:...). Omitted: what the policy says, else Previous: the newest earlier revision that "
             "differs from the current one and was not itself rolled back from."
         ),
     ] = None
@@ -108,11 +109,11 @@ class RequestSpec(Resource):
     )
     dry_run: bool = Field(
         default=False,
-        description="Plan, show the difference, ask the API server to try it (as the service account), and touch nothing.",
+        description="Plan, show the difference, ask the API server to try it (as the service account), touch nothing.",
     )
     timeout: Duration = Field(
         default="10m",
-        description="How long the rollback may take, verification included, from the moment it may run; such as 90s or 10m.",
+        description="How long the rollback may take once it may run, verification included; such as 90s or 10m.",
     )
     service_account_name: ServiceAccountName | None = Field(
         default=None,
@@ -121,8 +122,8 @@ class RequestSpec(Resource):
     )
     abort: bool = Field(
         default=False,
-        description="Set to true to stop the request: before its effect nothing is changed, after it nothing more is done. "
-        "It does not undo.",
+        description="Set to true to stop the request: before its effect nothing is changed, after it nothing more is "
+        "done. It does not undo.",
     )
 
     @field_validator("to", mode="before")
@@ -150,7 +151,9 @@ class Plan(Resource):
 
     digest: str = Field(max_length=80, description="Digest of the rest of the plan.")
     uid: str = Field(max_length=64, description="UID of the target the plan was made for; no other is touched.")
-    from_: RevisionRef = Field(alias="from", description="The revision that is left; if it is no longer current, nothing is done.")
+    from_: RevisionRef = Field(
+        alias="from", description="The revision that is left; if it is no longer current, nothing is done."
+    )
     to: RevisionRef = Field(description="The revision that is brought back.")
     steps: tuple[Annotated[str, Field(max_length=256)], ...] = Field(
         max_length=16, description="The effects, in order, as sentences."
@@ -162,7 +165,9 @@ class Plan(Resource):
     notes: tuple[Annotated[str, Field(max_length=1024)], ...] = Field(
         default=(), max_length=16, description="What the reader should know, such as what could not be checked."
     )
-    service_account_name: str = Field(max_length=253, description="Service account with whose rights the plan is carried out.")
+    service_account_name: str = Field(
+        max_length=253, description="Service account with whose rights the plan is carried out."
+    )
     verify_timeout: str | None = Field(
         default=None, max_length=32, description="How long verification may take after the effect (the policy's)."
     )
@@ -209,10 +214,11 @@ class TargetStatus(Resource):
     generation: int | None = Field(default=None, description="Generation of the target that carries the effect.")
 
 
-_FINAL_PHASES = ", ".join(f"'{phase}'" for phase in Phase if phase in FINAL)
+_FINAL_PHASES = "[" + ", ".join(f"'{phase}'" for phase in Phase if phase in FINAL) + "]"
 _STATUS_RULES = rules(
     rule(
-        f"!has(oldSelf.phase) || !(oldSelf.phase in [{_FINAL_PHASES}]) || (has(self.phase) && self.phase == oldSelf.phase)",
+        f"!has(oldSelf.phase) || !(oldSelf.phase in {_FINAL_PHASES}) "
+        "|| (has(self.phase) && self.phase == oldSelf.phase)",
         "a request that has ended stays as it ended: write a new RollbackRequest",
     ),
     rule(
@@ -236,7 +242,7 @@ class RequestStatus(Resource):
     conditions: tuple[Condition, ...] = Field(
         default=(),
         json_schema_extra=CONDITIONS,
-        description="Planned, Applied, Verified and Ready (the summary); Reconciling and Stalled as kstatus reads them.",
+        description="Planned, Applied, Verified and Ready (the summary); Reconciling and Stalled for kstatus.",
     )
     target: str | None = Field(default=None, max_length=320, description="The target, as KIND/NAME.")
     from_: str | None = Field(default=None, alias="from", max_length=80, description="Revision that is left.")
@@ -247,7 +253,9 @@ class RequestStatus(Resource):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["target"]},
         description="Plan and progress of each target.",
     )
-    started_at: MicroTime | None = Field(default=None, description="When the request was allowed to run; its timeout counts from here.")
+    started_at: MicroTime | None = Field(
+        default=None, description="When the request was allowed to run; its timeout counts from here."
+    )
     finished_at: MicroTime | None = Field(default=None, description="When the request ended.")
     duration: str | None = Field(default=None, max_length=32, description="From startedAt to finishedAt.")
     observed_generation: int = Field(default=-1, description="Generation of the spec that this status is about.")
@@ -255,7 +263,7 @@ class RequestStatus(Resource):
 
 _ROOT_RULES = rules(
     rule(
-        f"!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in [{_FINAL_PHASES}]) "
+        f"!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in {_FINAL_PHASES}) "
         "|| !has(oldSelf.spec.abort) || self.spec.abort == oldSelf.spec.abort",
         "the request has ended, there is nothing left to abort",
         fieldPath=".spec.abort",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
-from rollback_operator.core.values import Revision, Snapshot
+from rollback_operator.core.values import Ending, Revision, Snapshot
 
 PREVIOUS = "Previous"
 LAST_KNOWN_GOOD = "LastKnownGood"
@@ -22,17 +22,8 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NoChoice:
-    """There is nothing to do, or nothing that can be done: the ending of the request."""
-
-    phase: Phase
-    reason: Reason
-    message: str
-
-
-def choose(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> Chosen | NoChoice:
-    """The revision that `to` means for this target.
+def choose(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> Chosen | Ending:
+    """The revision that `to` means for this target, or the ending of the request if it means none.
 
     `to` is a revision's number, a fingerprint, Previous or LastKnownGood (which means Previous until something has
     proved good). `bad` maps fingerprints that were rolled back from to the request that did it; a revision that a
@@ -42,7 +33,7 @@ def choose(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) ->
         return _previous(to, ref, target, bad)
     named = [revision for revision in target.history if to in (revision.name, revision.fingerprint)]
     if not named:
-        return NoChoice(Phase.FAILED, Reason.REVISION_NOT_FOUND, _not_found(to, ref, target))
+        return Ending(Phase.FAILED, Reason.REVISION_NOT_FOUND, _not_found(to, ref, target))
     revision = max(named, key=lambda one: one.order)
     if revision.fingerprint == target.current.fingerprint:
         return _already(ref, target, revision)
@@ -51,7 +42,7 @@ def choose(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) ->
     return Chosen(revision)
 
 
-def _previous(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> Chosen | NoChoice:
+def _previous(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> Chosen | Ending:
     notes = ["Nothing has proved good yet, so LastKnownGood means Previous."] if to == LAST_KNOWN_GOOD else []
     same: Revision | None = None
     for revision in sorted(target.history, key=lambda one: -one.order):
@@ -65,17 +56,17 @@ def _previous(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str])
             return Chosen(revision, tuple(notes))
     if same is not None and not any(revision.fingerprint in bad for revision in target.history):
         return _already(ref, target, same)
-    return NoChoice(Phase.FAILED, Reason.NOTHING_TO_ROLL_BACK_TO, _nothing(ref, target, bad))
+    return Ending(Phase.FAILED, Reason.NOTHING_TO_ROLL_BACK_TO, _nothing(ref, target, bad))
 
 
-def _already(ref: TargetRef, target: Snapshot, revision: Revision) -> NoChoice:
+def _already(ref: TargetRef, target: Snapshot, revision: Revision) -> Ending:
     message = f"{ref} already has the template of revision {revision.name}: nothing was changed."
     if revision.name != target.current.name and target.current.tags:
         message += (
             f" It uses {_and(target.current.tags)}: a tag that was moved cannot be brought back by its name. "
             "Pin images by digest to make a revision mean one thing."
         )
-    return NoChoice(Phase.SUCCEEDED, Reason.ALREADY_AT_REVISION, message)
+    return Ending(Phase.SUCCEEDED, Reason.ALREADY_AT_REVISION, message)
 
 
 def _not_found(to: str, ref: TargetRef, target: Snapshot) -> str:

@@ -22,15 +22,17 @@ from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestStatus
 from rollback_operator.core import progress
-from rollback_operator.core.choice import LAST_KNOWN_GOOD, PREVIOUS, Chosen, NoChoice, choose
+from rollback_operator.core.choice import LAST_KNOWN_GOOD, PREVIOUS, Chosen, choose
 from rollback_operator.core.turn import ahead, rolled_back_from
 from rollback_operator.core.values import (
     Apply,
     Decision,
+    Ending,
     Examine,
     Findings,
     GiveBack,
     Observation,
+    Obstacle,
     Refused,
     Rehearse,
     Rehearsed,
@@ -75,78 +77,76 @@ def advance(request: Request, seen: Observation, now: datetime) -> Decision:
 
 def _prepare(request: Request, seen: Observation, now: datetime) -> Decision:
     ref = resolved_target(request.spec, seen.policy)
+    named = {"target": str(ref)} if ref is not None else {}
     if request.spec.abort:
-        return _end(request, now, Phase.ABORTED, Reason.ABORTED, "Aborted before anything was changed.", ref)
+        return _end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, _UNTOUCHED), **named)
     if ref is None:
         return _without_policy(request, now)
     if _overdue(request, now):
-        return _end(request, now, Phase.FAILED, Reason.TIMEOUT, _too_late(request, ref), ref)
+        return _end(request, now, _too_late(request, str(ref)), **named)
     if isinstance(seen.answer, Refused):
         return _refused(request, ref, seen.answer, now)
     first = ahead(request, seen.others)
     if first is not None:
         message = f"Waiting for {first.name}, which is rolling back {ref} and came first."
-        return Decision(progress.waiting(request, now, Reason.QUEUED, message, target=str(ref)), again=QUEUE_POLL)
+        return Decision(progress.waiting(request, now, Reason.QUEUED, message, **named), again=QUEUE_POLL)
     return _select(request, ref, seen, now)
 
 
 def _without_policy(request: Request, now: datetime) -> Decision:
     assert request.spec.policy_ref is not None
     name = request.spec.policy_ref.name
-    message = (
-        f"There is no RollbackPolicy {name} in namespace {request.namespace}. "
-        "Create it and write a new request, or name a target instead of a policy."
-    )
     if now - request.created >= POLICY_GRACE:
-        return _end(request, now, Phase.FAILED, Reason.POLICY_NOT_FOUND, message, None)
-    waiting = progress.waiting(request, now, Reason.WAITING_FOR_POLICY, f"Waiting for RollbackPolicy {name} to be created.")
-    return Decision(waiting, again=timedelta(seconds=1))
+        message = (
+            f"There is no RollbackPolicy {name} in namespace {request.namespace}. "
+            "Create it and write a new request, or name a target instead of a policy."
+        )
+        return _end(request, now, Ending(Phase.FAILED, Reason.POLICY_NOT_FOUND, message))
+    message = f"Waiting for RollbackPolicy {name} to be created."
+    return Decision(progress.waiting(request, now, Reason.WAITING_FOR_POLICY, message), again=timedelta(seconds=1))
 
 
 def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) -> Decision:
     target = seen.target
     if target is None:
-        return _end(request, now, Phase.FAILED, Reason.TARGET_NOT_FOUND, _no_target(request, ref), ref)
+        return _end(request, now, _no_target(request, ref), target=str(ref))
     if target.obstacle is not None:
-        return _end(request, now, Phase.FAILED, target.obstacle.reason, target.obstacle.message, ref)
+        return _end(request, now, _blocked(target.obstacle), target=str(ref))
     if not target.settled:
         started = request.status.started_at or now
         message = f"{ref} was changed a moment ago; waiting for its controller to number the revision."
-        status = progress.waiting(
-            request, now, Reason.WAITING_FOR_CONTROLLER, message, target=str(ref), started_at=started
-        )
+        why = Reason.WAITING_FOR_CONTROLLER
+        status = progress.waiting(request, now, why, message, target=str(ref), started_at=started)
         return Decision(status, again=CONTROLLER_POLL)
     wanted = request.spec.to or (seen.policy.to if seen.policy is not None else PREVIOUS)
     choice = choose(wanted, ref, target, rolled_back_from(seen.others))
-    if isinstance(choice, NoChoice):
-        shown = {"from_": target.current.name, "to": None if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else wanted}
-        return _end(request, now, choice.phase, choice.reason, choice.message, ref, **shown)
-    return _plan(request, ref, target, choice, seen, now)
+    if isinstance(choice, Ending):
+        to = None if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else wanted
+        return _end(request, now, choice, target=str(ref), from_=target.current.name, to=to)
+    return _plan(request, ref, choice, seen, now)
 
 
-def _plan(
-    request: Request, ref: TargetRef, target: Snapshot, choice: Chosen, seen: Observation, now: datetime
-) -> Decision:
-    answer = seen.answer
+def _plan(request: Request, ref: TargetRef, choice: Chosen, seen: Observation, now: datetime) -> Decision:
+    target, answer = seen.target, seen.answer
+    assert target is not None
     if isinstance(answer, Rehearsed):
         return _dry_run_ended(request, ref, answer.plan, now)
     account = _service_account(request, seen)
     if not isinstance(answer, Findings):
         return Decision(request.status, Examine(choice.revision, account))
     if answer.missing:
-        message = _missing(ref, choice.revision, answer.missing)
-        shown = {"from_": target.current.name, "to": choice.revision.name}
-        return _end(request, now, Phase.FAILED, Reason.MISSING_DEPENDENCY, message, ref, **shown)
+        ending = _missing(ref, choice.revision, answer.missing)
+        return _end(request, now, ending, target=str(ref), from_=target.current.name, to=choice.revision.name)
     verify_timeout = seen.policy.verify.timeout if seen.policy is not None else None
-    plan = progress.make_plan(target, choice.revision, answer, choice.notes, account, verify_timeout)
+    plan = progress.make_plan(target, choice, answer, account=account, verify_timeout=verify_timeout)
     if request.spec.dry_run:
         return Decision(request.status, Rehearse(plan))
     return Decision(progress.planned(request, now, ref, plan), Apply(plan))
 
 
 def _refused(request: Request, ref: TargetRef, answer: Refused, now: datetime) -> Decision:
-    shown = progress.shown_plan(ref, answer.plan) if answer.plan is not None else {}
-    return _end(request, now, Phase.FAILED, answer.reason, answer.message, ref, **shown)
+    shown = progress.shown_plan(ref, answer.plan) if answer.plan is not None else {"target": str(ref)}
+    return _end(request, now, Ending(Phase.FAILED, answer.reason, answer.message), **shown)
 
 
 def _dry_run_ended(request: Request, ref: TargetRef, plan: Plan, now: datetime) -> Decision:
@@ -154,25 +154,60 @@ def _dry_run_ended(request: Request, ref: TargetRef, plan: Plan, now: datetime) 
         f"Dry run: {ref} would go back from revision {plan.from_.revision} to {plan.to.revision}, and the API server "
         "would accept it. Nothing was changed."
     )
-    return _end(request, now, Phase.SUCCEEDED, Reason.DRY_RUN, message, ref, **progress.shown_plan(ref, plan))
+    ending = Ending(Phase.SUCCEEDED, Reason.DRY_RUN, message)
+    return _end(request, now, ending, **progress.shown_plan(ref, plan))
 
 
 # Running: the plan is written, the effect may be anywhere between not sent and done.
 
 
 def _carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
-    plan, name = _planned(request)
+    plan, _ = _planned(request)
     target = seen.target
     if target is not None and request.uid in target.marks:
-        return Decision(progress.applied(request, now, target), GiveBack(plan) if target.holds_fields else None, HEALTH_POLL)
-    ending = _no_effect(request, plan, name, seen, now)
+        action = GiveBack(plan) if target.holds_fields else None
+        return Decision(progress.applied(request, now, target), action, HEALTH_POLL)
+    ending = _moved_on(request, target) or _stopped(request, seen, now)
     if ending is None:
         return _try_again(request, plan, now)
     settled = _settled(request, seen, now)
     if settled > now:
-        return _settle(request, now, settled, ending[2])
-    phase, reason, message = ending
-    return Decision(progress.ended(request, now, phase, reason, message))
+        return _settle(request, now, settled, ending)
+    return _end(request, now, ending)
+
+
+def _moved_on(request: Request, target: Snapshot | None) -> Ending | None:
+    """Why the effect cannot be made any more, if the world moved after the plan was made."""
+    plan, name = _planned(request)
+    if target is None:
+        message = f"{name} was deleted before it could be rolled back: nothing was changed."
+        return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
+    if target.uid != plan.uid:
+        message = f"{name} was deleted and created anew after the plan was made: nothing was changed."
+        return Ending(Phase.SUPERSEDED, Reason.TARGET_RECREATED, message)
+    if (target.current.fingerprint, target.current.name) != (plan.from_.fingerprint, plan.from_.revision):
+        message = (
+            f"{name} moved on from revision {plan.from_.revision} before it could be rolled back: nothing was changed. "
+            "If the new release is bad too, write a new request."
+        )
+        return Ending(Phase.SUPERSEDED, Reason.NEWER_RELEASE, message)
+    if all(revision.fingerprint != plan.to.fingerprint for revision in target.history):
+        message = f"Revision {plan.to.revision} of {name} was removed after the plan was made: nothing was changed."
+        return Ending(Phase.FAILED, Reason.REVISION_NOT_FOUND, message)
+    return None
+
+
+def _stopped(request: Request, seen: Observation, now: datetime) -> Ending | None:
+    """Why the effect must not be made, although it could be."""
+    if seen.target is not None and seen.target.obstacle is not None:
+        return _blocked(seen.target.obstacle)
+    if request.spec.abort:
+        return Ending(Phase.ABORTED, Reason.ABORTED, _UNTOUCHED)
+    if isinstance(seen.answer, Refused):
+        return Ending(Phase.FAILED, seen.answer.reason, seen.answer.message)
+    if _overdue(request, now):
+        return _too_late(request, _planned(request)[1])
+    return None
 
 
 def _try_again(request: Request, plan: Plan, now: datetime) -> Decision:
@@ -189,51 +224,18 @@ def _settled(request: Request, seen: Observation, now: datetime) -> datetime:
     return now if seen.answered >= attempts else last + SETTLE
 
 
+def _settle(request: Request, now: datetime, until: datetime, ending: Ending) -> Decision:
+    """An effect that was sent without an answer could still arrive: say nothing final before it cannot."""
+    message = f"Making sure that an effect sent earlier does not arrive any more before ending. {ending.message}"
+    status = progress.holding(request, now, Reason.SETTLING, message)
+    return Decision(status, again=min(until - now, timedelta(seconds=1)))
+
+
 def _attempts(request: Request) -> tuple[int, datetime]:
     (mine,) = request.status.targets
     (step,) = mine.steps
     assert step.last_attempt_at is not None
     return step.attempts, step.last_attempt_at
-
-
-def _no_effect(
-    request: Request, plan: Plan, name: str, seen: Observation, now: datetime
-) -> tuple[Phase, Reason, str] | None:
-    """Why the effect must not be made (any more); None if it may be."""
-    target = seen.target
-    if target is None:
-        return Phase.FAILED, Reason.TARGET_NOT_FOUND, f"{name} was deleted before it could be rolled back: nothing was changed."
-    if target.uid != plan.uid:
-        message = f"{name} was deleted and created anew after the plan was made: nothing was changed."
-        return Phase.SUPERSEDED, Reason.TARGET_RECREATED, message
-    if not _as_planned(plan, target):
-        message = (
-            f"{name} moved on from revision {plan.from_.revision} before it could be rolled back: nothing was changed. "
-            "If the new release is bad too, write a new request."
-        )
-        return Phase.SUPERSEDED, Reason.NEWER_RELEASE, message
-    if target.obstacle is not None:
-        return Phase.FAILED, target.obstacle.reason, target.obstacle.message
-    if all(revision.fingerprint != plan.to.fingerprint for revision in target.history):
-        message = f"Revision {plan.to.revision} of {name} was removed after the plan was made: nothing was changed."
-        return Phase.FAILED, Reason.REVISION_NOT_FOUND, message
-    if request.spec.abort:
-        return Phase.ABORTED, Reason.ABORTED, "Aborted before anything was changed."
-    if isinstance(seen.answer, Refused):
-        return Phase.FAILED, seen.answer.reason, seen.answer.message
-    if _overdue(request, now):
-        return Phase.FAILED, Reason.TIMEOUT, _too_late(request, name)
-    return None
-
-
-def _as_planned(plan: Plan, target: Snapshot) -> bool:
-    return target.current.fingerprint == plan.from_.fingerprint and target.current.name == plan.from_.revision
-
-
-def _settle(request: Request, now: datetime, until: datetime, ending: str) -> Decision:
-    """An effect that was sent without an answer could still arrive: say nothing final before it cannot."""
-    message = f"Making sure that an effect sent earlier does not arrive any more before ending. {ending}"
-    return Decision(progress.holding(request, now, Reason.SETTLING, message), again=min(until - now, timedelta(seconds=1)))
 
 
 # Verifying: the effect is made.
@@ -244,19 +246,19 @@ def _verify(request: Request, seen: Observation, now: datetime) -> Decision:
     target = seen.target
     if target is not None and target.uid == plan.uid and _stale(request, target):
         return Decision(request.status, again=timedelta(seconds=1))
-    ending = _lost(plan, name, target)
-    if ending is not None:
-        return Decision(progress.ended(request, now, *ending))
+    lost = _lost(plan, name, target)
+    if lost is not None:
+        return _end(request, now, lost)
     assert target is not None
     if target.holds_fields and not isinstance(seen.answer, Refused) and now < verify_deadline(request):
         return Decision(request.status, GiveBack(plan))
     if target.health.state is Wellbeing.HEALTHY:
         message = f"{name} is back at revision {plan.to.revision}: {target.health.message}."
-        return Decision(progress.ended(request, now, Phase.SUCCEEDED, Reason.COMPLETED, message))
+        return _end(request, now, Ending(Phase.SUCCEEDED, Reason.COMPLETED, message))
     if request.spec.abort:
         message = f"Aborted after {name} was set back to revision {plan.to.revision}: it stays there, not verified."
-        return Decision(progress.ended(request, now, Phase.ABORTED, Reason.ABORTED, message))
-    return _unhealthy(request, plan, name, target, now)
+        return _end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, message))
+    return _not_healthy(request, target, now)
 
 
 def _stale(request: Request, target: Snapshot) -> bool:
@@ -265,13 +267,15 @@ def _stale(request: Request, target: Snapshot) -> bool:
     return mine.generation is not None and target.generation < mine.generation
 
 
-def _lost(plan: Plan, name: str, target: Snapshot | None) -> tuple[Phase, Reason, str] | None:
+def _lost(plan: Plan, name: str, target: Snapshot | None) -> Ending | None:
     """How the world took the effect away, if it did."""
     back = f"after the rollback to revision {plan.to.revision}"
     if target is None:
-        return Phase.FAILED, Reason.TARGET_NOT_FOUND, f"{name} was deleted {back}, before it was verified."
+        message = f"{name} was deleted {back}, before it was verified."
+        return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
     if target.uid != plan.uid:
-        return Phase.FAILED, Reason.OVERTAKEN, f"{name} was deleted and created anew {back}, before it was verified."
+        message = f"{name} was deleted and created anew {back}, before it was verified."
+        return Ending(Phase.FAILED, Reason.OVERTAKEN, message)
     if target.current.fingerprint == plan.to.fingerprint:
         return None
     if target.current.fingerprint == plan.from_.fingerprint:
@@ -280,24 +284,24 @@ def _lost(plan: Plan, name: str, target: Snapshot | None) -> tuple[Phase, Reason
             "Find who releases it (kubectl get -o yaml --show-managed-fields names the managers), stop it there, "
             "and write a new request."
         )
-        return Phase.FAILED, Reason.REVERTED, message
+        return Ending(Phase.FAILED, Reason.REVERTED, message)
     message = f"Another release of {name} came {back}, before it was verified. If it is bad too, write a new request."
-    return Phase.FAILED, Reason.OVERTAKEN, message
+    return Ending(Phase.FAILED, Reason.OVERTAKEN, message)
 
 
-def _unhealthy(request: Request, plan: Plan, name: str, target: Snapshot, now: datetime) -> Decision:
-    deadline = verify_deadline(request)
-    health = target.health
+def _not_healthy(request: Request, target: Snapshot, now: datetime) -> Decision:
+    plan, name = _planned(request)
+    deadline, health = verify_deadline(request), target.health
+    failing = health.state is Wellbeing.FAILING
     if now >= deadline:
-        reason = Reason.UNHEALTHY if health.state is Wellbeing.FAILING else Reason.TIMEOUT
         message = (
             f"{name} was set back to revision {plan.to.revision}, but was not healthy in time: {health.message}. "
             "It stays there. Look at these pods; to go further back, write a new request with that revision in `to`."
         )
-        return Decision(progress.ended(request, now, Phase.FAILED, reason, message))
+        return _end(request, now, Ending(Phase.FAILED, Reason.UNHEALTHY if failing else Reason.TIMEOUT, message))
     status = request.status
-    if health.state is Wellbeing.FAILING:
-        status = _note_failing(request, now, f"{name} at revision {plan.to.revision}: {health.message}")
+    if failing:
+        status = _note_failing(request, now, f"{name} at revision {plan.to.revision}: {health.message}.")
     return Decision(status, again=min(HEALTH_POLL, deadline - now))
 
 
@@ -342,29 +346,38 @@ def _service_account(request: Request, seen: Observation) -> str:
     return request.spec.service_account_name or from_policy or seen.default_service_account
 
 
-def _end(
-    request: Request, now: datetime, phase: Phase, reason: Reason, message: str, ref: TargetRef | None, **fields: object
-) -> Decision:
-    named = {"target": str(ref)} if ref is not None else {}
-    return Decision(progress.ended(request, now, phase, reason, message, **{**named, **fields}))
+# Endings.
+
+_UNTOUCHED = "Aborted before anything was changed."
 
 
-def _too_late(request: Request, target: object) -> str:
-    return (
+def _end(request: Request, now: datetime, ending: Ending, **fields: object) -> Decision:
+    return Decision(progress.ended(request, now, ending, **fields))
+
+
+def _blocked(obstacle: Obstacle) -> Ending:
+    return Ending(Phase.FAILED, obstacle.reason, obstacle.message)
+
+
+def _too_late(request: Request, target: str) -> Ending:
+    message = (
         f"{target} was not rolled back within {request.spec.timeout}: nothing was changed. "
         "If it is still wanted, write a new request."
     )
+    return Ending(Phase.FAILED, Reason.TIMEOUT, message)
 
 
-def _no_target(request: Request, ref: TargetRef) -> str:
-    return (
+def _no_target(request: Request, ref: TargetRef) -> Ending:
+    message = (
         f"There is no {ref.kind} {ref.name} in namespace {request.namespace}. "
         "A request rolls back what is in its own namespace: check the name and the namespace."
     )
+    return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
 
 
-def _missing(ref: TargetRef, revision: Revision, missing: tuple[str, ...]) -> str:
-    return (
+def _missing(ref: TargetRef, revision: Revision, missing: tuple[str, ...]) -> Ending:
+    message = (
         f"Revision {revision.name} of {ref} needs what is no longer there: {', '.join(missing)}. "
         "Restore it and write a new request, or name another revision in `to`."
     )
+    return Ending(Phase.FAILED, Reason.MISSING_DEPENDENCY, message)

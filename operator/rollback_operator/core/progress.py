@@ -10,18 +10,29 @@ from typing import Any
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.fields import format_duration
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import MAX_DIFF_BYTES, Phase, Plan, RequestStatus, RevisionRef, Step, StepState, TargetStatus
+from rollback_operator.api.request import (
+    MAX_DIFF_BYTES,
+    Phase,
+    Plan,
+    RequestStatus,
+    RevisionRef,
+    Step,
+    StepState,
+    TargetStatus,
+)
 from rollback_operator.core import conditions as on
-from rollback_operator.core.values import Findings, Request, Revision, Snapshot
+from rollback_operator.core.choice import Chosen
+from rollback_operator.core.values import Ending, Findings, Request, Snapshot
 
 STEP = "Rollback"
 CUT = "\n… cut here: the whole difference is longer than 32 KiB\n"
 
 
 def make_plan(
-    target: Snapshot, to: Revision, findings: Findings, notes: tuple[str, ...], account: str, verify_timeout: str | None
+    target: Snapshot, chosen: Chosen, findings: Findings, *, account: str, verify_timeout: str | None
 ) -> Plan:
     """The plan as it is written down: everything that the effect will be held to."""
+    to = chosen.revision
     plan = Plan(
         digest="",
         uid=target.uid,
@@ -29,7 +40,7 @@ def make_plan(
         to=RevisionRef(revision=to.name, fingerprint=to.fingerprint),
         steps=findings.steps,
         diff=cut_diff(findings.diff),
-        notes=tuple(on.shorten(note, 1024) for note in (*notes, *findings.notes)[:16]),
+        notes=tuple(on.shorten(note, 1024) for note in (*chosen.notes, *findings.notes)[:16]),
         service_account_name=account,
         verify_timeout=verify_timeout,
     )
@@ -48,7 +59,7 @@ def cut_diff(diff: str) -> str:
 
 def waiting(request: Request, now: datetime, reason: Reason, message: str, **fields: Any) -> RequestStatus:
     """Pending for a reason; nothing has been done."""
-    return _moved(request, now, Phase.PENDING, reason, message, fields, {})
+    return _moved(request, now, Phase.PENDING, (reason, message), **fields)
 
 
 def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> RequestStatus:
@@ -60,10 +71,10 @@ def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> Requ
         request,
         now,
         Phase.RUNNING,
-        Reason.APPLYING,
-        message,
-        {**_with_target(ref, plan, Phase.RUNNING, (step,)), "started_at": request.status.started_at or now},
-        {on.PLANNED: ("True", Reason.PLANNED, f"Revision {source} to {to}: see the plan for what changes.")},
+        (Reason.APPLYING, message),
+        conditions={on.PLANNED: ("True", Reason.PLANNED, f"Revision {source} to {to}: see the plan for what changes.")},
+        started_at=request.status.started_at or now,
+        **_with_target(ref, plan, Phase.RUNNING, (step,)),
     )
 
 
@@ -73,7 +84,7 @@ def holding(request: Request, now: datetime, reason: Reason, message: str) -> Re
     verified: dict[str, on.Change] = {}
     if phase is Phase.VERIFYING:
         verified = {on.VERIFIED: ("False", reason, message)}
-    return _moved(request, now, phase, reason, message, {}, verified)
+    return _moved(request, now, phase, (reason, message), conditions=verified)
 
 
 def attempted(request: Request, now: datetime) -> RequestStatus:
@@ -94,25 +105,26 @@ def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
     assert plan is not None
     message = f"{mine.target} was set back to revision {plan.to.revision}; waiting for its pods."
     done = tuple(
-        step.model_copy(update={"state": StepState.DONE, "finished_at": now, "message": _done(plan)}) for step in mine.steps
+        step.model_copy(update={"state": StepState.DONE, "finished_at": now, "message": _done(plan)})
+        for step in mine.steps
     )
     mine = mine.model_copy(update={"phase": Phase.VERIFYING, "steps": done, "generation": target.generation})
     return _moved(
         request,
         now,
         Phase.VERIFYING,
-        Reason.ROLLING_OUT,
-        message,
-        {"targets": (mine,)},
-        {
+        (Reason.ROLLING_OUT, message),
+        targets=(mine,),
+        conditions={
             on.APPLIED: ("True", Reason.APPLIED, f"{mine.target} was set back to revision {plan.to.revision}."),
             on.VERIFIED: ("False", Reason.ROLLING_OUT, "Waiting for the rollout."),
         },
     )
 
 
-def ended(request: Request, now: datetime, phase: Phase, reason: Reason, message: str, **fields: Any) -> RequestStatus:
+def ended(request: Request, now: datetime, ending: Ending, **fields: Any) -> RequestStatus:
     """Final: Ready and Stalled say how, Applied whether anything was changed."""
+    phase, reason, message = ending.phase, ending.reason, ending.message
     good = phase is Phase.SUCCEEDED
     conditions: dict[str, on.Change] = {
         on.READY: ("True" if good else "False", reason, message),
@@ -157,15 +169,16 @@ def _moved(
     request: Request,
     now: datetime,
     phase: Phase,
-    reason: Reason,
-    message: str,
-    fields: dict[str, Any],
-    conditions: dict[str, on.Change],
+    why: tuple[Reason, str],
+    *,
+    conditions: dict[str, on.Change] | None = None,
+    **fields: Any,
 ) -> RequestStatus:
+    reason, message = why
     changes: dict[str, on.Change] = {
         on.READY: ("False", reason, message),
         on.RECONCILING: ("True", reason, message),
-        **conditions,
+        **(conditions or {}),
     }
     return _with_conditions(request, now, changes, phase=phase, **fields)
 

@@ -53,6 +53,15 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """How a request ends: a final phase, why, and a sentence that tells the reader what to do."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A target as one reading shows it.
 

@@ -7,10 +7,14 @@ kubeconfig, exec plugins) and transport; its typed models are not loaded, they c
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import random
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
@@ -41,9 +45,9 @@ async def load_configuration() -> Configuration:
     """Configuration of the API server to talk to: `KUBECONFIG` or `~/.kube/config`, else the pod's own account."""
     configuration = Configuration()
     if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
-        load_incluster_config(client_configuration=configuration)
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     else:
-        await kube_config.load_kube_config(client_configuration=configuration)
+        await kube_config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     configuration.connection_pool_maxsize = 100
     return configuration
 
@@ -55,9 +59,9 @@ class Api:
     (429, no connection); for any other trouble the caller has to look at the world first.
     """
 
-    def __init__(self, configuration: Configuration, on_call: Any = None) -> None:
+    def __init__(self, configuration: Configuration, on_call: Callable[[str, str, int], None]) -> None:
         self._configuration = configuration
-        self._rest = RESTClientObject(configuration)
+        self._rest: Any = RESTClientObject(configuration)
         self._on_call = on_call
 
     async def close(self) -> None:
@@ -77,7 +81,13 @@ class Api:
         return await self._call("PUT", path, as_, body=body)
 
     async def patch(
-        self, path: str, operations: list[JsonObject], *, as_: Identity, field_manager: str = FIELD_MANAGER, dry_run: bool = False
+        self,
+        path: str,
+        operations: list[JsonObject],
+        *,
+        as_: Identity,
+        field_manager: str = FIELD_MANAGER,
+        dry_run: bool = False,
     ) -> JsonObject:
         """Apply a JSON patch; all of its operations happen, or none.
 
@@ -96,84 +106,109 @@ class Api:
     async def _call(
         self, verb: str, path: str, as_: Identity, *, body: Any = None, query: Query | None = None, content: str = JSON
     ) -> JsonObject:
-        for attempt in range(1, ATTEMPTS + 1):
+        """Make a call, again if that is safe; a write is never sent later than `WRITE_TIMEOUT` after it was begun."""
+        call = _Call(verb, path, as_, body, query, content)
+        begun = time.monotonic()
+        for attempt in itertools.count(1):
             try:
-                return await self._once(verb, path, as_, body, query, content)
+                return await self._once(call)
             except errors.Unavailable as error:
-                safe = verb == "GET" or isinstance(error, errors.NotDone)
-                if not safe or attempt == ATTEMPTS:
+                pause = _pause(attempt, error)
+                if attempt == ATTEMPTS or not call.may_repeat(error, time.monotonic() - begun + pause):
                     raise
-                await asyncio.sleep(_pause(attempt, error))
-        raise AssertionError("unreachable")
+                await asyncio.sleep(pause)
+        raise AssertionError
 
-    async def _once(self, verb: str, path: str, as_: Identity, body: Any, query: Query | None, content: str) -> JsonObject:
-        writing = verb != "GET"
-        what = f"{verb} {path} as {as_}"
-        url = self._configuration.host + path + _query_string(query, writing)
-        limit = aiohttp.ClientTimeout(total=WRITE_TIMEOUT + 1 if writing else READ_TIMEOUT, sock_connect=5)
+    async def _once(self, call: _Call) -> JsonObject:
+        url = self._configuration.host + call.path + call.query_string()
+        limit = aiohttp.ClientTimeout(total=WRITE_TIMEOUT + 1 if call.writes else READ_TIMEOUT, sock_connect=5)
         try:
-            headers = await self._headers(as_, content)
-            response = await self._rest.request(verb, url, headers=headers, body=body, _request_timeout=limit)
+            headers = await self._headers(call)
+            response = await self._rest.request(call.verb, url, headers=headers, body=call.body, _request_timeout=limit)
             text = await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            self._note(verb, path, 0)
-            raise errors.NotDone(f"{what}: cannot connect to the API server: {error}") from error
+            self._on_call(call.verb, call.path, 0)
+            raise errors.NotDone(f"{call}: cannot connect to the API server: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._note(verb, path, 0)
-            raise errors.Unavailable(f"{what}: no answer: {type(error).__name__} {error}") from error
-        self._note(verb, path, response.status)
-        return _answer(what, verb, response, text)
+            self._on_call(call.verb, call.path, 0)
+            raise errors.Unavailable(f"{call}: no answer: {type(error).__name__} {error}") from error
+        self._on_call(call.verb, call.path, response.status)
+        return _answer(call, response, text)
 
-    async def _headers(self, as_: Identity, content: str) -> dict[str, str]:
-        headers = {"Content-Type": content, "Accept": JSON, "User-Agent": FIELD_MANAGER}
+    async def _headers(self, call: _Call) -> dict[str, str]:
+        headers = {"Content-Type": call.content, "Accept": JSON, "User-Agent": FIELD_MANAGER}
         token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         if token:
             headers["Authorization"] = token
-        if isinstance(as_, ServiceAccount):
-            headers["Impersonate-User"] = as_.user
+        if isinstance(call.as_, ServiceAccount):
+            headers["Impersonate-User"] = call.as_.user
         return headers
 
-    def _note(self, verb: str, path: str, status: int) -> None:
-        if self._on_call is not None:
-            self._on_call(verb, path, status)
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    verb: str
+    path: str
+    as_: Identity
+    body: Any
+    query: Query | None
+    content: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.path} as {self.as_}"
+
+    @property
+    def writes(self) -> bool:
+        return self.verb != "GET"
+
+    def may_repeat(self, error: errors.Unavailable, later: float) -> bool:
+        """Whether the call may be sent again `later` seconds after it was begun."""
+        if self.writes:
+            return isinstance(error, errors.NotDone) and later < WRITE_TIMEOUT
+        return True
+
+    def query_string(self) -> str:
+        items = dict(self.query or {})
+        if self.writes:
+            items["timeout"] = f"{WRITE_TIMEOUT}s"
+        return "?" + urlencode(items) if items else ""
 
 
-def _query_string(query: Query | None, writing: bool) -> str:
-    items = dict(query or {})
-    if writing:
-        items["timeout"] = f"{WRITE_TIMEOUT}s"
-    return "?" + urlencode(items) if items else ""
-
-
-def _answer(what: str, verb: str, response: Any, text: bytes) -> JsonObject:
-    status = response.status
-    if status < 300:
+def _answer(call: _Call, response: Any, text: bytes) -> JsonObject:
+    status: int = response.status
+    if status < HTTPStatus.MULTIPLE_CHOICES:
         try:
             answer: JsonObject = json.loads(text)
         except ValueError as error:
-            raise errors.Unavailable(f"{what}: the answer is not JSON") from error
+            raise errors.Unavailable(f"{call}: the answer is not JSON") from error
         return answer
-    said = _message(text) or response.reason
-    message = f"{what}: {status} {said}"
-    if status == 429:
-        error = errors.NotDone(message)
-        error.retry_after = _retry_after(response)  # type: ignore[attr-defined]
-        raise error
-    raise _error_class(status, verb, said)(message)
+    said = _message(text) or str(response.reason)
+    message = f"{call}: {status} {said}"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise errors.NotDone(message, _retry_after(response))
+    raise _error_class(status, call.verb, said)(message)
 
 
 def _error_class(status: int, verb: str, said: str) -> type[errors.KubeError]:
-    if status == 409:
+    if status == HTTPStatus.CONFLICT:
         return errors.AlreadyExists if verb == "POST" else errors.Conflict
-    if status in (400, 422):
-        return errors.Conflict if verb == "PATCH" and _test_failed(said) else errors.Invalid
-    return {401: errors.Forbidden, 403: errors.Forbidden, 404: errors.NotFound, 410: errors.Expired}.get(
-        status, errors.Unavailable if status >= 500 else errors.Invalid
-    )
+    if verb == "PATCH" and status == HTTPStatus.UNPROCESSABLE_ENTITY and _test_failed(said):
+        return errors.Conflict
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return errors.Unavailable
+    return _BY_STATUS.get(status, errors.Invalid)
+
+
+_BY_STATUS: Mapping[int, type[errors.KubeError]] = {
+    HTTPStatus.UNAUTHORIZED: errors.Forbidden,
+    HTTPStatus.FORBIDDEN: errors.Forbidden,
+    HTTPStatus.NOT_FOUND: errors.NotFound,
+    HTTPStatus.GONE: errors.Expired,
+}
 
 
 def _test_failed(said: str) -> bool:
-    """Whether a JSON patch did not fit the object: the API server says so only in these words, whichever `test` it was."""
+    """Whether a JSON patch did not fit the object: the API server says so only in these words, whichever `test`."""
     return said == "the server rejected our request due to an error in our request"
 
 
@@ -192,6 +227,7 @@ def _retry_after(response: Any) -> float | None:
 
 
 def _pause(attempt: int, error: errors.Unavailable) -> float:
-    asked = getattr(error, "retry_after", None)
-    backoff = float(min(0.1 * 2**attempt, LONGEST_WAIT))
-    return float(min(asked, LONGEST_WAIT)) if asked is not None else backoff * random.uniform(0.5, 1.0)
+    if isinstance(error, errors.NotDone) and error.retry_after is not None:
+        return min(error.retry_after, LONGEST_WAIT)
+    backoff = min(0.1 * 2.0**attempt, LONGEST_WAIT)
+    return backoff * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret

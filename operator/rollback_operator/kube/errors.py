@@ -16,7 +16,10 @@ class AlreadyExists(KubeError):
 
 
 class Conflict(KubeError):
-    """409 on an update, or a failed `test` of a JSON patch: the object is not as the caller saw it. Nothing was changed."""
+    """409 on an update, or a failed `test` of a JSON patch: the object is not as the caller saw it.
+
+    Nothing was changed.
+    """
 
 
 class Forbidden(KubeError):
@@ -36,4 +39,11 @@ class Unavailable(KubeError):
 
 
 class NotDone(Unavailable):
-    """429 after all retries, or no connection at all: the call certainly changed nothing; it is worth trying again."""
+    """429, or no connection at all: the call certainly changed nothing; it is worth trying again.
+
+    `retry_after` is the pause that the API server asked for, in seconds.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

@@ -106,7 +106,9 @@ async def requests_for(api: Api, namespace: str, ref: TargetRef) -> tuple[Other,
     direct = await list_all(api, REQUESTS, namespace, f"spec.target.name={ref.name}")
     policies = await list_all(api, POLICIES, namespace, f"spec.target.name={ref.name}")
     named = [body["metadata"]["name"] for body in policies if _is_about(body, ref)]
-    through = [body for name in named for body in await list_all(api, REQUESTS, namespace, f"spec.policyRef.name={name}")]
+    through = [
+        body for name in named for body in await list_all(api, REQUESTS, namespace, f"spec.policyRef.name={name}")
+    ]
     return tuple(_others([body for body in direct if _is_about(body, ref)] + through))
 
 

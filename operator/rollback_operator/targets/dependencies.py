@@ -28,7 +28,9 @@ async def check(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What of `needed` is gone, and notes on what could not be checked (both as sentences' parts)."""
     found = await _read_all(api, namespace, needed, account)
-    missing = [str(need) for need, thing in found if thing is None or (isinstance(thing, dict) and not _has(thing, need))]
+    missing = [
+        str(need) for need, thing in found if thing is None or (isinstance(thing, dict) and not _has(thing, need))
+    ]
     unchecked = [str(need) for need, thing in found if isinstance(thing, errors.Forbidden)]
     if not unchecked:
         return tuple(missing), ()
@@ -76,8 +78,10 @@ def _has(thing: dict[str, Any], need: Need) -> bool:
 def label_selector(selector: dict[str, Any]) -> str:
     """A LabelSelector in the form that a list takes."""
     parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
-    for expression in selector.get("matchExpressions") or []:
-        parts.append(_expression(expression["key"], expression["operator"], expression.get("values") or []))
+    parts += [
+        _expression(one["key"], one["operator"], one.get("values") or [])
+        for one in selector.get("matchExpressions") or []
+    ]
     return ",".join(parts)
 
 

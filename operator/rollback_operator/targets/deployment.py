@@ -10,6 +10,7 @@ from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.values import Findings, Health, Obstacle, Revision, Snapshot, Wellbeing
+from rollback_operator.kube import errors
 from rollback_operator.kube.client import FIELD_MANAGER, Api
 from rollback_operator.kube.identity import OPERATOR, ServiceAccount
 from rollback_operator.targets import dependencies, ownership, pods, podtemplate
@@ -75,15 +76,7 @@ class DeploymentTarget:
 
     async def give_back(self, where: Where, target: Snapshot, account: ServiceAccount) -> None:
         """See `Target.give_back`. Changes nothing but `metadata.managedFields`."""
-        metadata = target.raw[0]["metadata"]
-        patch = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-            {
-                "op": "replace",
-                "path": "/metadata/managedFields",
-                "value": ownership.given_back(FIELD_MANAGER, metadata["managedFields"]),
-            },
-        ]
+        patch = ownership.giving_back(FIELD_MANAGER, target.raw[0]["metadata"]["managedFields"])
         await self._api.patch(_path(where), patch, as_=account, field_manager=f"{FIELD_MANAGER}-give-back")
 
     async def _replica_sets(self, where: Where, deployment: Object) -> list[Object]:
@@ -97,11 +90,15 @@ class DeploymentTarget:
         self, where: Where, deployment: Object, replica_sets: list[Object], rollout: Health, plan: Plan | None
     ) -> Health:
         """What the pods of the new ReplicaSet themselves say, and the claims they use."""
-        current = [one for one in replica_sets if podtemplate.same(one["spec"]["template"], deployment["spec"]["template"])]
+        current = [
+            one for one in replica_sets if podtemplate.same(one["spec"]["template"], deployment["spec"]["template"])
+        ]
         if not current:
             return rollout
         template_hash = current[-1]["metadata"]["labels"][podtemplate.HASH_LABEL]
-        selector = f"{dependencies.label_selector(deployment['spec']['selector'])},{podtemplate.HASH_LABEL}={template_hash}"
+        selector = (
+            f"{dependencies.label_selector(deployment['spec']['selector'])},{podtemplate.HASH_LABEL}={template_hash}"
+        )
         path = f"/api/v1/namespaces/{where.namespace}/pods"
         listed, unbound = await asyncio.gather(
             self._api.get(path, as_=OPERATOR, query={"labelSelector": selector}),
@@ -233,9 +230,15 @@ def _of_revision(replica_sets: list[Object], number: str) -> Object:
 
 
 def _by_fingerprint(replica_sets: list[Object], plan: Plan) -> Object:
-    """The ReplicaSet of the plan's revision; its number moves when the rollback makes it current, its content does not."""
+    """The ReplicaSet of the plan's revision.
+
+    Raises:
+        kube.errors.NotFound: it was removed meanwhile.
+    """
     fitting = [one for one in replica_sets if podtemplate.fingerprint(one["spec"]["template"]) == plan.to.fingerprint]
     numbered = [one for one in fitting if _annotations(one)[REVISION] == plan.to.revision]
+    if not fitting:
+        raise errors.NotFound(f"ReplicaSet of revision {plan.to.revision} is gone")
     return (numbered or fitting)[0]
 
 

@@ -12,6 +12,7 @@ import copy
 from typing import Any
 
 Entry = dict[str, Any]
+_PATH = "/metadata/managedFields"
 
 
 def held_by(manager: str, managed: list[Entry]) -> list[Entry]:
@@ -19,23 +20,45 @@ def held_by(manager: str, managed: list[Entry]) -> list[Entry]:
     return [entry for entry in managed if entry.get("manager") == manager and not entry.get("subresource")]
 
 
-def given_back(manager: str, managed: list[Entry]) -> list[Entry]:
-    """`managedFields` without entries of `manager`, their template fields moved to the template's owner."""
-    mine = held_by(manager, managed)
-    rest = [copy.deepcopy(entry) for entry in managed if entry not in mine]
-    owner = _template_owner(rest)
+def giving_back(manager: str, managed: list[Entry]) -> list[dict[str, Any]]:
+    """The JSON patch that removes the entries of `manager`, their template fields moved to the template's owner.
+
+    It tests just the entries that it touches: status updates move the others, and the resourceVersion, all the time.
+    """
+    mine = [index for index, entry in enumerate(managed) if entry in held_by(manager, managed)]
+    patch = [_operation("test", index, managed[index]) for index in mine]
+    owner = _template_owner(managed, mine)
     if owner is not None:
-        for entry in mine:
-            template = _template_fields(entry)
-            if template is not None and entry.get("apiVersion") == owner.get("apiVersion"):
-                _merge(owner["fieldsV1"].setdefault("f:spec", {}).setdefault("f:template", {}), template)
-    return rest
+        patch.append(_operation("test", owner, managed[owner]))
+        patch.append(_operation("replace", owner, _with_fields_of(managed[owner], [managed[index] for index in mine])))
+    return patch + [{"op": "remove", "path": f"{_PATH}/{index}"} for index in reversed(mine)]
 
 
-def _template_owner(managed: list[Entry]) -> Entry | None:
+def _operation(op: str, index: int, entry: Entry) -> dict[str, Any]:
+    return {"op": op, "path": f"{_PATH}/{index}", "value": entry}
+
+
+def _with_fields_of(owner: Entry, mine: list[Entry]) -> Entry:
+    merged = copy.deepcopy(owner)
+    for entry in mine:
+        template = _template_fields(entry)
+        if template is not None and entry.get("apiVersion") == owner.get("apiVersion"):
+            _merge(merged["fieldsV1"]["f:spec"]["f:template"], template)
+    return merged
+
+
+def _template_owner(managed: list[Entry], mine: list[int]) -> int | None:
     """Who applies the template: a server-side applier before others, then whoever owns most of it."""
-    owners = [entry for entry in managed if not entry.get("subresource") and _template_fields(entry)]
-    return max(owners, key=lambda entry: (entry.get("operation") == "Apply", _count(_template_fields(entry))), default=None)
+    owners = [
+        index
+        for index, entry in enumerate(managed)
+        if index not in mine and not entry.get("subresource") and _template_fields(entry)
+    ]
+    return max(
+        owners,
+        key=lambda index: (managed[index].get("operation") == "Apply", _count(_template_fields(managed[index]))),
+        default=None,
+    )
 
 
 def _template_fields(entry: Entry) -> dict[str, Any] | None:

@@ -1,0 +1,36 @@
+"""What a refusal by the API server means for a request, as a sentence that says who has to do what."""
+
+from __future__ import annotations
+
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.values import Refused
+from rollback_operator.kube import errors
+from rollback_operator.kube.identity import ServiceAccount
+
+_RBAC = " cannot "
+_IMPERSONATION = " cannot impersonate "
+"""The authorizer's own words (`User "x" cannot patch resource "deployments" ...`); admission plugins use others."""
+
+
+def refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) -> Refused:
+    """Why the effect on `ref` was refused: rights of the account, of the operator, or the change itself."""
+    said = str(error)
+    if not isinstance(error, errors.Forbidden) or _RBAC not in said:
+        return Refused(
+            Reason.REJECTED, f"The API server does not take the change of {ref}; nothing was changed: {said}"
+        )
+    if _IMPERSONATION in said:
+        return Refused(Reason.FORBIDDEN, own_rights(error))
+    message = (
+        f"Service account {account} may not patch {ref.kind} {ref.name} in namespace {account.namespace}: nothing was "
+        f"changed. Give it the rights (examples/rbac.yaml shows which), then write a new request. {said}"
+    )
+    return Refused(Reason.FORBIDDEN, message)
+
+
+def own_rights(error: errors.Forbidden) -> str:
+    """The operator itself lacks a right that its deploy/ folder gives it."""
+    return (
+        f"The operator's own rights do not suffice: apply its deploy/ folder again, then write a new request. {error}"
+    )
