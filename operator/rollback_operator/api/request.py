@@ -98,8 +98,8 @@ class RequestSpec(Resource):
         str | None,
         revision_field(
             'The revision to go back to: a number as `kubectl rollout history` shows it ("3"), Previous, '
-            "LastKnownGood, or a fingerprint (v1:...). Omitted: what the policy says, else Previous: the newest earlier revision that "
-            "differs from the current one and was not itself rolled back from."
+            "LastKnownGood, or a fingerprint (v1:...). Omitted: what the policy says, else Previous: the newest "
+            "earlier revision that differs from the current one and was not itself rolled back from."
         ),
     ] = None
     reason: str | None = Field(
