@@ -28,6 +28,7 @@ class Reason(StrEnum):
     # Superseded: no effect was made.
     NEWER_RELEASE = "NewerRelease"
     TARGET_RECREATED = "TargetRecreated"
+    ALREADY_ROLLED_BACK = "AlreadyRolledBack"
 
     # Failed.
     TARGET_NOT_FOUND = "TargetNotFound"

@@ -23,7 +23,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestStatus
 from rollback_operator.core import progress
 from rollback_operator.core.choice import LAST_KNOWN_GOOD, PREVIOUS, Chosen, choose
-from rollback_operator.core.turn import ahead, rolled_back_from
+from rollback_operator.core.turn import ahead, meanwhile, rolled_back_from
 from rollback_operator.core.values import (
     Apply,
     Decision,
@@ -33,6 +33,7 @@ from rollback_operator.core.values import (
     GiveBack,
     Observation,
     Obstacle,
+    Other,
     Refused,
     Rehearse,
     Rehearsed,
@@ -119,6 +120,9 @@ def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) 
         status = progress.waiting(request, now, why, message, target=str(ref), started_at=started)
         return Decision(status, again=CONTROLLER_POLL)
     wanted = request.spec.to or (seen.policy.to if seen.policy is not None else PREVIOUS)
+    other = meanwhile(request, seen.others) if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else None
+    if other is not None:
+        return _end(request, now, _already_rolled_back(ref, target, other), target=str(ref), from_=target.current.name)
     choice = choose(wanted, ref, target, rolled_back_from(seen.others))
     if isinstance(choice, Ending):
         to = None if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else wanted
@@ -373,6 +377,14 @@ def _no_target(request: Request, ref: TargetRef) -> Ending:
         "A request rolls back what is in its own namespace: check the name and the namespace."
     )
     return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
+
+
+def _already_rolled_back(ref: TargetRef, target: Snapshot, other: Other) -> Ending:
+    message = (
+        f"{other.name} rolled {ref} back while this request was waiting: nothing more was changed. "
+        f"If revision {target.current.name}, which stands now, is bad too, write a new request."
+    )
+    return Ending(Phase.SUPERSEDED, Reason.ALREADY_ROLLED_BACK, message)
 
 
 def _missing(ref: TargetRef, revision: Revision, missing: tuple[str, ...]) -> Ending:

@@ -26,6 +26,17 @@ def ahead(request: Request, others: Iterable[Other]) -> Other | None:
     return min(begun or older, key=_age, default=None)
 
 
+def meanwhile(request: Request, others: Iterable[Other]) -> Other | None:
+    """A request that rolled the same target back while `request` was there already.
+
+    Two people who ask for the same thing at three in the morning mean one rollback, not two. Creation times are whole
+    seconds, so one that ended in the second of the creation counts.
+    """
+    made = [other for other in others if other.applied and other.finished and other.uid != request.uid]
+    overlapping = [other for other in made if other.finished and other.finished >= request.created]
+    return max(overlapping, key=_age, default=None)
+
+
 def rolled_back_from(others: Iterable[Other]) -> Mapping[str, str]:
     """Fingerprints that earlier requests rolled back from, with the request's name.
 

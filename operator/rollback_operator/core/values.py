@@ -95,6 +95,7 @@ class Other:
     applied: bool = False
     left: str | None = None
     """Fingerprint that the request's plan goes away from."""
+    finished: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,4 +128,5 @@ def _others(bodies: Iterable[Object]) -> Iterable[Other]:
             dry_run=request.spec.dry_run,
             applied=on.is_true(request.status.conditions, on.APPLIED),
             left=plans[0].from_.fingerprint if plans else None,
+            finished=request.status.finished_at,
         )
