@@ -1,0 +1,237 @@
+"""What `kubectl apply -k deploy/` and the examples promise, read from the files themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rollback_operator import __version__
+from rollback_operator.api.policy import RollbackPolicy
+from rollback_operator.api.request import RollbackRequest
+from rollback_operator.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY, EXAMPLES = ROOT / "deploy", ROOT / "examples"
+KUSTOMIZATIONS = ("kustomization.yaml", "Kustomization")
+READING = {"get", "list", "watch"}
+
+Object = dict[str, Any]
+
+
+def documents(path: Path) -> list[Object]:
+    return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
+
+
+def kustomization(folder: Path) -> Object:
+    (path,) = (folder / name for name in KUSTOMIZATIONS if (folder / name).exists())
+    (content,) = documents(path)
+    return content
+
+
+def resources(folder: Path) -> list[Object]:
+    found: list[Object] = []
+    for entry in kustomization(folder)["resources"]:
+        path = (folder / entry).resolve()
+        found += resources(path) if path.is_dir() else documents(path)
+    return found
+
+
+def one(kind: str, name: str = "rollback-operator") -> Object:
+    (found,) = (thing for thing in resources(DEPLOY) if (thing["kind"], thing["metadata"]["name"]) == (kind, name))
+    return found
+
+
+def pod() -> Object:
+    template: Object = one("Deployment")["spec"]["template"]["spec"]
+    return template
+
+
+def container() -> Object:
+    (found,) = pod()["containers"]
+    return dict(found)
+
+
+def granted(role: str) -> set[tuple[str, str, str]]:
+    """(group, resource, verb) for each right of a ClusterRole."""
+    return {
+        (group, resource, verb)
+        for rule in one("ClusterRole", role)["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+OURS = "rollback.dev"
+ALLOWED = {
+    *((OURS, resource, verb) for resource in ("rollbackrequests", "rollbackpolicies") for verb in READING),
+    (OURS, "rollbackrequests/status", "update"),
+    (OURS, "rollbackpolicies/status", "update"),
+    (OURS, "rollbackrequests", "delete"),
+    *(("apps", "deployments", verb) for verb in READING),
+    ("apps", "replicasets", "list"),
+    ("", "pods", "list"),
+    ("", "events", "create"),
+}
+
+
+def test_the_operator_has_exactly_the_rights_that_it_uses() -> None:
+    assert granted("rollback-operator") == ALLOWED
+
+
+def test_the_operator_cannot_write_a_workload_or_read_a_secret_by_itself() -> None:
+    rights = granted("rollback-operator") | granted("rollback-operator-impersonate")
+    outside = {right for right in rights if right[0] != OURS}
+    assert {right for right in outside if right[2] not in READING} == {
+        ("", "events", "create"),
+        ("", "serviceaccounts", "impersonate"),
+    }
+    assert not {"secrets", "configmaps", "namespaces", "nodes", "*"} & {resource for _, resource, _ in rights}
+    assert "*" not in {part for right in rights for part in right}
+
+
+def test_the_operators_account_is_given_nothing_but_these_roles() -> None:
+    bindings = [thing for thing in resources(DEPLOY) if thing["kind"].endswith("RoleBinding")]
+    assert {thing["roleRef"]["name"] for thing in bindings} == {"rollback-operator", "rollback-operator-impersonate"}
+    account = {"kind": "ServiceAccount", "name": "rollback-operator", "namespace": "rollback-system"}
+    assert all(thing["subjects"] == [account] for thing in bindings)
+
+
+def test_people_who_edit_may_ask_for_rollbacks_and_nobody_may_write_a_status() -> None:
+    edit, view = one("ClusterRole", "rollback-operator-edit"), one("ClusterRole", "rollback-operator-view")
+    aggregate = "rbac.authorization.k8s.io/aggregate-to-"
+    assert set(edit["metadata"]["labels"]) == {aggregate + "edit", aggregate + "admin"}
+    assert set(view["metadata"]["labels"]) >= {aggregate + "view"}
+    assert {verb for _, _, verb in granted("rollback-operator-view")} == READING
+    assert {resource for _, resource, _ in granted("rollback-operator-edit")} == {
+        "rollbackrequests",
+        "rollbackpolicies",
+    }
+
+
+def test_named_accounts_narrows_the_impersonation_that_is_there() -> None:
+    component = kustomization(DEPLOY / "named-accounts")
+    (patch,) = component["patches"]
+    (operation,) = yaml.safe_load(patch["patch"])
+    (rule,) = one(patch["target"]["kind"], patch["target"]["name"])["rules"]
+    assert rule["verbs"] == ["impersonate"]
+    assert operation == {"op": "add", "path": "/rules/0/resourceNames", "value": [Settings().service_account]}
+
+
+def test_every_file_that_kustomize_is_told_of_is_there_and_none_is_left_out() -> None:
+    listed = set(kustomization(DEPLOY)["resources"])
+    assert listed == {path.name for path in DEPLOY.glob("*.yaml") if path.name not in KUSTOMIZATIONS} | {"../crds"}
+    crds = ROOT / "crds"
+    assert set(kustomization(crds)["resources"]) == {path.name for path in crds.glob("*.yaml")}
+
+
+def test_the_image_has_the_version_of_the_package() -> None:
+    (image,) = kustomization(DEPLOY)["images"]
+    assert image["name"] == container()["image"]
+    assert image["newTag"] == __version__
+
+
+def test_one_operator_at_a_time() -> None:
+    spec = one("Deployment")["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+
+
+def test_the_pod_fits_the_restricted_pod_security_that_its_namespace_enforces() -> None:
+    labels = one("Namespace", "rollback-system")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    security = pod()["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] == 65532
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(pod())
+
+
+def test_the_image_runs_as_the_user_that_the_pod_asks_for() -> None:
+    user = pod()["securityContext"]["runAsUser"]
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    assert f"USER {user}:{user}" in lines
+    assert 'ENTRYPOINT ["python", "-m", "rollback_operator"]' in lines
+
+
+def test_the_probes_ask_what_the_server_answers() -> None:
+    (port,) = container()["ports"]
+    assert port["containerPort"] == Settings().port
+    paths = {name: container()[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert paths == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    assert {container()[name]["httpGet"]["port"] for name in paths} == {port["name"]}
+
+
+def test_the_container_has_requests_and_a_limit_of_memory() -> None:
+    assert set(container()["resources"]["requests"]) == {"cpu", "memory"}
+    assert "memory" in container()["resources"]["limits"]
+
+
+def test_variables_of_services_are_not_taken_for_settings() -> None:
+    service = one("Service")["metadata"]["name"].upper().replace("-", "_") + "_SERVICE_HOST"
+    assert service.startswith(PREFIX), "then links would do no harm"
+    assert pod()["enableServiceLinks"] is False
+
+
+def test_the_service_and_the_network_policy_select_the_operators_pods() -> None:
+    labels = one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert one("Service")["spec"]["selector"].items() <= labels.items()
+    assert one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_the_network_policy_lets_in_probes_and_metrics_and_out_names_and_the_api_server() -> None:
+    spec = one("NetworkPolicy")["spec"]
+    assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
+    ingress = [port for rule in spec["ingress"] for port in rule["ports"]]
+    assert ingress == [{"protocol": "TCP", "port": Settings().port}]
+    egress = {(port["protocol"], port["port"]) for rule in spec["egress"] for port in rule["ports"]}
+    assert egress == {("UDP", 53), ("TCP", 53), ("TCP", 443), ("TCP", 6443)}
+
+
+def test_the_examples_service_account_is_the_default_one_and_may_patch_deployments_and_read_what_they_need() -> None:
+    found = {document["kind"]: document for document in documents(EXAMPLES / "rbac.yaml")}
+    assert found["ServiceAccount"]["metadata"]["name"] == Settings().service_account
+    rights = {
+        (resource, verb) for rule in found["Role"]["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+    }
+    assert rights == {
+        ("deployments", "get"),
+        ("deployments", "patch"),
+        ("configmaps", "get"),
+        ("secrets", "get"),
+        ("persistentvolumeclaims", "get"),
+    }
+
+
+OURS_BY_KIND: dict[str, type[RollbackRequest | RollbackPolicy]] = {
+    "RollbackRequest": RollbackRequest,
+    "RollbackPolicy": RollbackPolicy,
+}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("rollback*.yaml")), ids=lambda path: path.name)
+def test_the_examples_are_about_the_shop_and_hold_no_field_that_the_models_do_not_know(path: Path) -> None:
+    (document,) = documents(path)
+    assert document["metadata"]["namespace"] == "shop"
+    model = OURS_BY_KIND[document["kind"]].model_validate({"kind": document["kind"], "spec": document["spec"]})
+    dumped = model.dump()["spec"]
+    assert document["spec"].keys() <= dumped.keys()
+    target = document["spec"].get("target")
+    assert target in (None, {"kind": "Deployment", "name": "shop"})
+
+
+def test_the_shops_releases_differ_in_nothing_but_the_release_and_its_settings() -> None:
+    def neutral(number: int) -> str:
+        _, deployment = documents(EXAMPLES / "shop" / f"release-{number}.yaml")
+        del deployment["metadata"]["annotations"]
+        return yaml.safe_dump(deployment).replace(f"shop-{number}", "shop-N").replace(f"value: '{number}'", "value: N")
+
+    assert neutral(1) == neutral(2)
