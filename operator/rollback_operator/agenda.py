@@ -6,6 +6,7 @@ A key is never worked on twice at the same time. Woken while it is worked on, it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
@@ -69,10 +70,10 @@ class Agenda:
             while True:
                 pause = self._start_what_is_due()
                 self._changed.clear()
-                try:
-                    await asyncio.wait_for(self._changed.wait(), pause)
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):
+                    # Not wait_for: it makes a task, and Kopf waits 5 s for tasks made after its start when it stops.
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
         finally:
             for task in self._running.values():
                 task.cancel()
