@@ -9,6 +9,7 @@ import signal
 import sys
 
 import kopf
+from kubernetes.aio.config.config_exception import ConfigException
 
 from rollback_operator import __version__, handlers, logs, metrics
 from rollback_operator.api import GROUP, VERSION
@@ -29,7 +30,11 @@ async def run(settings: Settings) -> None:
         SystemExit: the API server cannot be used; the message says why and what to do.
     """
     stop = asyncio.Event()
-    api = Api(await load_configuration(), metrics.note_call)
+    try:
+        configuration = await load_configuration()
+    except ConfigException as error:
+        raise SystemExit(f"rollback-operator: no API server to talk to: {error} Set KUBECONFIG to a file.") from None
+    api = Api(configuration, metrics.note_call)
     operator = RollbackOperator(api, settings)
     registry = kopf.OperatorRegistry()
     handlers.register(registry, operator, load_configuration)
@@ -48,9 +53,9 @@ async def _check(api: Api) -> None:
     try:
         await api.get(f"/apis/{GROUP}/{VERSION}", as_=OPERATOR)
     except errors.NotFound:
-        raise SystemExit(f"The API server does not know {GROUP}/{VERSION}: apply the crds/ folder first.") from None
+        raise SystemExit(f"rollback-operator: the API server does not know {GROUP}/{VERSION}: apply the crds/ folder first.") from None
     except errors.KubeError as error:
-        raise SystemExit(f"The API server cannot be used: {error}") from None
+        raise SystemExit(f"rollback-operator: the API server cannot be used: {error}") from None
 
 
 async def _until_stopped(

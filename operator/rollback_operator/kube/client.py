@@ -42,7 +42,11 @@ Query = Mapping[str, str | int]
 
 
 async def load_configuration() -> Configuration:
-    """Configuration of the API server to talk to: `KUBECONFIG` or `~/.kube/config`, else the pod's own account."""
+    """Configuration of the API server to talk to: `KUBECONFIG`, else the pod's own account, else `~/.kube/config`.
+
+    Raises:
+        kubernetes.aio.config.ConfigException: there is none that can be used.
+    """
     configuration = Configuration()
     if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
