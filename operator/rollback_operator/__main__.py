@@ -29,7 +29,6 @@ async def run(settings: Settings) -> None:
     Raises:
         SystemExit: the API server cannot be used; the message says why and what to do.
     """
-    stop = asyncio.Event()
     try:
         configuration = await load_configuration()
     except ConfigException as error:
@@ -43,7 +42,7 @@ async def run(settings: Settings) -> None:
         async with serving(settings, operator.stuck, ready.is_set):
             await _check(api)
             log.info("Rollback Operator %s watches %s/%s", __version__, GROUP, VERSION)
-            await _until_stopped(stop, operator, registry, ready)
+            await _until_stopped(operator, registry, ready)
     finally:
         await api.close()
 
@@ -53,28 +52,24 @@ async def _check(api: Api) -> None:
     try:
         await api.get(f"/apis/{GROUP}/{VERSION}", as_=OPERATOR)
     except errors.NotFound:
-        raise SystemExit(f"rollback-operator: the API server does not know {GROUP}/{VERSION}: apply the crds/ folder first.") from None
+        message = f"the API server does not know {GROUP}/{VERSION}: apply the crds/ folder first."
+        raise SystemExit(f"rollback-operator: {message}") from None
     except errors.KubeError as error:
         raise SystemExit(f"rollback-operator: the API server cannot be used: {error}") from None
 
 
-async def _until_stopped(
-    stop: asyncio.Event, operator: RollbackOperator, registry: kopf.OperatorRegistry, ready: asyncio.Event
-) -> None:
+async def _until_stopped(operator: RollbackOperator, registry: kopf.OperatorRegistry, ready: asyncio.Event) -> None:
+    """Work and watch until Kopf, which listens for signals, ends, or until either fails."""
     work = asyncio.create_task(operator.run())
-    watch = asyncio.create_task(
-        kopf.operator(registry=registry, clusterwide=True, standalone=True, stop_flag=stop, ready_flag=ready)
-    )
+    watch = asyncio.create_task(kopf.operator(registry=registry, clusterwide=True, standalone=True, ready_flag=ready))
     try:
         done, _ = await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        stop.set()
-        work.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
-        await watch
+        for task in (work, watch):
+            task.cancel()
+        await asyncio.gather(work, watch, return_exceptions=True)
 
 
 def main() -> None:
