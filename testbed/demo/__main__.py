@@ -1,0 +1,116 @@
+"""`python -m testbed.demo [--nodes real|fake] [--keep]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from testbed import Cluster, images
+from testbed.demo import running
+from testbed.demo.screen import ROOT, Screen, Terminal, seconds
+from testbed.demo.story import Rollback, Shop
+from testbed.demo.visitor import Visitor
+from testbed.errors import TestbedError
+
+OPERATOR_IMAGE = "docker.io/library/rollback-operator:0.1.0"
+SHOP_IMAGE = "docker.io/library/shop:1"
+
+
+def main() -> int:
+    """Tell the story; 0 only if its end was verified."""
+    arguments = _arguments()
+    real = arguments.nodes == "real"
+    signal.signal(signal.SIGTERM, _interrupt)
+    screen = Screen(steps=7 if real else 6)
+    started = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            good = _tell(stack, screen, real=real, keep=arguments.keep)
+            took = seconds(time.monotonic() - started)
+    except KeyboardInterrupt:
+        screen.say("\nInterrupted; the cluster is gone.")
+        return 130
+    except TestbedError as error:
+        screen.bad(str(error))
+        return 1
+    screen.say(f"\nThe whole took {took}." if good else f"\nThis is not how it should end (after {took}).")
+    return 0 if good else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m testbed.demo", description=__doc__)
+    best = "real" if os.geteuid() == 0 and sys.platform == "linux" else "fake"
+    parser.add_argument("--nodes", choices=["real", "fake"], default=best, help=f"default here: {best}")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster up, to look around")
+    return parser.parse_args()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _tell(stack: ExitStack, screen: Screen, *, real: bool, keep: bool) -> bool:
+    if not real:
+        screen.say("Without root there are fake nodes: the API server and the controllers are real, the pods are not.")
+    with screen.step("A Kubernetes of its own"):
+        cluster = _cluster(stack, real=real, keep=keep)
+        terminal = Terminal(cluster, screen)
+        terminal.show("get", "nodes")
+    if real:
+        with screen.step("The images of the operator and of a shop"):
+            _load_images(cluster, screen)
+    with screen.step("Install the operator"):
+        running.install(terminal, real=real)
+        if not real:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            stack.enter_context(running.as_a_process(terminal, folder))
+            screen.good("The operator runs as a process, with a token of its service account.")
+    return _shop_is_broken_and_mended(stack, terminal, real=real, keep=keep)
+
+
+def _cluster(stack: ExitStack, *, real: bool, keep: bool) -> Cluster:
+    cluster = Cluster.start(nodes="real" if real else "fake", detached=keep)
+    if not keep:
+        stack.callback(cluster.stop)
+    return cluster
+
+
+def _load_images(cluster: Cluster, screen: Screen) -> None:
+    for folder, tag in ((ROOT, OPERATOR_IMAGE), (ROOT / "examples" / "shop", SHOP_IMAGE)):
+        started = time.monotonic()
+        cluster.load_image(images.build(folder, tag))
+        screen.good(f"{tag}, in {seconds(time.monotonic() - started)}")
+
+
+def _shop_is_broken_and_mended(stack: ExitStack, terminal: Terminal, *, real: bool, keep: bool) -> bool:
+    screen = terminal.screen
+    shop = Shop(terminal, real=real)
+    rollback = Rollback(terminal, shop)
+    with screen.step("A shop opens"):
+        shop.opens()
+        visitor = stack.enter_context(Visitor(shop.url())) if real else None
+    with screen.step("A release breaks it"):
+        shop.ships_a_bad_release()
+    with screen.step("Ask for a rollback"):
+        rollback.is_asked_for()
+        rollback.is_looked_at()
+    with screen.step("Is it true?"):
+        good = rollback.is_checked(visitor)
+    if not real:
+        screen.say(
+            "Verified here means template, revision and conditions; as root, `make demo` has real pods that answer."
+        )
+    if keep:
+        screen.say(f"The cluster stays up. To look around: export KUBECONFIG={terminal.cluster.kubeconfig}")
+    return good
+
+
+if __name__ == "__main__":
+    sys.exit(main())

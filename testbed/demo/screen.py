@@ -1,0 +1,90 @@
+"""What a person at a terminal reads: steps, commands with their output, and how long things took."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from testbed import Cluster
+
+ROOT = Path(__file__).parents[2]
+
+
+class Screen:
+    """Prints; coloured if standard output is a terminal and NO_COLOR is not set."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._step = 0
+        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """A numbered heading, and at the end of the block how long it took."""
+        self._step += 1
+        print(self._styled("1", f"\n[{self._step}/{self._steps}] {title}"), flush=True)
+        started = time.monotonic()
+        yield
+        print(self._styled("2", f"      {seconds(time.monotonic() - started)}"), flush=True)
+
+    def say(self, text: str) -> None:
+        """A sentence."""
+        print(f"  {text}", flush=True)
+
+    def good(self, text: str) -> None:
+        """Something that was made sure of."""
+        print(f"  {self._styled('32', '✓')} {text}", flush=True)
+
+    def bad(self, text: str) -> None:
+        """Something that is not as it should be."""
+        print(f"  {self._styled('31', '✗')} {text}", flush=True)
+
+    def command(self, *arguments: str | Path) -> None:
+        """A command, as the reader would type it in the repository."""
+        words = [str(word.relative_to(ROOT)) if isinstance(word, Path) else word for word in arguments]
+        line = " ".join(f"'{word}'" if set(word) & set(" {}()[]*$") else word for word in words)
+        print(self._styled("36", f"  $ {line}"), flush=True)
+
+    def output(self, text: str) -> None:
+        """What a command printed."""
+        for line in text.rstrip().splitlines():
+            print(f"    {line}", flush=True)
+
+    def diff(self, text: str) -> None:
+        """A unified diff, with what goes and what comes in colour."""
+        for line in text.rstrip().splitlines():
+            print("    " + self._styled({"-": "31", "+": "32"}.get(line[:1], "0"), line), flush=True)
+
+    def _styled(self, code: str, text: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if self._colour and code != "0" else text
+
+
+class Terminal:
+    """kubectl on one cluster, shown as it is run."""
+
+    def __init__(self, cluster: Cluster, screen: Screen) -> None:
+        self.cluster = cluster
+        self.screen = screen
+
+    def show(self, *arguments: str | Path, timeout: int = 60) -> str:
+        """Run kubectl and show the command and what it prints."""
+        self.screen.command("kubectl", *arguments)
+        text = self.ask(*arguments, timeout=timeout)
+        self.screen.output(text)
+        return text
+
+    def ask(self, *arguments: str | Path, timeout: int = 60) -> str:
+        """Run kubectl without a word."""
+        return self.cluster.kubectl(*map(str, arguments), timeout=timeout)
+
+
+def seconds(length: float) -> str:
+    """A length of time: `0.4 s`, `12 s`, `2 min 5 s`."""
+    if length < 10:  # noqa: PLR2004 - a tenth of a second says something only below
+        return f"{length:.1f} s"
+    minutes, rest = divmod(round(length), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,3 @@
+module rollback-operator/testbed/pause
+
+go 1.27

@@ -1,0 +1,52 @@
+"""Clusters for every suite; their binaries are built before the first test's clock starts."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from testbed import Binaries, Cluster
+from testbed.realnode import what_is_missing
+from testbed.starting import needed
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the chosen tests need: the first time it takes minutes, which no test should be blamed for."""
+    if session.config.option.collectonly:
+        return
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if "real_cluster" in wanted and what_is_missing() is None:
+        Binaries.ensure(needed("real"))
+    elif wanted & {"fake_cluster", "built"}:
+        Binaries.ensure(needed("fake"))
+
+
+@pytest.fixture(scope="session")
+def built() -> None:
+    """For tests that start clusters of their own."""
+
+
+@pytest.fixture(scope="session")
+def fake_cluster() -> Iterator[Cluster]:
+    """A cluster with one fake node, for all tests of the run: share it, each in a namespace of its own."""
+    with Cluster.start() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def real_cluster() -> Iterator[Cluster]:
+    """A cluster with one real node, where pods run."""
+    reason = what_is_missing()
+    if reason:
+        pytest.skip(reason)
+    with Cluster.start(nodes="real") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def namespace(fake_cluster: Cluster) -> Iterator[str]:
+    """The name of a new namespace of the shared fake cluster."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    fake_cluster.kubectl("create", "namespace", name)
+    yield name
+    fake_cluster.kubectl("delete", "namespace", name, "--wait=false")
