@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
+import yaml
+
 from testbed import Cluster, images
 from testbed.demo import running
 from testbed.demo.screen import ROOT, Screen, Terminal, seconds
@@ -19,7 +21,6 @@ from testbed.demo.story import Rollback, Shop
 from testbed.demo.visitor import Visitor
 from testbed.errors import TestbedError
 
-OPERATOR_IMAGE = "docker.io/library/rollback-operator:0.1.0"
 SHOP_IMAGE = "docker.io/library/shop:1"
 
 
@@ -35,12 +36,12 @@ def main() -> int:
             good = _tell(stack, screen, real=real, keep=arguments.keep)
             took = seconds(time.monotonic() - started)
     except KeyboardInterrupt:
-        screen.say("\nInterrupted; the cluster is gone.")
+        screen.end("Interrupted; the cluster is gone.")
         return 130
     except TestbedError as error:
         screen.bad(str(error))
         return 1
-    screen.say(f"\nThe whole took {took}." if good else f"\nThis is not how it should end (after {took}).")
+    screen.end(f"All of it took {took}." if good else f"This is not how it should end (after {took}).")
     return 0 if good else 1
 
 
@@ -83,10 +84,16 @@ def _cluster(stack: ExitStack, *, real: bool, keep: bool) -> Cluster:
 
 
 def _load_images(cluster: Cluster, screen: Screen) -> None:
-    for folder, tag in ((ROOT, OPERATOR_IMAGE), (ROOT / "examples" / "shop", SHOP_IMAGE)):
+    for folder, tag in ((ROOT, _operator_image()), (ROOT / "examples" / "shop", SHOP_IMAGE)):
         started = time.monotonic()
         cluster.load_image(images.build(folder, tag))
         screen.good(f"{tag}, in {seconds(time.monotonic() - started)}")
+
+
+def _operator_image() -> str:
+    """The name that deploy/ asks the node for."""
+    (image,) = yaml.safe_load((ROOT / "deploy" / "kustomization.yaml").read_text())["images"]
+    return f"docker.io/library/{image['newName']}:{image['newTag']}"
 
 
 def _shop_is_broken_and_mended(stack: ExitStack, terminal: Terminal, *, real: bool, keep: bool) -> bool:

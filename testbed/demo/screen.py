@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +31,10 @@ class Screen:
         started = time.monotonic()
         yield
         print(self._styled("2", f"      {seconds(time.monotonic() - started)}"), flush=True)
+
+    def end(self, text: str) -> None:
+        """The last sentence."""
+        print(f"\n{text}", flush=True)
 
     def say(self, text: str) -> None:
         """A sentence."""
@@ -76,6 +81,18 @@ class Terminal:
         text = self.ask(*arguments, timeout=timeout)
         self.screen.output(text)
         return text
+
+    def follow(self, *arguments: str | Path) -> Iterator[str]:
+        """Run kubectl, show each line as it comes and give it; kubectl is ended when no more are asked for."""
+        self.screen.command("kubectl", *(word for word in arguments if not str(word).startswith("--request-timeout")))
+        command = [self.cluster.bin / "kubectl", "--kubeconfig", self.cluster.kubeconfig, *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            try:
+                for line in process.stdout or ():
+                    self.screen.output(line)
+                    yield line
+            finally:
+                process.terminate()
 
     def ask(self, *arguments: str | Path, timeout: int = 60) -> str:
         """Run kubectl without a word."""

@@ -17,6 +17,8 @@ Object = dict[str, Any]
 EXAMPLES = ROOT / "examples"
 SHOP = "shop"
 REQUEST = "shop-release-2"
+LIMIT = 330
+"""Seconds; longer than the request's own timeout."""
 CONDITIONS = ("Planned", "Applied", "Verified", "Ready")
 FINAL = ("Succeeded", "Failed", "Superseded", "Aborted")
 
@@ -91,27 +93,12 @@ class Rollback:
         self.asked = 0.0
 
     def is_asked_for(self) -> None:
-        """Apply the example, and show each change of its row until it has ended."""
+        """Apply the example, and watch it until it has ended."""
         self.asked = time.monotonic()
         self.terminal.show("apply", "-f", EXAMPLES / "rollbackrequest.yaml")
-        self.terminal.screen.command("kubectl", "-n", SHOP, "get", "rollbackrequests", "--watch")
-        until(self._follower(), within=330, what=f"the RollbackRequest {REQUEST} has ended")
-
-    def _follower(self) -> Callable[[], bool]:
-        seen: list[str] = []
-
-        def ended() -> bool:
-            text = self.terminal.ask("-n", SHOP, "get", "rollbackrequests", REQUEST)
-            header, row = text.splitlines()
-            age = header.index("AGE")
-            if not seen:
-                self.terminal.screen.output(header)
-            if row[:age] not in seen:
-                seen.append(row[:age])
-                self.terminal.screen.output(row)
-            return any(f" {phase} " in row for phase in FINAL)
-
-        return ended
+        watch = self.terminal.follow("-n", SHOP, "get", "rollbackrequests", "--watch", f"--request-timeout={LIMIT}s")
+        if not any(f" {phase} " in row for row in watch for phase in FINAL):
+            raise TestbedError(f"The RollbackRequest {REQUEST} has not ended within {LIMIT} seconds.")
 
     def is_looked_at(self) -> None:
         """The evidence: what was changed, and what happened when."""
@@ -120,7 +107,6 @@ class Rollback:
         self.terminal.screen.diff(self.terminal.ask("-n", SHOP, "get", "rollbackrequest", REQUEST, "-o", plan))
         self.terminal.show("-n", SHOP, "events", "--for", f"rollbackrequest/{REQUEST}")
         self.terminal.show("-n", SHOP, "get", "pods")
-        self.terminal.show("-n", SHOP, "rollout", "history", "deployment/shop")
 
     def is_checked(self, visitor: Visitor | None) -> bool:
         """Make sure of it, without taking the operator's word."""
