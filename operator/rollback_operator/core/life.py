@@ -336,7 +336,9 @@ def _deadline(request: Request) -> datetime:
 
 
 def _overdue(request: Request, now: datetime) -> bool:
-    return request.status.started_at is not None and now >= _deadline(request)
+    """Whether it is too late for an effect. A request that nobody has taken up could have run since its creation."""
+    started = request.status.started_at or (request.created if request.status.phase is None else None)
+    return started is not None and now >= started + parse_duration(request.spec.timeout)
 
 
 def _planned(request: Request) -> tuple[Plan, str]:

@@ -1,0 +1,469 @@
+"""A request that has done nothing yet: whose turn it is, which revision, what would be done."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.policy import Verify
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, PolicyRef, RequestStatus, StepState
+from rollback_operator.core import conditions as on
+from rollback_operator.core.life import CONTROLLER_POLL, POLICY_GRACE, QUEUE_POLL, advance
+from rollback_operator.core.values import (
+    Apply,
+    Examine,
+    Findings,
+    Observation,
+    Refused,
+    Rehearse,
+    Request,
+    Snapshot,
+)
+from tests.unit.builders import (
+    CHECKOUT_UID,
+    FINDINGS,
+    NOW,
+    PAUSED,
+    after,
+    decide,
+    fingerprint,
+    message,
+    other,
+    policy,
+    request,
+    running,
+    snapshot,
+    states,
+    step_on,
+    why,
+)
+
+BY_POLICY: dict[str, Any] = {"policy_ref": PolicyRef(name="checkout")}
+MISSING = Findings(steps=("Replace it.",), diff="", missing=("Secret db", "ConfigMap web (key theme)"))
+DENIED = Refused(Reason.FORBIDDEN, "Service account shop/rollback may not patch Deployment checkout.")
+
+ENDINGS: dict[str, tuple[Request, Observation, Phase, Reason, str]] = {
+    "an abort before anything else": (
+        request(abort=True),
+        Observation(target=snapshot()),
+        Phase.ABORTED,
+        Reason.ABORTED,
+        "Aborted before anything was changed.",
+    ),
+    "an abort while its policy is missing": (
+        request(**BY_POLICY, abort=True),
+        Observation(),
+        Phase.ABORTED,
+        Reason.ABORTED,
+        "Aborted before anything was changed.",
+    ),
+    "a target that is not there": (
+        request(),
+        Observation(),
+        Phase.FAILED,
+        Reason.TARGET_NOT_FOUND,
+        "There is no Deployment checkout in namespace shop. A request rolls back what is in its own namespace",
+    ),
+    "a paused target": (
+        request(),
+        Observation(target=snapshot(obstacle=PAUSED)),
+        Phase.FAILED,
+        Reason.TARGET_PAUSED,
+        "is paused: resume it",
+    ),
+    "a revision that is not there": (
+        request(to="7"),
+        Observation(target=snapshot()),
+        Phase.FAILED,
+        Reason.REVISION_NOT_FOUND,
+        "Deployment/checkout has no revision 7: it has 1, 2 and 3.",
+    ),
+    "a fingerprint that is not there": (
+        request(to=fingerprint("x")),
+        Observation(target=snapshot()),
+        Phase.FAILED,
+        Reason.REVISION_NOT_FOUND,
+        f"has no revision {fingerprint('x')}",
+    ),
+    "a first release": (
+        request(),
+        Observation(target=snapshot("a")),
+        Phase.FAILED,
+        Reason.NOTHING_TO_ROLL_BACK_TO,
+        "has no revision before 1. If older ReplicaSets were removed, raise revisionHistoryLimit",
+    ),
+    "only revisions that were rolled back from": (
+        request(),
+        Observation(
+            target=snapshot("ab"),
+            others=(other("tuesday", phase=Phase.SUCCEEDED, applied=True, left=fingerprint("a")),),
+        ),
+        Phase.FAILED,
+        Reason.NOTHING_TO_ROLL_BACK_TO,
+        "no earlier revision that was not itself rolled back from: 1 (by tuesday).",
+    ),
+    "the revision that stands": (
+        request(to="3"),
+        Observation(target=snapshot()),
+        Phase.SUCCEEDED,
+        Reason.ALREADY_AT_REVISION,
+        "Deployment/checkout already has the template of revision 3: nothing was changed.",
+    ),
+    "the same release under an older number, with a tag that may have moved": (
+        request(to="1"),
+        Observation(target=snapshot("aba", tags=("shop:latest",))),
+        Phase.SUCCEEDED,
+        Reason.ALREADY_AT_REVISION,
+        "It uses shop:latest: a tag that was moved cannot be brought back by its name.",
+    ),
+    "a mere restart before it": (
+        request(),
+        Observation(target=snapshot("aa")),
+        Phase.SUCCEEDED,
+        Reason.ALREADY_AT_REVISION,
+        "already has the template of revision 1",
+    ),
+    "what the revision needs is gone": (
+        request(),
+        Observation(target=snapshot(), answer=MISSING),
+        Phase.FAILED,
+        Reason.MISSING_DEPENDENCY,
+        "Revision 2 of Deployment/checkout needs what is no longer there: Secret db, ConfigMap web (key theme).",
+    ),
+    "the operator may not even look": (
+        request(),
+        Observation(answer=Refused(Reason.FORBIDDEN, "The operator's own rights do not suffice")),
+        Phase.FAILED,
+        Reason.FORBIDDEN,
+        "The operator's own rights do not suffice",
+    ),
+    "a dry run that the API server refuses": (
+        request(dry_run=True),
+        Observation(target=snapshot(), answer=DENIED),
+        Phase.FAILED,
+        Reason.FORBIDDEN,
+        "may not patch Deployment checkout",
+    ),
+    "a policy that does not come": (
+        request(**BY_POLICY, created=NOW - POLICY_GRACE),
+        Observation(),
+        Phase.FAILED,
+        Reason.POLICY_NOT_FOUND,
+        "There is no RollbackPolicy checkout in namespace shop.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+def test_it_ends_at_once_for(case: str) -> None:
+    asked, seen, phase, reason, says = ENDINGS[case]
+    decision = advance(asked, seen, NOW)
+    assert (decision.status.phase, why(decision.status)) == (phase, reason)
+    assert says in message(decision.status)
+    assert (decision.action, decision.again) == (None, None)
+    good = phase is Phase.SUCCEEDED
+    expected = {on.APPLIED: "False", on.READY: "True" if good else "False"}
+    assert states(decision.status) == (expected if good else {**expected, on.STALLED: "True"})
+    assert message(decision.status, on.APPLIED) == "Nothing was changed."
+    assert decision.status.finished_at == NOW
+    assert decision.status.started_at == NOW
+
+
+WAITS: dict[str, tuple[Request, Observation, Reason, str, timedelta]] = {
+    "the one before it": (
+        request(),
+        Observation(target=snapshot(), others=(other("earlier"),)),
+        Reason.QUEUED,
+        "Waiting for earlier, which is rolling back Deployment/checkout and came first.",
+        QUEUE_POLL,
+    ),
+    "a younger one that has begun": (
+        request(),
+        Observation(target=snapshot(), others=(other("quick", age=-5, phase=Phase.RUNNING),)),
+        Reason.QUEUED,
+        "Waiting for quick",
+        QUEUE_POLL,
+    ),
+    "the one before it, although its target is gone": (
+        request(),
+        Observation(others=(other("earlier"),)),
+        Reason.QUEUED,
+        "Waiting for earlier",
+        QUEUE_POLL,
+    ),
+    "its policy": (
+        request(**BY_POLICY),
+        Observation(),
+        Reason.WAITING_FOR_POLICY,
+        "Waiting for RollbackPolicy checkout to be created.",
+        timedelta(seconds=1),
+    ),
+    "the controller to number the newest revision": (
+        request(),
+        Observation(target=snapshot(settled=False)),
+        Reason.WAITING_FOR_CONTROLLER,
+        "Deployment/checkout was changed a moment ago; waiting for its controller to number the revision.",
+        CONTROLLER_POLL,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WAITS)
+def test_it_waits_for(case: str) -> None:
+    asked, seen, reason, says, again = WAITS[case]
+    decision = advance(asked, seen, NOW)
+    assert decision.status.phase is Phase.PENDING
+    assert why(decision.status) == reason
+    assert says in message(decision.status)
+    assert states(decision.status) == {on.READY: "False", on.RECONCILING: "True"}
+    assert (decision.action, decision.again) == (None, again)
+    assert decision.status.observed_generation == asked.generation
+
+
+@pytest.mark.parametrize("case", WAITS)
+def test_it_writes_once_that_it_waits_for(case: str) -> None:
+    asked, seen, *_ = WAITS[case]
+    once = step_on(asked, advance(asked, seen, NOW))
+    again = advance(once, seen, after(3))
+    assert again.status == once.status
+
+
+def test_waiting_in_the_queue_does_not_start_the_clock() -> None:
+    seen = Observation(target=snapshot(), others=(other("earlier"),))
+    queued = step_on(request(timeout="1m"), advance(request(timeout="1m"), seen, NOW))
+    assert queued.status.started_at is None
+    later = decide(queued, Observation(target=snapshot()), after(3600))
+    assert isinstance(later.action, Apply)
+    assert later.status.started_at == after(3600)
+
+
+def test_a_controller_that_never_comes_ends_it_at_its_timeout() -> None:
+    seen = Observation(target=snapshot(settled=False))
+    asked = request(timeout="1m")
+    waiting = step_on(asked, advance(asked, seen, NOW))
+    assert waiting.status.started_at == NOW
+    assert advance(waiting, seen, after(59.9)).status == waiting.status
+    ended = advance(waiting, seen, after(60)).status
+    assert (ended.phase, why(ended)) == (Phase.FAILED, Reason.TIMEOUT)
+    assert message(ended) == (
+        "Deployment/checkout was not rolled back within 1m: nothing was changed. "
+        "If it is still wanted, write a new request."
+    )
+    assert states(ended)[on.APPLIED] == "False"
+
+
+def test_a_controller_that_comes_back_too_late_starts_no_effect() -> None:
+    asked = request(timeout="1m")
+    waiting = step_on(asked, advance(asked, Observation(target=snapshot(settled=False)), NOW))
+    decision = advance(waiting, Observation(target=snapshot()), after(61))
+    assert (decision.status.phase, why(decision.status)) == (Phase.FAILED, Reason.TIMEOUT)
+    assert decision.action is None
+
+
+def test_an_abort_in_the_queue_ends_it_at_once() -> None:
+    seen = Observation(target=snapshot(), others=(other("earlier", phase=Phase.RUNNING),))
+    queued = step_on(request(), advance(request(), seen, NOW))
+    aborted = advance(request(queued.status, abort=True, generation=2), seen, after(5)).status
+    assert (aborted.phase, why(aborted)) == (Phase.ABORTED, Reason.ABORTED)
+    assert on.find(aborted.conditions, on.RECONCILING) is None
+    assert aborted.observed_generation == 2
+    assert aborted.target == "Deployment/checkout"
+
+
+def test_a_policy_that_comes_within_the_grace_is_used() -> None:
+    asked = request(**BY_POLICY)
+    waiting = step_on(asked, advance(asked, Observation(), NOW))
+    decision = advance(waiting, Observation(policy=policy(), target=snapshot()), after(2))
+    assert isinstance(decision.action, Examine)
+
+
+# Who rolled back meanwhile.
+
+SAME_NIGHT: dict[str, tuple[str | None, float, bool]] = {
+    "the one before it ended while this one waited": (None, 5, True),
+    "it ended in the second in which this one was written": (None, 0, True),
+    "it had ended before this one was written": (None, -1, False),
+    "this one names its revision": ("1", 5, False),
+}
+
+
+@pytest.mark.parametrize("case", SAME_NIGHT)
+def test_two_who_ask_for_the_same_mean_one_rollback(case: str) -> None:
+    to, ended_at, superseded = SAME_NIGHT[case]
+    before = other("alice", phase=Phase.SUCCEEDED, applied=True, left=fingerprint("c"), finished=after(ended_at))
+    decision = decide(request(to=to), Observation(target=snapshot("a.cb"), others=(before,)), after(30))
+    if superseded:
+        assert (decision.status.phase, why(decision.status)) == (Phase.SUPERSEDED, Reason.ALREADY_ROLLED_BACK)
+        assert "alice rolled Deployment/checkout back while this request was waiting" in message(decision.status)
+        assert "If revision 4, which stands now, is bad too, write a new request" in message(decision.status)
+        assert states(decision.status)[on.APPLIED] == "False"
+    else:
+        assert isinstance(decision.action, Apply)
+        assert decision.action.plan.to.revision == "1"
+
+
+def test_a_request_that_made_no_effect_supersedes_nobody() -> None:
+    failed = other("alice", phase=Phase.FAILED, left=fingerprint("c"), finished=after(5))
+    decision = decide(request(), Observation(target=snapshot(), others=(failed,)))
+    assert isinstance(decision.action, Apply)
+
+
+# The plan.
+
+
+def test_it_asks_what_the_revision_needs_before_it_plans() -> None:
+    decision = advance(request(), Observation(target=snapshot()), NOW)
+    assert isinstance(decision.action, Examine)
+    assert (decision.action.to.name, decision.action.service_account) == ("2", "rollback")
+    assert decision.status == request().status
+
+
+def test_the_plan_is_in_the_status_that_is_written_before_the_effect() -> None:
+    decision = decide(request(), Observation(target=snapshot()), after(1.5))
+    assert isinstance(decision.action, Apply)
+    status = decision.status
+    (mine,) = status.targets
+    assert mine.plan == decision.action.plan
+    plan = decision.action.plan
+    assert plan.uid == CHECKOUT_UID
+    assert (plan.from_.revision, plan.from_.fingerprint) == ("3", fingerprint("c"))
+    assert (plan.to.revision, plan.to.fingerprint) == ("2", fingerprint("b"))
+    assert (plan.steps, plan.diff) == (FINDINGS.steps, FINDINGS.diff)
+    (step,) = mine.steps
+    assert (step.state, step.attempts, step.last_attempt_at) == (StepState.RUNNING, 1, after(1.5))
+    assert (status.phase, why(status)) == (Phase.RUNNING, Reason.APPLYING)
+    assert (status.target, status.from_, status.to) == ("Deployment/checkout", "3", "2")
+    assert (mine.target, mine.from_, mine.to, mine.phase) == ("Deployment/checkout", "3", "2", Phase.RUNNING)
+    assert states(status) == {on.PLANNED: "True", on.READY: "False", on.RECONCILING: "True"}
+    assert message(status) == "Rolling Deployment/checkout back from revision 3 to 2."
+    assert status.started_at == after(1.5)
+
+
+def test_the_digest_of_a_plan_is_that_of_what_it_says() -> None:
+    (one,) = running().status.targets
+    (same,) = running().status.targets
+    (different,) = running(to="1").status.targets
+    assert one.plan is not None
+    assert same.plan is not None
+    assert different.plan is not None
+    assert one.plan.digest.startswith("sha256:")
+    assert one.plan.digest == same.plan.digest != different.plan.digest
+
+
+WHOSE_RIGHTS: dict[str, tuple[dict[str, Any], str | None, str]] = {
+    "the setting, if nobody says": ({}, None, "rollback"),
+    "the policy's, if the request does not say": (BY_POLICY, "shop-rollback", "shop-rollback"),
+    "the request's, whatever the policy says": (
+        {**BY_POLICY, "service_account_name": "mine"},
+        "shop-rollback",
+        "mine",
+    ),
+    "the request's own without a policy": ({"service_account_name": "mine"}, None, "mine"),
+}
+
+
+@pytest.mark.parametrize("case", WHOSE_RIGHTS)
+def test_it_runs_with_the_rights_of(case: str) -> None:
+    fields, of_policy, expected = WHOSE_RIGHTS[case]
+    orders = policy(service_account_name=of_policy) if "policy_ref" in fields else None
+    seen = Observation(policy=orders, target=snapshot())
+    asked = request(**fields)
+    question = advance(asked, seen, NOW)
+    assert isinstance(question.action, Examine)
+    assert question.action.service_account == expected
+    decision = decide(asked, seen)
+    assert isinstance(decision.action, Apply)
+    assert decision.action.plan.service_account_name == expected
+
+
+def test_the_plan_remembers_what_the_policy_says_about_verification() -> None:
+    orders = policy(verify=Verify(timeout="90s"), to="1")
+    decision = decide(request(**BY_POLICY), Observation(policy=orders, target=snapshot()))
+    assert isinstance(decision.action, Apply)
+    assert decision.action.plan.verify_timeout == "90s"
+    assert decision.action.plan.to.revision == "1"
+
+
+def test_what_the_request_names_goes_before_what_the_policy_names() -> None:
+    orders = policy(to="1")
+    decision = decide(request(**BY_POLICY, to="2"), Observation(policy=orders, target=snapshot()))
+    assert isinstance(decision.action, Apply)
+    assert decision.action.plan.to.revision == "2"
+
+
+# Dry runs.
+
+
+def test_a_dry_run_ends_with_its_plan_and_no_effect() -> None:
+    asked = request(dry_run=True)
+    seen = Observation(target=snapshot(), answer=FINDINGS)
+    question = advance(asked, seen, NOW)
+    assert isinstance(question.action, Rehearse)
+    assert question.status == asked.status
+    decision = decide(asked, Observation(target=snapshot()))
+    status = decision.status
+    assert (status.phase, why(status), decision.action) == (Phase.SUCCEEDED, Reason.DRY_RUN, None)
+    assert message(status) == (
+        "Dry run: Deployment/checkout would go back from revision 3 to 2, and the API server would accept it. "
+        "Nothing was changed."
+    )
+    (mine,) = status.targets
+    assert mine.plan is not None
+    assert mine.plan.diff == FINDINGS.diff
+    assert mine.steps == ()
+    assert states(status) == {on.APPLIED: "False", on.READY: "True"}
+
+
+def test_a_refused_dry_run_shows_the_plan_that_was_refused() -> None:
+    asked = request(dry_run=True)
+    question = advance(asked, Observation(target=snapshot(), answer=FINDINGS), NOW)
+    assert isinstance(question.action, Rehearse)
+    refused = Refused(DENIED.reason, DENIED.message, question.action.plan)
+    status = advance(asked, Observation(target=snapshot(), answer=refused), NOW).status
+    assert (status.phase, why(status)) == (Phase.FAILED, Reason.FORBIDDEN)
+    (mine,) = status.targets
+    assert mine.plan == question.action.plan
+
+
+def test_a_dry_run_does_not_wait_for_its_turn() -> None:
+    seen = Observation(target=snapshot(), others=(other("earlier", phase=Phase.RUNNING),))
+    assert decide(request(dry_run=True), seen).status.phase is Phase.SUCCEEDED
+
+
+# Time that passed while nobody looked.
+
+
+def test_a_request_that_nobody_took_up_in_time_starts_no_effect() -> None:
+    """The operator was down for the night, and the world has moved on since."""
+    decision = advance(request(timeout="10m"), Observation(target=snapshot()), after(3600))
+    assert (decision.status.phase, why(decision.status)) == (Phase.FAILED, Reason.TIMEOUT)
+    assert decision.action is None
+    assert "was not rolled back within 10m: nothing was changed" in message(decision.status)
+
+
+def test_a_request_that_was_taken_up_a_little_late_runs_with_its_whole_timeout() -> None:
+    decision = decide(request(timeout="10m"), Observation(target=snapshot()), after(599))
+    assert isinstance(decision.action, Apply)
+    assert decision.status.started_at == after(599)
+
+
+@pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED, Phase.SUPERSEDED, Phase.ABORTED])
+def test_what_has_ended_stays_as_it_ended(phase: Phase) -> None:
+    status = RequestStatus(phase=phase)
+    for target in (None, snapshot(), snapshot(uid="another", marks={"uid-of-request"})):
+        decision = advance(request(status, abort=True), Observation(target=target), after(9999))
+        assert decision.status is status
+        assert (decision.action, decision.again) == (None, None)
+
+
+def test_a_target_is_chosen_anew_while_nothing_is_planned() -> None:
+    """Nothing is remembered from a reading that led to no plan."""
+    asked = request()
+    waiting = step_on(asked, advance(asked, Observation(target=snapshot("ab", settled=False)), NOW))
+    moved: Snapshot = snapshot("abc")
+    decision = decide(waiting, Observation(target=moved), after(1))
+    assert isinstance(decision.action, Apply)
+    assert decision.action.plan.to.revision == "2"
