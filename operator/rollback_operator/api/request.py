@@ -268,10 +268,6 @@ _ROOT_RULES = rules(
         "the request has ended, there is nothing left to abort",
         fieldPath=".spec.abort",
     ),
-    rule(
-        "!has(oldSelf.status) || !has(oldSelf.status.phase) || has(self.status)",
-        "what happened to a request cannot be removed from it",
-    ),
 )
 
 

@@ -49,6 +49,7 @@ SETTLE = timedelta(seconds=12)
 FIRST_PAUSE = timedelta(milliseconds=200)
 LONGEST_PAUSE = timedelta(seconds=5)
 """Between attempts at an effect; doubled each time."""
+_DOUBLINGS = 10  # more than it takes to the longest pause; 2 to the power of all attempts is no timedelta any more
 POLICY_GRACE = timedelta(seconds=10)
 """How long a request waits for a policy that is not there: both may have been applied together."""
 QUEUE_POLL = timedelta(seconds=10)
@@ -216,7 +217,7 @@ def _stopped(request: Request, seen: Observation, now: datetime) -> Ending | Non
 
 def _try_again(request: Request, plan: Plan, now: datetime) -> Decision:
     attempts, last = _attempts(request)
-    due = last + min(FIRST_PAUSE * 2 ** (attempts - 1), LONGEST_PAUSE)
+    due = last + min(FIRST_PAUSE * 2 ** min(attempts - 1, _DOUBLINGS), LONGEST_PAUSE)
     if now < due:
         return Decision(request.status, again=due - now)
     return Decision(progress.attempted(request, now), Apply(plan))

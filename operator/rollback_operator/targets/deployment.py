@@ -16,9 +16,9 @@ from rollback_operator.kube.identity import OPERATOR, ServiceAccount
 from rollback_operator.targets import dependencies, ownership, pods, podtemplate
 from rollback_operator.targets.base import Watched, Where
 from rollback_operator.targets.diff import unified
+from rollback_operator.targets.ownership import LAST_APPLIED
 
 REVISION = "deployment.kubernetes.io/revision"
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 Object = dict[str, Any]
 

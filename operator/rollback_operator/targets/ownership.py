@@ -3,7 +3,9 @@
 An update takes the ownership of every field it changes. Left so, the owner's next server-side apply (Helm 4, Argo CD,
 `kubectl apply --server-side`) fails with a conflict on them; merely dropped, the fields that came back with the old
 revision belong to nobody, and the owner's next apply leaves them behind. So they are moved: what the operator's
-entry of `metadata.managedFields` holds is added to the entry of the manager that owns the pod template.
+entry of `metadata.managedFields` holds is added to the entry of the manager that owns the pod template. For a
+client-side applier that includes the annotation with what it applied last: by its owner `kubectl apply --server-side`
+finds whose fields to take over.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import copy
 from typing import Any
 
 Entry = dict[str, Any]
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _PATH = "/metadata/managedFields"
 
 
@@ -41,10 +44,17 @@ def _operation(op: str, index: int, entry: Entry) -> dict[str, Any]:
 def _with_fields_of(owner: Entry, mine: list[Entry]) -> Entry:
     merged = copy.deepcopy(owner)
     for entry in mine:
-        template = _template_fields(entry)
-        if template is not None and entry.get("apiVersion") == owner.get("apiVersion"):
-            _merge(merged["fieldsV1"]["f:spec"]["f:template"], template)
+        if entry.get("apiVersion") == owner.get("apiVersion"):
+            _merge(merged["fieldsV1"]["f:spec"]["f:template"], _template_fields(entry) or {})
+            if owner.get("operation") == "Update":
+                _merge(merged["fieldsV1"], _last_applied_field(entry))
     return merged
+
+
+def _last_applied_field(entry: Entry) -> dict[str, Any]:
+    annotations = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:annotations", {})
+    held = {name: inner for name, inner in annotations.items() if name == f"f:{LAST_APPLIED}"}
+    return {"f:metadata": {"f:annotations": held}} if held else {}
 
 
 def _template_owner(managed: list[Entry], mine: list[int]) -> int | None:
