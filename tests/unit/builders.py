@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -136,13 +137,13 @@ def other(
 def step_on(asked: Request, decision: Decision) -> Request:
     """The request as it is read again once the decision's status was written."""
     stored = RequestStatus.model_validate(decision.status.dump())
-    return Request(asked.namespace, asked.name, asked.uid, asked.generation, asked.created, asked.spec, stored)
+    return replace(asked, status=stored)
 
 
 def changed(asked: Request, **fields: Any) -> Request:
     """The request after somebody edited its spec (which only `abort` allows)."""
     edited = asked.spec.model_copy(update=fields)
-    return Request(asked.namespace, asked.name, asked.uid, asked.generation + 1, asked.created, edited, asked.status)
+    return replace(asked, generation=asked.generation + 1, spec=edited)
 
 
 def decide(asked: Request, seen: Observation, now: datetime = NOW) -> Decision:
@@ -151,7 +152,7 @@ def decide(asked: Request, seen: Observation, now: datetime = NOW) -> Decision:
     while isinstance(decision.action, Examine | Rehearse):
         rehearsing = isinstance(decision.action, Rehearse)
         answer = Rehearsed(decision.action.plan) if isinstance(decision.action, Rehearse) else FINDINGS
-        seen = Observation(seen.policy, seen.target, seen.others, answer, seen.answered, seen.default_service_account)
+        seen = replace(seen, answer=answer)
         decision = advance(asked, seen, now)
         assert not (rehearsing and isinstance(decision.action, Rehearse)), "the same question twice"
     return decision

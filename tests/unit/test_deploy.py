@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from rollback_operator import __version__
+from rollback_operator import __version__, metrics  # noqa: F401 - registers what it counts
 from rollback_operator.api.policy import RollbackPolicy
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import RollbackRequest
 from rollback_operator.settings import PREFIX, Settings
 
@@ -231,7 +234,25 @@ def test_the_examples_are_about_the_shop_and_hold_no_field_that_the_models_do_no
 def test_the_shops_releases_differ_in_nothing_but_the_release_and_its_settings() -> None:
     def neutral(number: int) -> str:
         _, deployment = documents(EXAMPLES / "shop" / f"release-{number}.yaml")
-        del deployment["metadata"]["annotations"]
         return yaml.safe_dump(deployment).replace(f"shop-{number}", "shop-N").replace(f"value: '{number}'", "value: N")
 
     assert neutral(1) == neutral(2)
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_explains_every_reason() -> None:
+    for reason in Reason:
+        assert f"`{reason}`" in README, f"{reason} has no row in the README"
+
+
+def test_the_readme_lists_every_setting_with_its_default() -> None:
+    rows = dict(re.findall(rf"^\| `({PREFIX}[A-Z_]+)` \| `([^`]+)` \|", README, re.MULTILINE))
+    assert rows == {PREFIX + field.name.upper(): str(field.default) for field in fields(Settings)}
+
+
+def test_the_readme_lists_every_metric() -> None:
+    ours = [metric for metric in REGISTRY.collect() if metric.name.startswith("rollback_")]
+    listed = set(re.findall(r"^\| `(rollback_[a-z_]+)", README, re.MULTILINE))
+    assert listed == {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in ours}

@@ -1,0 +1,259 @@
+"""A request whose effect was seen: it is verified, and nothing more is done to the target."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from rollback_operator.api.policy import Verify
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, PolicyRef, StepState
+from rollback_operator.core import conditions as on
+from rollback_operator.core.life import HEALTH_POLL, advance, verify_deadline
+from rollback_operator.core.values import Apply, GiveBack, Observation, Refused, Request, Snapshot
+from tests.unit.builders import (
+    FAILING,
+    HEALTHY,
+    REQUEST_UID,
+    ROLLING,
+    after,
+    changed,
+    message,
+    policy,
+    rolled_back,
+    running,
+    snapshot,
+    states,
+    step_on,
+    verifying,
+    why,
+)
+
+BROKEN = Refused(Reason.FORBIDDEN, "may not patch")
+WELL = rolled_back(health=HEALTHY)
+
+
+def by_policy(timeout: str, verify: str) -> Request:
+    """Being verified since second 1, by a policy that grants `verify`."""
+    seen = Observation(policy=policy(verify=Verify(timeout=verify)), target=snapshot())
+    asked = running(seen=seen, policy_ref=PolicyRef(name="checkout"), timeout=timeout)
+    return step_on(asked, advance(asked, Observation(target=rolled_back()), after(1)))
+
+
+ENDINGS: dict[str, tuple[Request, Snapshot | None, float, Phase, Reason, str]] = {
+    "it is healthy": (
+        verifying(),
+        WELL,
+        2,
+        Phase.SUCCEEDED,
+        Reason.COMPLETED,
+        "Deployment/checkout is back at revision 2: 3 of 3 pods are updated and available.",
+    ),
+    "it is healthy, although late": (verifying(), WELL, 86_400, Phase.SUCCEEDED, Reason.COMPLETED, "is back at"),
+    "it is healthy, although an abort came": (
+        changed(verifying(), abort=True),
+        WELL,
+        2,
+        Phase.SUCCEEDED,
+        Reason.COMPLETED,
+        "is back at",
+    ),
+    "it was aborted while it rolled out": (
+        changed(verifying(), abort=True),
+        rolled_back(),
+        2,
+        Phase.ABORTED,
+        Reason.ABORTED,
+        "Aborted after Deployment/checkout was set back to revision 2: it stays there, not verified.",
+    ),
+    "its time is over while it rolls out": (
+        verifying(timeout="1m"),
+        rolled_back(),
+        60,
+        Phase.FAILED,
+        Reason.TIMEOUT,
+        "Deployment/checkout was set back to revision 2, but was not healthy in time: 1 of 3 pods are updated. It stays",
+    ),
+    "its time is over and its pods fail": (
+        verifying(timeout="1m"),
+        rolled_back(health=FAILING),
+        60,
+        Phase.FAILED,
+        Reason.UNHEALTHY,
+        "not healthy in time: pod checkout-1, container web: CrashLoopBackOff (Error, exit code 1).",
+    ),
+    "the policy's time for verification is over": (
+        by_policy("10m", "30s"),
+        rolled_back(),
+        31,
+        Phase.FAILED,
+        Reason.TIMEOUT,
+        "was not healthy in time",
+    ),
+    "its time was over before the operator came back": (
+        verifying(timeout="1m"),
+        rolled_back(health=FAILING),
+        86_400,
+        Phase.FAILED,
+        Reason.UNHEALTHY,
+        "not healthy in time",
+    ),
+    "the target was deleted": (
+        verifying(),
+        None,
+        2,
+        Phase.FAILED,
+        Reason.TARGET_NOT_FOUND,
+        "Deployment/checkout was deleted after the rollback to revision 2, before it was verified.",
+    ),
+    "the target was deleted and created anew": (
+        verifying(),
+        snapshot(uid="another", generation=1),
+        2,
+        Phase.FAILED,
+        Reason.OVERTAKEN,
+        "was deleted and created anew after the rollback to revision 2",
+    ),
+    "somebody put the bad version back": (
+        verifying(),
+        snapshot("a..bc", generation=5, marks={REQUEST_UID}),
+        2,
+        Phase.FAILED,
+        Reason.REVERTED,
+        "Someone put the version of revision 3 back after the rollback to revision 2. Find who releases it",
+    ),
+    "another release came": (
+        verifying(),
+        snapshot("a.cbd", generation=5, marks={REQUEST_UID}),
+        2,
+        Phase.FAILED,
+        Reason.OVERTAKEN,
+        "Another release of Deployment/checkout came after the rollback to revision 2, before it was verified.",
+    ),
+    "somebody put the bad version back, and it was aborted too": (
+        changed(verifying(), abort=True),
+        snapshot("a..bc", generation=5),
+        2,
+        Phase.FAILED,
+        Reason.REVERTED,
+        "Someone put the version of revision 3 back",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+def test_it_ends_when(case: str) -> None:
+    asked, target, at, phase, reason, says = ENDINGS[case]
+    decision = advance(asked, Observation(target=target), after(at))
+    status = decision.status
+    assert (status.phase, why(status)) == (phase, reason)
+    assert says in message(status)
+    assert (decision.action, decision.again) == (None, None)
+    good = "True" if phase is Phase.SUCCEEDED else "False"
+    expected = {on.PLANNED: "True", on.APPLIED: "True", on.VERIFIED: good, on.READY: good}
+    assert states(status) == (expected if phase is Phase.SUCCEEDED else {**expected, on.STALLED: "True"})
+    assert message(status, on.VERIFIED) == message(status)
+    assert message(status, on.APPLIED) == "Deployment/checkout was set back to revision 2."
+    (mine,) = status.targets
+    assert mine.phase is phase
+    assert mine.steps[0].state is StepState.DONE
+    assert (status.started_at, status.finished_at) == (after(0), after(at))
+
+
+GOES_ON: dict[str, tuple[Request, Snapshot, float, timedelta]] = {
+    "it rolls out": (verifying(), rolled_back(), 2, HEALTH_POLL),
+    "its controller has not seen the change yet": (verifying(), rolled_back(settled=False), 2, HEALTH_POLL),
+    "it was scaled meanwhile": (verifying(), rolled_back(generation=7), 2, HEALTH_POLL),
+    "its mark was removed": (verifying(), rolled_back(marks=()), 2, HEALTH_POLL),
+    "the same release was restarted": (verifying(), snapshot("a.cbb", generation=6, health=ROLLING), 2, HEALTH_POLL),
+    "little time is left": (verifying(timeout="1m"), rolled_back(), 58, timedelta(seconds=2)),
+    "little of the policy's time is left": (by_policy("10m", "30s"), rolled_back(), 30, timedelta(seconds=1)),
+    "the policy grants more than the request": (by_policy("20s", "10m"), rolled_back(), 19, timedelta(seconds=1)),
+    "the reading is older than the effect": (verifying(), snapshot(generation=3), 2, timedelta(seconds=1)),
+}
+
+
+@pytest.mark.parametrize("case", GOES_ON)
+def test_it_waits_without_a_write_while(case: str) -> None:
+    asked, target, at, again = GOES_ON[case]
+    decision = advance(asked, Observation(target=target), after(at))
+    assert (decision.status, decision.action) == (asked.status, None)
+    assert decision.again == again
+
+
+def test_a_stale_reading_is_neither_a_revert_nor_health() -> None:
+    """The target as it was before the effect: healthy, and at the bad revision."""
+    stale = snapshot(generation=3, health=HEALTHY)
+    assert advance(verifying(), Observation(target=stale), after(2)).status.phase is Phase.VERIFYING
+
+
+def test_no_effect_is_made_a_second_time_whatever_is_seen() -> None:
+    for _, target, at, *_ in ENDINGS.values():
+        assert not isinstance(advance(verifying(), Observation(target=target), after(at)).action, Apply)
+
+
+# Failing pods.
+
+
+def test_failing_pods_are_told_once() -> None:
+    asked = verifying()
+    first = advance(asked, Observation(target=rolled_back(health=FAILING)), after(5))
+    assert (first.status.phase, why(first.status)) == (Phase.VERIFYING, Reason.PODS_FAILING)
+    assert message(first.status) == (
+        "Deployment/checkout at revision 2: pod checkout-1, container web: CrashLoopBackOff (Error, exit code 1)."
+    )
+    assert message(first.status, on.VERIFIED) == message(first.status)
+    assert first.again == HEALTH_POLL
+    told = step_on(asked, first)
+    for health in (FAILING, ROLLING):
+        assert advance(told, Observation(target=rolled_back(health=health)), after(15)).status == told.status
+
+
+def test_pods_that_failed_at_first_may_come_up_after_all() -> None:
+    asked = verifying()
+    failing = step_on(asked, advance(asked, Observation(target=rolled_back(health=FAILING)), after(5)))
+    status = advance(failing, Observation(target=WELL), after(20)).status
+    assert (status.phase, why(status)) == (Phase.SUCCEEDED, Reason.COMPLETED)
+    assert on.find(status.conditions, on.STALLED) is None
+
+
+# Deadlines.
+
+DEADLINES: dict[str, tuple[Request, float]] = {
+    "the request's timeout counts from its start": (verifying(at=30, timeout="1m"), 60),
+    "the policy's time counts from the effect": (by_policy("10m", "30s"), 31),
+    "whichever comes first": (by_policy("20s", "10m"), 20),
+}
+
+
+@pytest.mark.parametrize("case", DEADLINES)
+def test_a_deadline(case: str) -> None:
+    asked, seconds = DEADLINES[case]
+    assert verify_deadline(asked) == after(seconds)
+    assert advance(asked, Observation(target=rolled_back()), after(seconds - 0.001)).status == asked.status
+    assert advance(asked, Observation(target=rolled_back()), after(seconds)).status.phase is Phase.FAILED
+
+
+# Giving fields back.
+
+
+def test_fields_are_given_back_before_it_succeeds() -> None:
+    seen = Observation(target=rolled_back(health=HEALTHY, holds_fields=True))
+    decision = advance(verifying(), seen, after(2))
+    assert isinstance(decision.action, GiveBack)
+    assert decision.status == verifying().status
+
+
+def test_a_refused_give_back_does_not_keep_it_from_succeeding() -> None:
+    seen = Observation(target=rolled_back(health=HEALTHY, holds_fields=True), answer=BROKEN)
+    decision = advance(verifying(), seen, after(2))
+    assert (decision.status.phase, decision.action) == (Phase.SUCCEEDED, None)
+
+
+def test_a_give_back_that_fails_for_ever_does_not_keep_it_from_ending() -> None:
+    asked = verifying(timeout="1m")
+    well = Observation(target=rolled_back(health=HEALTHY, holds_fields=True))
+    ill = Observation(target=rolled_back(holds_fields=True))
+    assert advance(asked, well, after(60)).status.phase is Phase.SUCCEEDED
+    assert advance(asked, ill, after(60)).status.phase is Phase.FAILED
