@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,7 +39,7 @@ def main() -> int:
     except KeyboardInterrupt:
         screen.end("Interrupted; the cluster is gone.")
         return 130
-    except TestbedError as error:
+    except (TestbedError, subprocess.TimeoutExpired) as error:
         screen.bad(str(error))
         return 1
     screen.end(f"All of it took {took}." if good else f"This is not how it should end (after {took}).")
@@ -64,6 +65,7 @@ def _tell(stack: ExitStack, screen: Screen, *, real: bool, keep: bool) -> bool:
         cluster = _cluster(stack, real=real, keep=keep)
         terminal = Terminal(cluster, screen)
         terminal.show("get", "nodes")
+    stack.enter_context(running.explained(terminal))
     if real:
         with screen.step("The images of the operator and of a shop"):
             _load_images(cluster, screen)

@@ -14,6 +14,7 @@ import yaml
 from testbed import Cluster
 from testbed.demo.screen import ROOT, Terminal
 from testbed.demo.story import until
+from testbed.errors import TestbedError
 
 SYSTEM = "rollback-system"
 OPERATOR = "deployment/rollback-operator"
@@ -31,6 +32,19 @@ def install(terminal: Terminal, *, real: bool) -> None:
 
 
 @contextmanager
+def explained(terminal: Terminal) -> Iterator[None]:
+    """If the block fails, show the pods and what the operator logged before the cluster is gone."""
+    try:
+        yield
+    except (TestbedError, subprocess.TimeoutExpired):
+        for question in (("get", "pods", "-A"), ("-n", SYSTEM, "logs", OPERATOR, "--tail=20")):
+            terminal.screen.command("kubectl", *question)
+            answer = terminal.cluster.kubectl_process(*question)
+            terminal.screen.output(answer.stdout + answer.stderr)
+        raise
+
+
+@contextmanager
 def as_a_process(terminal: Terminal, folder: Path) -> Iterator[None]:
     """The operator as a process of this machine, as its own service account."""
     kubeconfig = _credentials(terminal.cluster, folder)
@@ -40,6 +54,7 @@ def as_a_process(terminal: Terminal, folder: Path) -> Iterator[None]:
         "PYTHONPATH": str(ROOT / "operator"),
         "ROLLBACK_BIND": "127.0.0.1",
         "ROLLBACK_PORT": "0",
+        "NO_PROXY": "*",
     }
     log = folder / "operator.log"
     with log.open("wb") as output:

@@ -86,7 +86,10 @@ class Terminal:
         """Run kubectl, show each line as it comes and give it; kubectl is ended when no more are asked for."""
         self.screen.command("kubectl", *(word for word in arguments if not str(word).startswith("--request-timeout")))
         command = [self.cluster.bin / "kubectl", "--kubeconfig", self.cluster.kubeconfig, *arguments]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        environment = {**os.environ, **self.cluster.environment(), "NO_PROXY": "*"}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        ) as process:
             try:
                 for line in process.stdout or ():
                     self.screen.output(line)
