@@ -43,6 +43,7 @@ def create(folder: Path, addresses: Iterable[str]) -> Pki:
     authority = _sign(pki.authority, "testbed-authority", authority_key, None, authority_key, [_constraints(ca=True)])
     for name, organization, usage, names in (
         ("apiserver", "testbed", ExtendedKeyUsageOID.SERVER_AUTH, _names(addresses)),
+        ("kubelet", "testbed", ExtendedKeyUsageOID.SERVER_AUTH, _names(addresses)),
         ("kubelet-client", "system:masters", ExtendedKeyUsageOID.CLIENT_AUTH, None),
     ):
         extensions = [_constraints(ca=False), (x509.ExtendedKeyUsage([usage]), False), *([(names, False)] if names else [])]

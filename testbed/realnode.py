@@ -1,15 +1,154 @@
-"""stub"""
+"""A node that runs containers: containerd, kubelet, kube-proxy and CoreDNS on a bridge of their own.
+
+Bridge, packet rules and the folder are the machine's, so there is one such node at a time, and a record in that folder
+says whose it is.
+"""
+
+import contextlib
+import fcntl
+import os
+import socket
+import subprocess
+import time
+import uuid
 from pathlib import Path
-from testbed.processes import Roster
+from typing import IO, Self
+
+from testbed import clearing, network, packages
+from testbed.controlplane import ControlPlane
+from testbed.errors import TestbedError
+from testbed.images import pause_archive
+from testbed.nodeconfig import NAME, NodeFiles, kube_proxy
+from testbed.processes import Roster, wait_until
+
+FOLDER = Path("/var/lib/rollback-operator-testbed")
+_LOCK = Path("/run/rollback-operator-testbed.lock")
+_PATIENCE = 900.0
+
+
+def what_is_missing() -> str | None:
+    """Why this machine and user cannot have a real node; nothing if they can."""
+    if os.uname().sysname != "Linux" or os.geteuid() != 0:
+        return "a real node needs root on Linux: it owns a network bridge, mounts and containers"
+    lacking = packages.missing(packages.NODE)
+    if lacking and not packages.installable():
+        return f"a real node needs these packages: {' '.join(lacking)}"
+    return None
+
 
 class RealNode:
-    roster: Roster
+    """The one real node of this machine."""
+
+    def __init__(self, roster: Roster, lock: IO[str] | None) -> None:
+        """Use `claim` or `attach`."""
+        self.roster = roster
+        self._files = NodeFiles(roster.path.parent)
+        self._lock = lock
+
     @classmethod
-    def claim(cls, d: Path, *, detached: bool) -> "RealNode": raise NotImplementedError
+    def claim(cls, cluster: Path, *, detached: bool) -> Self:
+        """Become the one who has the real node, clear what a killed run left, and make the bridge.
+
+        Waits while another run has it; the lock is held until `stop`, or until this process ends.
+
+        Raises:
+            TestbedError: when it cannot be had here, or someone keeps it.
+        """
+        reason = what_is_missing()
+        if reason:
+            raise TestbedError(f"No real node here: {reason}. `make cluster NODES=fake` needs nothing.")
+        packages.ensure(packages.NODE)
+        lock = _lock()
+        previous = Roster.read(FOLDER / clearing.STATE)
+        if previous and previous.detached and previous.running():
+            lock.close()
+            raise TestbedError(f"The cluster in {previous.facts['cluster']} has the real node: `make down` there first.")
+        clearing.clear(FOLDER)
+        network.refuse_if_taken()
+        FOLDER.mkdir(parents=True, mode=0o711)
+        facts = {"cluster": str(cluster), "mark": uuid.uuid4().hex, "before": network.before()}
+        node = cls(Roster(FOLDER / clearing.STATE, detached=detached, facts=facts), lock)
+        network.create_bridge()
+        return node
+
     @classmethod
-    def attach(cls, d: Path) -> "RealNode": raise NotImplementedError
-    def start(self, plane: object) -> None: ...
-    def stop(self) -> None: ...
-    def load_image(self, a: Path) -> None: ...
-def what_is_missing() -> str | None:
-    return "not yet"
+    def attach(cls, cluster: Path) -> Self | None:
+        """The node of a cluster that another run started, if it is still that cluster's."""
+        roster = Roster.read(FOLDER / clearing.STATE)
+        return cls(roster, None) if roster and roster.facts["cluster"] == str(cluster) else None
+
+    def start(self, plane: ControlPlane) -> None:
+        """Start the node's programs and wait until it takes pods."""
+        files, launch = self._files, self.roster.launch
+        environment = {"PATH": packages.search_path(), clearing.MARK: self.roster.facts["mark"]}
+        launch("containerd", files.containerd(), files.log("containerd"), environment)
+        wait_until(lambda: self._ctr("version").returncode == 0, "Getting containerd ready", self.roster, 30)
+        self.load_image(pause_archive(plane.binaries))
+        port = _free_port()
+        kubelet = files.kubelet(plane.binaries, plane.kubeconfig("kubelet"), plane.pki, port)
+        launch("kubelet", kubelet, files.log("kubelet"), environment)
+        launch("kube-proxy", kube_proxy(plane.binaries, plane.kubeconfig("kube-proxy")), files.log("kube-proxy"), environment)
+        launch("coredns", files.coredns(plane.binaries, plane.kubeconfig("coredns")), files.log("coredns"))
+        wait_until(lambda: _is_ready(plane), "Getting the node ready", self.roster, 90)
+        wait_until(_names_resolve, "Getting CoreDNS ready", self.roster, 30)
+
+    def load_image(self, archive: Path) -> None:
+        """Give containerd the images of a docker-archive.
+
+        Raises:
+            TestbedError: with containerd's answer, when it takes them not.
+        """
+        done = self._ctr("images", "import", str(archive))
+        if done.returncode:
+            raise TestbedError(f"containerd does not take {archive}: {done.stderr.strip()}")
+
+    def stop(self) -> None:
+        """Remove every trace and let the next one have it."""
+        clearing.clear(FOLDER)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [packages.path("ctr"), "--address", self._files.socket, "--namespace", "k8s.io", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _lock() -> IO[str]:
+    """Wait for the lock; the kernel gives it back when its holder dies."""
+    file = _LOCK.open("w")
+    deadline = time.monotonic() + _PATIENCE
+    told = False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                file.close()
+                raise TestbedError("Another run has had the real node for a quarter of an hour; end it first.") from None
+        else:
+            return file
+        if not told:
+            print("Waiting for another run on this machine that has the real node ...", flush=True)
+            told = True
+        time.sleep(0.5)
+
+
+def _is_ready(plane: ControlPlane) -> bool:
+    try:
+        node = plane.access.call("GET", f"/api/v1/nodes/{NAME}")
+    except (OSError, TestbedError):
+        return False
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in node["status"].get("conditions", []))
+
+
+def _names_resolve() -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((network.GATEWAY, 53), timeout=1):
+        return True
+    return False
+
+
+def _free_port() -> int:
+    with socket.create_server((network.GATEWAY, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,89 @@
+"""Removes a real node from the machine.
+
+It works from the node's folder alone, so the same few steps serve an orderly stop, `make down` from another process,
+and the next start after a run that was killed.
+"""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from testbed import network, packages
+from testbed.nodeconfig import NodeFiles
+from testbed.processes import Identity, Roster
+
+STATE = "state.json"
+MARK = "ROLLBACK_OPERATOR_TESTBED"
+"""In the environment of the node's programs, with a value of this run's own, and so in that of their children."""
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def clear(folder: Path) -> None:
+    """Remove all that is recorded in `folder`, in the order in which nothing brings anything back.
+
+    First who starts containers, then containerd, the containers and their shims, then mounts (each container's, the
+    network namespaces, volumes), the network, and the folder last: until then a second attempt finds everything.
+    """
+    if not folder.exists():
+        return
+    roster = Roster.read(folder / STATE)
+    files = NodeFiles(folder)
+    containers = [path.name for path in files.runc.glob("*")]
+    if roster is not None:
+        roster.end("kubelet", "kube-proxy", "coredns")
+        roster.end("containerd", signal_number=signal.SIGTERM)
+        roster.end()
+        _end_containers(files, containers)
+        _end_marked(roster.facts["mark"])
+    _unmount_below(folder)
+    if roster is not None:
+        network.remove(roster.facts["before"])
+    _remove_scattered(files, containers)
+    shutil.rmtree(folder)
+
+
+def _end_containers(files: NodeFiles, containers: Iterable[str]) -> None:
+    """By runc, which compares start times before it kills."""
+    for container in containers:
+        command = [packages.path("runc"), "--root", files.runc, "delete", "--force", container]
+        subprocess.run(command, capture_output=True, check=False)
+
+
+def _end_marked(mark: str) -> None:
+    """End what carries this run's mark: containerd's shims, which outlive it and are noted nowhere."""
+    wanted = f"{MARK}={mark}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        identity = Identity.of(int(folder.name))
+        with contextlib.suppress(OSError):
+            if identity and wanted in (folder / "environ").read_bytes().split(b"\0"):
+                identity.end()
+
+
+def _unmount_below(folder: Path) -> None:
+    """Unmount all below `folder`, the last mounted first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
+    for point in reversed(points):
+        if point.startswith(f"{folder}/"):
+            subprocess.run([packages.path("umount"), "--lazy", point], capture_output=True, check=False)
+
+
+def _remove_scattered(files: NodeFiles, containers: Iterable[str]) -> None:
+    """Remove what the node's programs put in places of their own choosing; folders only if nothing else is in them."""
+    for note in files.tasks.glob("*/address"):
+        Path(note.read_text().removeprefix("unix://")).unlink(missing_ok=True)
+    results = Path("/var/lib/cni/results")
+    for container in containers:
+        for result in results.glob(f"*-{container}-*"):
+            result.unlink()
+    plugins = Path("/var/lib/kubelet/device-plugins")
+    (plugins / "kubelet.sock").unlink(missing_ok=True)
+    sockets = Path("/run/containerd/s")
+    groups = [group for name in ("k8s.io", "*/k8s.io") for group in _CGROUPS.glob(name)]
+    for empty in (sockets, sockets.parent, results, results.parent, plugins, plugins.parent, *groups):
+        with contextlib.suppress(OSError):
+            empty.rmdir()
