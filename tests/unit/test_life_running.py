@@ -320,3 +320,13 @@ def test_an_operator_that_comes_back_late_acknowledges_what_was_made() -> None:
 def test_status_updates_and_scaling_are_no_new_release() -> None:
     decision = advance(running(), Observation(target=snapshot(generation=9)), after(0.5))
     assert isinstance(decision.action, Apply)
+
+
+def test_a_pause_that_ends_while_it_settles_lets_it_go_on() -> None:
+    asked = running()
+    settling = step_on(asked, advance(asked, Observation(target=snapshot(obstacle=PAUSED)), after(1)))
+    assert why(settling.status) == Reason.SETTLING
+    decision = advance(settling, Observation(target=snapshot()), after(2))
+    assert isinstance(decision.action, Apply)
+    assert why(decision.status) == Reason.APPLYING
+    assert message(decision.status) == message(asked.status)

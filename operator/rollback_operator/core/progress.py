@@ -65,13 +65,12 @@ def waiting(request: Request, now: datetime, reason: Reason, message: str, **fie
 def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> RequestStatus:
     """Running: the plan is written, its effect comes next."""
     source, to = plan.from_.revision, plan.to.revision
-    message = f"Rolling {ref} back from revision {source} to {to}."
     step = Step(name=STEP, state=StepState.RUNNING, started_at=now, last_attempt_at=now)
     return _moved(
         request,
         now,
         Phase.RUNNING,
-        (Reason.APPLYING, message),
+        (Reason.APPLYING, _rolling(str(ref), plan)),
         conditions={on.PLANNED: ("True", Reason.PLANNED, f"Revision {source} to {to}: see the plan for what changes.")},
         started_at=request.status.started_at or now,
         **_with_target(ref, plan, Phase.RUNNING, (step,)),
@@ -94,8 +93,10 @@ def attempted(request: Request, now: datetime) -> RequestStatus:
     """
     (mine,) = request.status.targets
     (step,) = mine.steps
+    assert mine.plan is not None
     step = step.model_copy(update={"attempts": step.attempts + 1, "last_attempt_at": now})
-    return request.status.model_copy(update={"targets": (mine.model_copy(update={"steps": (step,)}),)})
+    mine = mine.model_copy(update={"steps": (step,)})
+    return _moved(request, now, Phase.RUNNING, (Reason.APPLYING, _rolling(mine.target, mine.plan)), targets=(mine,))
 
 
 def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
@@ -153,6 +154,10 @@ def ended(request: Request, now: datetime, ending: Ending, **fields: Any) -> Req
 def shown_plan(ref: TargetRef, plan: Plan) -> dict[str, Any]:
     """Fields of a status that shows a plan which is not going to be carried out (a dry run's)."""
     return _with_target(ref, plan, Phase.SUCCEEDED, ())
+
+
+def _rolling(target: str, plan: Plan) -> str:
+    return f"Rolling {target} back from revision {plan.from_.revision} to {plan.to.revision}."
 
 
 def _done(plan: Plan) -> str:
