@@ -330,3 +330,10 @@ def test_a_pause_that_ends_while_it_settles_lets_it_go_on() -> None:
     assert isinstance(decision.action, Apply)
     assert why(decision.status) == Reason.APPLYING
     assert message(decision.status) == message(asked.status)
+
+
+def test_a_step_that_was_not_made_does_not_run_for_ever() -> None:
+    status = advance(running(), Observation(target=snapshot("abcd"), answered=1), after(1)).status
+    (step,) = status.targets[0].steps
+    assert step.state is StepState.NOT_MADE
+    assert step.finished_at is None

@@ -143,12 +143,21 @@ def ended(request: Request, now: datetime, ending: Ending, **fields: Any) -> Req
         now,
         conditions,
         phase=phase,
-        targets=tuple(one.model_copy(update={"phase": phase}) for one in targets),
+        targets=tuple(_closed(one, phase) for one in targets),
         started_at=started,
         finished_at=now,
         duration=format_duration(now - started),
         **fields,
     )
+
+
+def _closed(mine: TargetStatus, phase: Phase) -> TargetStatus:
+    """What became of a target when the request ended: a step that was not done by then was not made at all."""
+    steps = tuple(
+        step if step.state is StepState.DONE else step.model_copy(update={"state": StepState.NOT_MADE})
+        for step in mine.steps
+    )
+    return mine.model_copy(update={"phase": phase, "steps": steps})
 
 
 def shown_plan(ref: TargetRef, plan: Plan) -> dict[str, Any]:
