@@ -42,7 +42,7 @@ async def run(settings: Settings) -> None:
         async with serving(settings, operator.stuck, ready.is_set):
             await _check(api)
             log.info("Rollback Operator %s watches %s/%s", __version__, GROUP, VERSION)
-            await _until_stopped(operator, registry, ready)
+            await _until_stopped(operator, registry, ready, settings.namespace)
     finally:
         await api.close()
 
@@ -58,10 +58,13 @@ async def _check(api: Api) -> None:
         raise SystemExit(f"rollback-operator: the API server cannot be used: {error}") from None
 
 
-async def _until_stopped(operator: RollbackOperator, registry: kopf.OperatorRegistry, ready: asyncio.Event) -> None:
+async def _until_stopped(
+    operator: RollbackOperator, registry: kopf.OperatorRegistry, ready: asyncio.Event, namespace: str
+) -> None:
     """Work and watch until Kopf, which listens for signals, ends, or until either fails."""
+    where = {"namespaces": [namespace]} if namespace else {"clusterwide": True}
     work = asyncio.create_task(operator.run())
-    watch = asyncio.create_task(kopf.operator(registry=registry, clusterwide=True, standalone=True, ready_flag=ready))
+    watch = asyncio.create_task(kopf.operator(registry=registry, standalone=True, ready_flag=ready, **where))
     try:
         done, _ = await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -108,7 +108,7 @@ class RollbackOperator:
         while True:
             await asyncio.sleep(self._settings.resync)
             try:
-                bodies = await resources.list_all(self._api, REQUESTS, None, UNFINISHED)
+                bodies = await resources.list_all(self._api, REQUESTS, self._settings.namespace or None, UNFINISHED)
             except errors.KubeError as error:
                 log.warning("Unfinished requests could not be listed: %s", error)
                 continue

@@ -25,6 +25,8 @@ class Settings:
     bind: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus reach it on the pod's address
     port: int = 8080
     """Where /metrics, /healthz and /readyz are served."""
+    namespace: str = ""
+    """The one namespace to work in; empty: all of them."""
     workers: int = 50
     """How many requests are worked on at the same time."""
     resync: int = 60
