@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from testbed import network, packages
+from testbed import mounts, network, packages
 from testbed.nodeconfig import NodeFiles
 from testbed.processes import Identity, Roster
 
@@ -39,7 +39,7 @@ def clear(folder: Path) -> None:
         roster.end()
         _end_containers(files, containers)
         _end_marked(roster.facts["mark"])
-    _unmount_below(folder)
+    mounts.unmount_below(folder)
     if roster is not None:
         network.remove(roster.facts["before"])
     _remove_scattered(files, containers)
@@ -61,15 +61,6 @@ def _end_marked(mark: str) -> None:
         with contextlib.suppress(OSError):
             if identity and wanted in (folder / "environ").read_bytes().split(b"\0"):
                 identity.end()
-
-
-def _unmount_below(folder: Path) -> None:
-    """Unmount all below `folder`, the last mounted first."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
-    for point in reversed(points):
-        if point.startswith(f"{folder}/"):
-            subprocess.run([packages.path("umount"), "--lazy", point], capture_output=True, check=False)
 
 
 def _remove_scattered(files: NodeFiles, containers: Iterable[str]) -> None:

@@ -1,20 +1,18 @@
 """Configuration files and command lines of the real node's programs."""
 
 import json
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from testbed import network, packages
+from testbed import mounts, network, packages
+from testbed.archives import PAUSE_IMAGE
 from testbed.binaries import Binaries
 from testbed.pki import Pki
 
 NAME = "real-0"
-PAUSE_IMAGE = "docker.io/rollback-operator/pause:1"
 _DOMAIN = "cluster.local"
 
 
@@ -50,8 +48,14 @@ class NodeFiles:
         (registries / "hosts.toml").write_text('server = "http://127.0.0.1:1"\n')
         self._network_configuration()
         path = self.folder / "containerd.toml"
-        path.write_text(_CONTAINERD.format(folder=self.folder, pause=PAUSE_IMAGE, snapshotter=self._snapshotter(),
-                                           plugins=packages.path("host-local").parent, socket=self.socket))
+        content = _CONTAINERD.format(
+            folder=self.folder,
+            socket=self.socket,
+            pause=PAUSE_IMAGE,
+            plugins=packages.path("host-local").parent,
+            snapshotter="overlayfs" if mounts.overlay_works(self.folder) else "native",
+        )
+        path.write_text(content)
         return [packages.path("containerd"), "--config", path]
 
     def kubelet(self, binaries: Binaries, kubeconfig: Path, pki: Pki, port: int) -> list[str | Path]:
@@ -90,21 +94,6 @@ class NodeFiles:
         }
         content = {"cniVersion": "0.4.0", "name": "testbed", "plugins": [plugin]}
         (self.folder / "cni" / "10-bridge.conflist").write_text(json.dumps(content))
-
-    def _snapshotter(self) -> str:
-        """Overlay where the file system carries it (not on another overlay), else plain copies."""
-        probe = self.folder / "probe"
-        for name in ("lower", "upper", "work", "merged"):
-            (probe / name).mkdir(parents=True)
-        options = ",".join(f"{name}dir={probe / name}" for name in ("lower", "upper", "work"))
-        merged = str(probe / "merged")
-        mounted = subprocess.run(
-            [packages.path("mount"), "-t", "overlay", "overlay", "-o", options, merged], capture_output=True, check=False
-        )
-        if mounted.returncode == 0:
-            subprocess.run([packages.path("umount"), merged], check=True)
-        shutil.rmtree(probe)
-        return "native" if mounted.returncode else "overlayfs"
 
 
 def kube_proxy(binaries: Binaries, kubeconfig: Path) -> list[str | Path]:

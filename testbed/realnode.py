@@ -14,10 +14,9 @@ import uuid
 from pathlib import Path
 from typing import IO, Self
 
-from testbed import clearing, network, packages
+from testbed import archives, clearing, network, packages
 from testbed.controlplane import ControlPlane
 from testbed.errors import TestbedError
-from testbed.images import pause_archive
 from testbed.nodeconfig import NAME, NodeFiles, kube_proxy
 from testbed.processes import Roster, wait_until
 
@@ -83,7 +82,7 @@ class RealNode:
         environment = {"PATH": packages.search_path(), clearing.MARK: self.roster.facts["mark"]}
         launch("containerd", files.containerd(), files.log("containerd"), environment)
         wait_until(lambda: self._ctr("version").returncode == 0, "Getting containerd ready", self.roster, 30)
-        self.load_image(pause_archive(plane.binaries))
+        self.load_image(archives.pause(plane.binaries))
         port = _free_port()
         kubelet = files.kubelet(plane.binaries, plane.kubeconfig("kubelet"), plane.pki, port)
         launch("kubelet", kubelet, files.log("kubelet"), environment)
