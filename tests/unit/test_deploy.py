@@ -82,6 +82,15 @@ ALLOWED = {
 }
 
 
+EXAMPLE_RIGHTS = {
+    ("deployments", "get"),
+    ("deployments", "patch"),
+    ("configmaps", "get"),
+    ("secrets", "get"),
+    ("persistentvolumeclaims", "get"),
+}
+
+
 def test_the_operator_has_exactly_the_rights_that_it_uses() -> None:
     assert granted("rollback-operator") == ALLOWED
 
@@ -116,13 +125,32 @@ def test_people_who_edit_may_ask_for_rollbacks_and_nobody_may_write_a_status() -
     }
 
 
-def test_named_accounts_narrows_the_impersonation_that_is_there() -> None:
-    component = kustomization(DEPLOY / "named-accounts")
-    (patch,) = component["patches"]
-    (operation,) = yaml.safe_load(patch["patch"])
-    (rule,) = one(patch["target"]["kind"], patch["target"]["name"])["rules"]
+def component(name: str) -> list[Object]:
+    """The operations of a component, all on the role that impersonates."""
+    (patch,) = kustomization(DEPLOY / name)["patches"]
+    assert patch["target"] == {"kind": "ClusterRole", "name": "rollback-operator-impersonate"}
+    operations: list[Object] = yaml.safe_load(patch["patch"])
+    return operations
+
+
+def test_named_accounts_narrows_impersonation_to_the_default_account() -> None:
+    (rule,) = one("ClusterRole", "rollback-operator-impersonate")["rules"]
     assert rule["verbs"] == ["impersonate"]
+    (operation,) = component("named-accounts")
     assert operation == {"op": "add", "path": "/rules/0/resourceNames", "value": [Settings().service_account]}
+
+
+def test_constrained_impersonation_allows_what_the_examples_account_is_for_and_no_more() -> None:
+    (operation,) = component("constrained-impersonation")
+    who, *what = operation["value"]
+    assert (who["resources"], who["verbs"]) == (["serviceaccounts"], ["impersonate:serviceaccount"])
+    allowed = {
+        (resource, verb.removeprefix("impersonate-on:serviceaccount:"))
+        for rule in what
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert allowed == EXAMPLE_RIGHTS - {("deployments", "get")}
 
 
 def test_every_file_that_kustomize_is_told_of_is_there_and_none_is_left_out() -> None:
@@ -206,13 +234,7 @@ def test_the_examples_service_account_is_the_default_one_and_may_patch_deploymen
     rights = {
         (resource, verb) for rule in found["Role"]["rules"] for resource in rule["resources"] for verb in rule["verbs"]
     }
-    assert rights == {
-        ("deployments", "get"),
-        ("deployments", "patch"),
-        ("configmaps", "get"),
-        ("secrets", "get"),
-        ("persistentvolumeclaims", "get"),
-    }
+    assert rights == EXAMPLE_RIGHTS
 
 
 OURS_BY_KIND: dict[str, type[RollbackRequest | RollbackPolicy]] = {
@@ -249,12 +271,12 @@ def test_the_readme_explains_every_reason() -> None:
 
 
 def test_the_readme_lists_every_setting_with_its_default() -> None:
-    rows = dict(re.findall(rf"^\| `({PREFIX}[A-Z_]+)` \| `([^`]+)` \|", README, re.MULTILINE))
+    rows = dict(re.findall(rf"^\| `({PREFIX}[A-Z_]+)` \| `?([^`|]*?)`? ?\|", README, re.MULTILINE))
     assert rows == {PREFIX + field.name.upper(): str(field.default) for field in fields(Settings)}
 
 
 def test_the_readme_lists_every_metric() -> None:
-    assert metrics.PHASES  # imported, because that registers what is counted
     ours = [metric for metric in REGISTRY.collect() if metric.name.startswith("rollback_")]
+    assert metrics.PHASES.collect()[0].name in {metric.name for metric in ours}
     listed = set(re.findall(r"^\| `(rollback_[a-z_]+)", README, re.MULTILINE))
     assert listed == {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in ours}
