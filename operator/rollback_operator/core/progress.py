@@ -93,10 +93,11 @@ def attempted(request: Request, now: datetime) -> RequestStatus:
     """
     (mine,) = request.status.targets
     (step,) = mine.steps
-    assert mine.plan is not None
+    plan = mine.plan
+    assert plan is not None
     step = step.model_copy(update={"attempts": step.attempts + 1, "last_attempt_at": now})
-    mine = mine.model_copy(update={"steps": (step,)})
-    return _moved(request, now, Phase.RUNNING, (Reason.APPLYING, _rolling(mine.target, mine.plan)), targets=(mine,))
+    targets = (mine.model_copy(update={"steps": (step,)}),)
+    return _moved(request, now, Phase.RUNNING, (Reason.APPLYING, _rolling(mine.target, plan)), targets=targets)
 
 
 def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
