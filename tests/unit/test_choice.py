@@ -1,0 +1,151 @@
+"""Which revision a request goes back to. Revisions of one letter are the same release."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase
+from rollback_operator.core.choice import Chosen, choose
+from rollback_operator.core.values import Ending, Revision, Snapshot
+from tests.unit.builders import CHECKOUT, fingerprint, snapshot
+
+CHOICES: dict[str, tuple[str, Snapshot, str, str]] = {
+    "the newest earlier one": ("Previous", snapshot("abc"), "", "2"),
+    "the newest earlier one when numbers are missing": ("Previous", snapshot("a.c"), "", "1"),
+    "the newest earlier one that differs": ("Previous", snapshot("abcc"), "", "2"),
+    "the newest of two that are the same release": ("Previous", snapshot("abbc"), "", "3"),
+    "the newest that nobody rolled back from": ("Previous", snapshot("abcd"), "c", "2"),
+    "what stood before the release that a rollback left": ("Previous", snapshot("a.cb"), "c", "1"),
+    "an earlier one than that which stands, not a later one": ("Previous", snapshot("abcd", current=3), "", "2"),
+    "the newest earlier one until something proved good": ("LastKnownGood", snapshot("abc"), "", "2"),
+    "the one of that number": ("1", snapshot("abc"), "", "1"),
+    "the one of that number, later than what stands": ("4", snapshot("abcd", current=3), "", "4"),
+    "the one of that number, although it was rolled back from": ("1", snapshot("abc"), "a", "1"),
+    "the one of that fingerprint": (fingerprint("a"), snapshot("abc"), "", "1"),
+    "the newest of that fingerprint": (fingerprint("a"), snapshot("aabc"), "", "2"),
+}
+
+
+@pytest.mark.parametrize("case", CHOICES)
+def test_it_goes_back_to(case: str) -> None:
+    to, target, bad, expected = CHOICES[case]
+    chosen = choose(to, CHECKOUT, target, {fingerprint(letter): "tuesday" for letter in bad})
+    assert isinstance(chosen, Chosen)
+    assert chosen.revision.name == expected
+
+
+NOTES: dict[str, tuple[str, Snapshot, str, tuple[str, ...]]] = {
+    "nothing, when there is nothing to say": ("Previous", snapshot("abc"), "", ()),
+    "what LastKnownGood means": (
+        "LastKnownGood",
+        snapshot("abc"),
+        "",
+        ("Nothing has proved good yet, so LastKnownGood means Previous.",),
+    ),
+    "what was skipped": ("Previous", snapshot("abc"), "b", ("Skipped revision 2: tuesday rolled back from it.",)),
+    "a bad one that was named": ("2", snapshot("abc"), "b", ("Revision 2 was rolled back from by tuesday.",)),
+}
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_the_plan_notes(case: str) -> None:
+    to, target, bad, expected = NOTES[case]
+    chosen = choose(to, CHECKOUT, target, {fingerprint(letter): "tuesday" for letter in bad})
+    assert isinstance(chosen, Chosen)
+    assert chosen.notes == expected
+
+
+ENDINGS: dict[str, tuple[str, Snapshot, str, Reason, str]] = {
+    "there is no history": ("2", snapshot("."), "", Reason.REVISION_NOT_FOUND, "has no revision 2: it has none."),
+    "there is one revision": ("2", snapshot("a"), "", Reason.REVISION_NOT_FOUND, "no revision 2: it has 1. Older"),
+    "there are several": ("9", snapshot("abc"), "", Reason.REVISION_NOT_FOUND, "no revision 9: it has 1, 2 and 3."),
+    "all earlier ones are gone": (
+        "Previous",
+        snapshot("..c"),
+        "",
+        Reason.NOTHING_TO_ROLL_BACK_TO,
+        "has no revision before 3. If older ReplicaSets were removed, raise revisionHistoryLimit",
+    ),
+    "all earlier ones were rolled back from": (
+        "LastKnownGood",
+        snapshot("abc"),
+        "ab",
+        Reason.NOTHING_TO_ROLL_BACK_TO,
+        "no earlier revision that was not itself rolled back from: 1 (by tuesday) and 2 (by tuesday).",
+    ),
+    "the bad release was restarted": (
+        "Previous",
+        snapshot("aa"),
+        "a",
+        Reason.NOTHING_TO_ROLL_BACK_TO,
+        "no earlier revision that was not itself rolled back from: 1 (by tuesday).",
+    ),
+    "the release was only restarted": (
+        "Previous",
+        snapshot("aa", tags=("shop:1", "proxy:2")),
+        "",
+        Reason.ALREADY_AT_REVISION,
+        "already has the template of revision 1: nothing was changed. It uses shop:1 and proxy:2: a tag that was moved",
+    ),
+    "the number is that of what stands": (
+        "2",
+        snapshot("ab", tags=("shop:1",)),
+        "",
+        Reason.ALREADY_AT_REVISION,
+        "already has the template of revision 2: nothing was changed.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+def test_there_is_nothing_to_do_when(case: str) -> None:
+    to, target, bad, reason, says = ENDINGS[case]
+    ending = choose(to, CHECKOUT, target, {fingerprint(letter): "tuesday" for letter in bad})
+    assert isinstance(ending, Ending)
+    assert ending.reason == reason
+    assert says in ending.message
+    assert ending.phase is (Phase.SUCCEEDED if reason is Reason.ALREADY_AT_REVISION else Phase.FAILED)
+
+
+def test_a_tag_that_did_not_move_is_not_talked_about() -> None:
+    ending = choose("2", CHECKOUT, snapshot("ab", tags=("shop:1",)), {})
+    assert isinstance(ending, Ending)
+    assert "tag" not in ending.message
+
+
+letters = st.sampled_from("abcd.")
+
+
+@given(st.lists(letters, min_size=1, max_size=8), st.sets(st.sampled_from("abcd")), st.data())
+def test_previous_is_never_bad_never_later_and_never_what_stands(
+    history: list[str], bad: set[str], data: st.DataObject
+) -> None:
+    numbers = [number for number, letter in enumerate(history, 1) if letter != "."]
+    current = data.draw(st.sampled_from(numbers)) if numbers else None
+    target = snapshot("".join(history), current=current)
+    known = {fingerprint(letter): "tuesday" for letter in bad}
+    chosen = choose("Previous", CHECKOUT, target, known)
+    fitting = [
+        one
+        for one in target.history
+        if one.order < target.current.order
+        and one.fingerprint != target.current.fingerprint
+        and one.fingerprint not in known
+    ]
+    if isinstance(chosen, Chosen):
+        assert chosen.revision == max(fitting, key=lambda one: one.order)
+    else:
+        assert not fitting
+
+
+@given(st.lists(letters, min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_the_order_in_which_the_history_is_listed_does_not_matter(history: list[str], random: object) -> None:
+    target = snapshot("".join(history))
+    shuffled: list[Revision] = list(target.history)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    other = Snapshot(target.uid, target.generation, target.current, tuple(shuffled), settled=True, health=target.health)
+    for to in ("Previous", "LastKnownGood", "1", "3", fingerprint("a")):
+        assert choose(to, CHECKOUT, target, {}) == choose(to, CHECKOUT, other, {})
