@@ -17,7 +17,8 @@ DURATION = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 FINGERPRINT = r"v1:[0-9a-f]{64}"
 LONGEST_TIMEOUT = "24h"
 
-_EXACT_BELOW = 10  # seconds; a person wants tenths of few and none of many
+_SECOND = 1000
+_EXACT_BELOW = 9950  # milliseconds; a person wants tenths of few seconds and none of many
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -54,12 +55,12 @@ def parse_duration(text: str) -> timedelta:
 
 def format_duration(length: timedelta) -> str:
     """A length of time as a person reads it: `850ms`, `7.3s`, `4m12s`, `1h5m`."""
-    seconds = length.total_seconds()
-    if seconds < 1:
-        return f"{round(seconds * 1000)}ms"
-    if seconds < _EXACT_BELOW:
-        return f"{seconds:.1f}s"
-    return "".join(_parts(round(seconds))) or "0s"
+    milliseconds = max(0, round(length.total_seconds() * _SECOND))  # a clock may have been set back meanwhile
+    if milliseconds < _SECOND:
+        return f"{milliseconds}ms"
+    if milliseconds < _EXACT_BELOW:
+        return f"{milliseconds / _SECOND:.1f}s"
+    return "".join(_parts(round(milliseconds / _SECOND)))
 
 
 def _parts(seconds: int) -> Iterator[str]:
