@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import subprocess
 import sys
@@ -12,10 +11,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 import yaml
 
-from testbed import Cluster, images
+from testbed import Cluster, images, realnode, workspace
 from testbed.demo import running
 from testbed.demo.screen import ROOT, Screen, Terminal, seconds
 from testbed.demo.story import Rollback, Shop
@@ -37,7 +37,7 @@ def main() -> int:
             good = _tell(stack, screen, real=real, keep=arguments.keep)
             took = seconds(time.monotonic() - started)
     except KeyboardInterrupt:
-        screen.end("Interrupted; the cluster is gone.")
+        screen.end("Interrupted.")
         return 130
     except (TestbedError, subprocess.TimeoutExpired) as error:
         screen.bad(str(error))
@@ -48,7 +48,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m testbed.demo", description=__doc__)
-    best = "real" if os.geteuid() == 0 and sys.platform == "linux" else "fake"
+    best = "fake" if realnode.what_is_missing() else "real"
     parser.add_argument("--nodes", choices=["real", "fake"], default=best, help=f"default here: {best}")
     parser.add_argument("--keep", action="store_true", help="leave the cluster up, to look around")
     return parser.parse_args()
@@ -60,9 +60,10 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 def _tell(stack: ExitStack, screen: Screen, *, real: bool, keep: bool) -> bool:
     if not real:
-        screen.say("Without root there are fake nodes: the API server and the controllers are real, the pods are not.")
+        screen.say(f"On fake nodes: {realnode.what_is_missing() or 'asked for'}.")
+        screen.say("The API server and the controllers are real then, the pods are not.")
     with screen.step("A Kubernetes of its own"):
-        cluster = _cluster(stack, real=real, keep=keep)
+        cluster = _cluster(stack, screen, real=real, keep=keep)
         terminal = Terminal(cluster, screen)
         terminal.show("get", "nodes")
     stack.enter_context(running.explained(terminal))
@@ -75,21 +76,34 @@ def _tell(stack: ExitStack, screen: Screen, *, real: bool, keep: bool) -> bool:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             stack.enter_context(running.as_a_process(terminal, folder))
             screen.good("The operator runs as a process, with a token of its service account.")
-    return _shop_is_broken_and_mended(stack, terminal, real=real, keep=keep)
+    return _shop_is_broken_and_mended(stack, terminal, real=real)
 
 
-def _cluster(stack: ExitStack, *, real: bool, keep: bool) -> Cluster:
-    cluster = Cluster.start(nodes="real" if real else "fake", detached=keep)
+def _cluster(stack: ExitStack, screen: Screen, *, real: bool, keep: bool) -> Cluster:
+    nodes: Literal["real", "fake"] = "real" if real else "fake"
     if not keep:
-        stack.callback(cluster.stop)
+        return stack.enter_context(Cluster.start(nodes=nodes))
+    if workspace.current() is not None:
+        raise TestbedError("A cluster runs here already: `make down` first.")
+    stack.callback(_say_where, screen, real=real)
+    cluster = workspace.up(nodes)
+    assert isinstance(cluster, Cluster)
     return cluster
 
 
+def _say_where(screen: Screen, *, real: bool) -> None:
+    screen.say("The cluster stays up until `make down`. To look around:")
+    screen.say(f"    export KUBECONFIG={workspace.FOLDER / 'kubeconfig'} PATH={workspace.FOLDER / 'bin'}:$PATH")
+    screen.say("    kubectl -n shop describe rollbackrequest shop-release-2")
+    if not real:
+        screen.say("The operator has ended; `make run` starts one.")
+
+
 def _load_images(cluster: Cluster, screen: Screen) -> None:
+    screen.say("Built from their Dockerfiles; the first time, the base image is made too, which takes a minute or two.")
     for folder, tag in ((ROOT, _operator_image()), (ROOT / "examples" / "shop", SHOP_IMAGE)):
-        started = time.monotonic()
-        cluster.load_image(images.build(folder, tag))
-        screen.good(f"{tag}, in {seconds(time.monotonic() - started)}")
+        with screen.busy(tag):
+            cluster.load_image(images.build(folder, tag))
 
 
 def _operator_image() -> str:
@@ -98,7 +112,7 @@ def _operator_image() -> str:
     return f"docker.io/library/{image['newName']}:{image['newTag']}"
 
 
-def _shop_is_broken_and_mended(stack: ExitStack, terminal: Terminal, *, real: bool, keep: bool) -> bool:
+def _shop_is_broken_and_mended(stack: ExitStack, terminal: Terminal, *, real: bool) -> bool:
     screen = terminal.screen
     shop = Shop(terminal, real=real)
     rollback = Rollback(terminal, shop)
@@ -113,11 +127,7 @@ def _shop_is_broken_and_mended(stack: ExitStack, terminal: Terminal, *, real: bo
     with screen.step("Is it true?"):
         good = rollback.is_checked(visitor)
     if not real:
-        screen.say(
-            "Verified here means template, revision and conditions; as root, `make demo` has real pods that answer."
-        )
-    if keep:
-        screen.say(f"The cluster stays up. To look around: export KUBECONFIG={terminal.cluster.kubeconfig}")
+        screen.say("Verified here means template, revision and conditions. On a real node, pods answer.")
     return good
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 from testbed import Cluster
 
 ROOT = Path(__file__).parents[2]
+EVERY = 15.0
+"""Seconds between signs of life."""
 
 
 class Screen:
@@ -31,6 +34,25 @@ class Screen:
         started = time.monotonic()
         yield
         print(self._styled("2", f"      {seconds(time.monotonic() - started)}"), flush=True)
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """While the block goes on for long, say every now and then that it does; and at its end, how long it took."""
+        started = time.monotonic()
+        done = threading.Event()
+
+        def tick() -> None:
+            while not done.wait(EVERY):
+                self.say(f"… {what}: {seconds(time.monotonic() - started)} so far")
+
+        ticking = threading.Thread(target=tick, daemon=True)
+        ticking.start()
+        try:
+            yield
+        finally:
+            done.set()
+            ticking.join()
+        self.good(f"{what}: {seconds(time.monotonic() - started)}")
 
     def end(self, text: str) -> None:
         """The last sentence."""

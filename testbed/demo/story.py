@@ -142,7 +142,7 @@ class Rollback:
         question = ("auth", "can-i", "patch", "deployments", "-n", SHOP, "--as", operator)
         refused = self.terminal.cluster.kubectl_process(*question).stdout.strip() == "no"
         may = "may not" if refused else "may"
-        return f"The operator itself {may} patch Deployments: the shop's service account did.", refused
+        return f"The operator itself {may} patch Deployments; it acts as the shop's service account.", refused
 
     def _answers(self, visitor: Visitor) -> list[tuple[str, bool]]:
         pods = self.shop.pods()
