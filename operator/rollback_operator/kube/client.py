@@ -51,7 +51,9 @@ async def load_configuration() -> Configuration:
     if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     else:
-        await kube_config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        # Named, because the library reads the variable when it is imported.
+        path = os.environ.get("KUBECONFIG") or None
+        await kube_config.load_kube_config(path, client_configuration=configuration)  # type: ignore[no-untyped-call]
     configuration.connection_pool_maxsize = 100
     return configuration
 
