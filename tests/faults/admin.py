@@ -1,0 +1,106 @@
+"""The administrator's calls to the API server, past the proxy: for making worlds and looking at them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from testbed import Cluster
+
+Object = dict[str, Any]
+
+
+class NoAnswerError(Exception):
+    """The API server did not do what was asked."""
+
+
+class Admin:
+    """A session with all rights."""
+
+    def __init__(self, cluster: Cluster, session: aiohttp.ClientSession) -> None:
+        self._server = cluster.server
+        self._session = session
+        self.audit = Audit(cluster.audit_log)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def of(cls, cluster: Cluster) -> AsyncIterator[Admin]:
+        """A session with a cluster."""
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        connector = aiohttp.TCPConnector(ssl=False, limit=0)
+        async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+            yield cls(cluster, session)
+
+    async def get(self, path: str) -> Object:
+        return await self._call("GET", path)
+
+    async def create(self, path: str, body: Object) -> Object:
+        return await self._call("POST", path, body)
+
+    async def apply(self, path: str, body: Object) -> Object:
+        """Server-side apply, as a release tool does it."""
+        return await self._call(
+            "PATCH", f"{path}?fieldManager=release&force=false", body, "application/apply-patch+yaml"
+        )
+
+    async def merge(self, path: str, body: Object) -> Object:
+        return await self._call("PATCH", path, body, "application/merge-patch+json")
+
+    async def delete(self, path: str) -> Object:
+        return await self._call("DELETE", f"{path}?propagationPolicy=Background")
+
+    async def until(self, question: Callable[[], Awaitable[bool]], what: str, within: float = 60) -> None:
+        """Ask until the answer is yes.
+
+        Raises:
+            TimeoutError: it was not, in time.
+        """
+        deadline = asyncio.get_running_loop().time() + within
+        while not await question():
+            if asyncio.get_running_loop().time() > deadline:
+                raise TimeoutError(f"not within {within} s: {what}")
+            await asyncio.sleep(0.05)
+
+    async def _call(
+        self, verb: str, path: str, body: Object | None = None, content: str = "application/json"
+    ) -> Object:
+        data = None if body is None else json.dumps(body)
+        async with self._session.request(
+            verb, self._server + path, data=data, headers={"Content-Type": content}
+        ) as response:
+            answer: Object = await response.json()
+            if response.status >= 300:
+                raise NoAnswerError(f"{verb} {path}: {response.status} {answer.get('message')}")
+            return answer
+
+
+class Audit:
+    """The API server's audit log, read on from where it was read to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self._by_namespace: dict[str, list[Object]] = {}
+
+    def of(self, namespace: str) -> list[Object]:
+        """Events about objects in that namespace."""
+        for event in self._new():
+            where = (event.get("objectRef") or {}).get("namespace")
+            if where:
+                self._by_namespace.setdefault(where, []).append(event)
+        return self._by_namespace.get(namespace, [])
+
+    def _new(self) -> Iterator[Object]:
+        with self._path.open("rb") as log:
+            log.seek(self._read)
+            for line in log:
+                if not line.endswith(b"\n"):
+                    return
+                self._read += len(line)
+                yield json.loads(line)

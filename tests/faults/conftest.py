@@ -1,0 +1,66 @@
+"""The lab that faults are tried in, and the line that says how many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from testbed import Cluster
+from tests.e2e.world import operator_kubeconfig
+from tests.faults.admin import Admin
+from tests.faults.run import Lab, Nursery
+from tests.faults.sweep import Tried
+
+TALLY: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="session")
+def lab_cluster() -> Iterator[Cluster]:
+    """A cluster on which no other operator runs."""
+    flags = ("--kube-api-qps=500", "--kube-api-burst=1000", "--concurrent-deployment-syncs=20")
+    with Cluster.start(controller_manager_flags=flags) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def operator_token(lab_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Token of the operator's own service account, with the rights of `deploy/`."""
+    operator_kubeconfig(lab_cluster, tmp_path_factory.mktemp("operator"))
+    return lab_cluster.kubectl("-n", "rollback-system", "create", "token", "rollback-operator", "--duration=8h").strip()
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Where operators come from."""
+    running = Nursery(tmp_path_factory.mktemp("nursery"))
+    yield running
+    running.stop()
+
+
+@pytest_asyncio.fixture
+async def lab(lab_cluster: Cluster, operator_token: str, nursery: Nursery) -> AsyncIterator[Lab]:
+    """Where runs happen."""
+    async with Admin.of(lab_cluster) as admin:
+        yield Lab(lab_cluster, admin, nursery, operator_token)
+
+
+def judge(tried: list[Tried]) -> None:
+    """Count, and fail with every fault that was not survived."""
+    TALLY["tried"] += len(tried)
+    TALLY["survived"] += sum(one.trouble is None for one in tried)
+    TALLY["kills"] += sum(one.outcome.kills for one in tried if one.outcome)
+    TALLY["not reached"] += sum(not one.outcome.reached for one in tried if one.outcome)
+    bad = [f"{one.fault}: {one.trouble}" for one in tried if one.trouble]
+    assert not bad, f"{len(bad)} of {len(tried)} faults were not survived:\n" + "\n".join(bad)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that counts."""
+    if TALLY["tried"]:
+        terminalreporter.write_line(
+            f"faults: {TALLY['tried']} tried, {TALLY['survived']} survived, {TALLY['kills']} kills, "
+            f"{TALLY['not reached']} at a call that was not made then"
+        )

@@ -1,0 +1,44 @@
+"""Deliberate mistakes, to see that the sweep finds them."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+from rollback_operator.core import life
+from rollback_operator.targets import deployment
+
+
+def make(name: str) -> None:
+    """Make the operator of this process make the mistake of that name."""
+    {"naive": _naive, "unsettled": _unsettled}[name]()
+
+
+def _naive() -> None:
+    """The effect as a script would make it: no precondition, and only this process knows that it was made."""
+    made: set[str] = set()
+    see, apply = deployment._snapshot, deployment.DeploymentTarget.apply
+
+    def patch(_: Any, template: Any, __: str) -> list[dict[str, Any]]:
+        return [{"op": "replace", "path": "/spec/template", "value": template}]
+
+    def snapshot(*args: Any) -> Any:
+        return dataclasses.replace(see(*args), marks=frozenset(made))
+
+    async def remembered(self: Any, where: Any, target: Any, plan: Any, key: str, *args: Any, **more: Any) -> None:
+        await apply(self, where, target, plan, key, *args, **more)
+        made.add(key)
+
+    for module, name, mistaken in (
+        (deployment, "effect", patch),
+        (deployment, "_snapshot", snapshot),
+        (deployment.DeploymentTarget, "apply", remembered),
+        (life, "_moved_on", lambda *_: None),
+    ):
+        setattr(module, name, mistaken)
+
+
+def _unsettled() -> None:
+    """A request ends without effect while the effect may still arrive."""
+    life.SETTLE = timedelta(0)

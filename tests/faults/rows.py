@@ -1,0 +1,130 @@
+"""One row a kind of target: what the sweep has to know of it. A new kind joins by adding a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from tests.faults.admin import Admin, NoAnswerError
+
+Object = dict[str, Any]
+
+
+class Row(Protocol):
+    """A kind of target in the sweep."""
+
+    kind: str
+    effect_call: str
+    """Name of the call that is the effect."""
+
+    async def release(self, admin: Admin, namespace: str, version: int) -> None:
+        """Release a version of the target `web` and wait until it is there."""
+
+    async def recreate(self, admin: Admin, namespace: str) -> None:
+        """Delete the target and make it anew."""
+
+    async def delete(self, admin: Admin, namespace: str) -> None:
+        """Delete the target."""
+
+    async def version(self, admin: Admin, namespace: str) -> int | None:
+        """The version that the target asks for now."""
+
+    async def end_state(self, admin: Admin, namespace: str) -> Object:
+        """What has to be the same after every run, whatever happened in it."""
+
+    def effects(self, audit: Iterable[Object], namespace: str) -> int:
+        """How many effects the API server's audit log shows."""
+
+
+def deployment(version: int) -> Object:
+    """A Deployment `web` of that version; its first version has an env variable that no other has."""
+    container: Object = {"name": "web", "image": f"shop:{version}"}
+    if version == 1:
+        container["env"] = [{"name": "OLD", "value": "1"}]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+            },
+        },
+    }
+
+
+class DeploymentRow:
+    """Deployments, released by server-side apply."""
+
+    kind = "Deployment"
+    effect_call = "PATCH deployments/web"
+
+    async def release(self, admin: Admin, namespace: str, version: int) -> None:
+        await admin.apply(f"/apis/apps/v1/namespaces/{namespace}/deployments/web", deployment(version))
+        await admin.until(lambda: self._available(admin, namespace), f"version {version} is rolled out")
+
+    async def recreate(self, admin: Admin, namespace: str) -> None:
+        await self.delete(admin, namespace)
+        await self.release(admin, namespace, 2)
+
+    async def delete(self, admin: Admin, namespace: str) -> None:
+        await admin.delete(self._path(namespace))
+
+        async def gone() -> bool:
+            return await self.version(admin, namespace) is None
+
+        await admin.until(gone, "the Deployment is gone")
+
+    async def version(self, admin: Admin, namespace: str) -> int | None:
+        try:
+            body = await admin.get(self._path(namespace))
+        except NoAnswerError:
+            return None
+        return int(body["spec"]["template"]["spec"]["containers"][0]["image"].split(":")[1])
+
+    async def end_state(self, admin: Admin, namespace: str) -> Object:
+        body = await admin.get(self._path(namespace))
+        metadata = body["metadata"]
+        sets = (await admin.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets"))["items"]
+        return {
+            "spec": body["spec"],
+            "annotations": sorted(metadata.get("annotations", {})),
+            "revision": metadata["annotations"]["deployment.kubernetes.io/revision"],
+            "finalizers": metadata.get("finalizers", []),
+            "owners": sorted(
+                (one["manager"], one["operation"], "f:OLD" in str(one) or '"OLD"' in str(one))
+                for one in metadata["managedFields"]
+                if not one.get("subresource")
+            ),
+            "revisions": sorted(one["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for one in sets),
+        }
+
+    def effects(self, audit: Iterable[Object], namespace: str) -> int:
+        return sum(
+            event["verb"] == "patch"
+            and event["objectRef"].get("namespace") == namespace
+            and event["objectRef"]["resource"] == "deployments"
+            and "fieldManager=rollback-operator&" in event["requestURI"]
+            and event["responseStatus"]["code"] == 200
+            for event in audit
+            if event.get("objectRef")
+        )
+
+    async def _available(self, admin: Admin, namespace: str) -> bool:
+        body = await admin.get(self._path(namespace))
+        status = body.get("status", {})
+        seen = status.get("observedGeneration", 0) >= body["metadata"]["generation"]
+        return bool(
+            seen and status.get("availableReplicas") == status.get("replicas") == 1 == status.get("updatedReplicas")
+        )
+
+    def _path(self, namespace: str) -> str:
+        return f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
+
+
+ROWS: tuple[Row, ...] = (DeploymentRow(),)
+
+__all__ = ["ROWS", "Row"]

@@ -1,0 +1,243 @@
+"""One run: a world, a request, a fault, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from testbed import Cluster
+from tests.faults.admin import Admin, NoAnswerError
+from tests.faults.calls import Call
+from tests.faults.proxy import Proxy
+from tests.faults.rows import Row
+
+ROOT = Path(__file__).parents[2]
+Object = dict[str, Any]
+REQUEST = "back"
+NUMBERS = itertools.count(1)
+
+
+class Nursery:
+    """The process that operators are forked from."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.nursery"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        self.folder = folder
+
+    def start(self, environment: dict[str, str], log: Path) -> int:
+        """Fork an operator; gives its process id."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"environment": environment, "log": str(log)}) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def stop(self) -> None:
+        """End it, and with it every operator that is left."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@dataclass
+class Operators:
+    """The operator of a run, started again whenever it was killed."""
+
+    nursery: Nursery
+    environment: dict[str, str]
+    log: Path
+    pids: list[int] = field(default_factory=list)
+    kills: int = 0
+
+    def start(self) -> None:
+        self.pids.append(self.nursery.start(self.environment, self.log))
+
+    async def kill_and_restart(self) -> None:
+        """SIGKILL, then a new one, as the kubelet would."""
+        self.kill()
+        self.kills += 1
+        self.start()
+
+    def kill(self) -> None:
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.pids.clear()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run."""
+
+    phase: str
+    reason: str
+    effects: int
+    conditions: tuple[tuple[str, str, str], ...]
+    steps: tuple[str, ...]
+    world: Object
+    journal: tuple[Call, ...]
+    reached: frozenset[Call]
+    kills: int
+    writes_when_idle: int = 0
+
+
+class Lab:
+    """Where runs happen: one cluster, one nursery."""
+
+    def __init__(self, cluster: Cluster, admin: Admin, nursery: Nursery, token: str, concurrency: int = 4) -> None:
+        self.cluster = cluster
+        self.admin = admin
+        self.nursery = nursery
+        self._token = token
+        self.slots = asyncio.Semaphore(concurrency)
+
+    @contextlib.asynccontextmanager
+    async def bench(self, row: Row, mistake: str = "") -> AsyncIterator[Bench]:
+        """A namespace with the target at version 2, and a proxy to watch an operator through."""
+        async with self.slots, Proxy(self.cluster.server).serving() as proxy:
+            namespace = f"faults-{next(NUMBERS)}"
+            await self._furnish(namespace)
+            for version in (1, 2):
+                await row.release(self.admin, namespace, version)
+            bench = Bench(self, row, namespace, proxy, self._operators(namespace, proxy, mistake))
+            try:
+                yield bench
+            finally:
+                bench.operators.kill()
+                await self.admin.delete(f"/api/v1/namespaces/{namespace}")
+
+    def _operators(self, namespace: str, proxy: Proxy, mistake: str) -> Operators:
+        config = self.nursery.folder / f"{namespace}.kubeconfig"
+        config.write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [{"name": "c", "cluster": {"server": proxy.url}}],
+                    "users": [{"name": "u", "user": {"token": self._token}}],
+                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                    "current-context": "x",
+                }
+            )
+        )
+        environment = {
+            "KUBECONFIG": str(config),
+            "ROLLBACK_NAMESPACE": namespace,
+            "ROLLBACK_BIND": "127.0.0.1",
+            "ROLLBACK_PORT": "0",
+            "FAULTS_MISTAKE": mistake,
+        }
+        return Operators(self.nursery, environment, self.nursery.folder / f"{namespace}.log")
+
+    async def _furnish(self, namespace: str) -> None:
+        create = self.admin.create
+        await create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        for body in yaml.safe_load_all((ROOT / "examples" / "rbac.yaml").read_text()):
+            body["metadata"].pop("namespace", None)
+            for subject in body.get("subjects", []):
+                subject["namespace"] = namespace
+            group = body["apiVersion"]
+            base = "/api/v1" if group == "v1" else f"/apis/{group}"
+            await create(f"{base}/namespaces/{namespace}/{body['kind'].lower()}s", body)
+
+
+@dataclass
+class Bench:
+    """A furnished namespace in which a request can be made."""
+
+    lab: Lab
+    row: Row
+    namespace: str
+    proxy: Proxy
+    operators: Operators
+
+    async def start(self) -> None:
+        """Start the operator and wait until it watches."""
+        self.operators.start()
+        await self.lab.admin.until(self._watches, "the operator watches")
+        self.proxy.count_from_here()
+
+    async def _watches(self) -> bool:
+        names = {call.name for call in self.proxy.journal}
+        return {"WATCH rollbackrequests", "WATCH rollbackpolicies", f"WATCH {self.row.kind.lower()}s"} <= names
+
+    async def request(self, **spec: Any) -> None:
+        """Ask for a rollback."""
+        body = {
+            "apiVersion": "rollback.dev/v1alpha1",
+            "kind": "RollbackRequest",
+            "metadata": {"name": REQUEST},
+            "spec": {"reason": "sweep", "target": {"kind": self.row.kind, "name": "web"}, "timeout": "45s", **spec},
+        }
+        await self.lab.admin.create(self._requests(), body)
+
+    async def read(self) -> Object | None:
+        """The request as it is."""
+        try:
+            return await self.lab.admin.get(f"{self._requests()}/{REQUEST}")
+        except NoAnswerError:
+            return None
+
+    async def ended(self, within: float = 75) -> None:
+        """Wait until the request has ended (or is gone)."""
+
+        async def over() -> bool:
+            body = await self.read()
+            return body is None or bool(body.get("status", {}).get("finishedAt"))
+
+        await self.lab.admin.until(over, f"the request in {self.namespace} ends", within)
+
+    async def outcome(self) -> Outcome:
+        """Everything that is compared."""
+        body = await self.read()
+        status: Object = (body or {}).get("status", {})
+        conditions = sorted((one["type"], one["status"], one["reason"]) for one in status.get("conditions", []))
+        ready = next((reason for kind, _, reason in conditions if kind == "Ready"), "")
+        gone = await self.row.version(self.lab.admin, self.namespace) is None
+        return Outcome(
+            phase=status.get("phase", "Deleted"),
+            reason=ready,
+            effects=self.row.effects(self.audit(), self.namespace),
+            conditions=tuple(conditions),
+            steps=tuple(step["state"] for target in status.get("targets", []) for step in target.get("steps", [])),
+            world={} if gone else await self.row.end_state(self.lab.admin, self.namespace),
+            journal=tuple(self.proxy.journal),
+            reached=frozenset(self.proxy.reached),
+            kills=self.operators.kills,
+        )
+
+    def audit(self) -> list[Object]:
+        """What the API server wrote down of this namespace."""
+        return self.lab.admin.audit.of(self.namespace)
+
+    def writes(self) -> Iterator[Object]:
+        """What the operator wrote, Events included."""
+        for event in self.audit():
+            ours = event["user"]["username"] == "system:serviceaccount:rollback-system:rollback-operator"
+            if ours and event["verb"] in ("create", "update", "patch", "delete"):
+                yield event
+
+    def _requests(self) -> str:
+        return f"/apis/rollback.dev/v1alpha1/namespaces/{self.namespace}/rollbackrequests"

@@ -1,0 +1,151 @@
+"""The sweep: every kind of fault at every call of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from tests.faults.calls import Call
+from tests.faults.proxy import Fault
+from tests.faults.rows import Row
+from tests.faults.run import Bench, Lab, Outcome
+
+IDLE = 30.0
+"""Seconds without a write that a run is watched for when it is over."""
+
+CLASSES: dict[str, Callable[[Bench], Fault]] = {
+    "killed before": lambda bench: Fault(before=bench.operators.kill_and_restart, cut_before=True),
+    "killed after": lambda bench: Fault(after=bench.operators.kill_and_restart, cut_after=True),
+    "409": lambda _: Fault(answer=(409, {})),
+    "429": lambda _: Fault(answer=(429, {"Retry-After": "1"})),
+    "500": lambda _: Fault(answer=(500, {})),
+    "503": lambda _: Fault(answer=(503, {})),
+    "reset before": lambda _: Fault(cut_before=True),
+    "reset after": lambda _: Fault(cut_after=True),
+    "late": lambda _: Fault(late=2.0),
+}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A fault and what came of it."""
+
+    fault: str
+    outcome: Outcome | None
+    trouble: str | None
+
+
+async def undisturbed(lab: Lab, row: Row) -> Outcome:
+    """A run without faults: the calls that can be disturbed, and the end that every run has to come to."""
+    async with lab.bench(row) as bench:
+        await bench.start()
+        await bench.request()
+        await bench.ended()
+        return await bench.outcome()
+
+
+async def disturb(lab: Lab, row: Row, kind: str, calls: Iterable[Call], expected: Outcome) -> list[Tried]:
+    """A run for each call with the fault at it; the first run is watched for writes when idle."""
+    return await asyncio.gather(
+        *(_one(lab, row, kind, call, expected, watched=number == 0) for number, call in enumerate(calls))
+    )
+
+
+async def _one(lab: Lab, row: Row, kind: str, call: Call, expected: Outcome, *, watched: bool) -> Tried:
+    name = f"{kind} {call}"
+    async with lab.bench(row) as bench:
+        try:
+            await bench.start()
+            bench.proxy.faults[call] = CLASSES[kind](bench)
+            await bench.request()
+            await bench.ended()
+            outcome = await settled(bench, expected)
+            if watched:
+                outcome = replace(outcome, writes_when_idle=await writes_when_idle(bench))
+        except TimeoutError as error:
+            return Tried(name, None, f"{error}; {await bench.read()}")
+        return Tried(name, outcome, difference(outcome, expected))
+
+
+async def twice(lab: Lab, row: Row, first: tuple[str, Call], second: tuple[str, Call], expected: Outcome) -> Tried:
+    """A run with a kill, and a second kill at a call of the recovery."""
+    name = f"{first[0]} {first[1]}, then {second[0]} {second[1]}"
+    async with lab.bench(row) as bench:
+        try:
+            await bench.start()
+            bench.proxy.faults[first[1]] = then(bench, CLASSES[first[0]](bench), second)
+            await bench.request()
+            await bench.ended()
+            outcome = await settled(bench, expected)
+        except TimeoutError as error:
+            return Tried(name, None, f"{error}; {await bench.read()}")
+        return Tried(name, outcome, difference(outcome, expected))
+
+
+def then(bench: Bench, fault: Fault, second: tuple[str, Call] | None) -> Fault:
+    """`fault`, after which the numbering begins anew and the second fault is set."""
+
+    async def arm() -> None:
+        bench.proxy.faults.clear()
+        bench.proxy.count_from_here()
+        if second is not None:
+            bench.proxy.faults[second[1]] = CLASSES[second[0]](bench)
+
+    async def before() -> None:
+        await arm()
+        if fault.before is not None:
+            await fault.before()
+
+    async def after() -> None:
+        await arm()
+        if fault.after is not None:
+            await fault.after()
+
+    return replace(fault, before=before if fault.before else None, after=after if fault.after else None)
+
+
+async def recovery(lab: Lab, row: Row, first: tuple[str, Call]) -> tuple[Call, ...]:
+    """The calls of the operator that comes after a kill."""
+    async with lab.bench(row) as bench:
+        await bench.start()
+        bench.proxy.faults[first[1]] = then(bench, CLASSES[first[0]](bench), None)
+        await bench.request()
+        await bench.ended()
+        return (await bench.outcome()).journal
+
+
+async def settled(bench: Bench, expected: Outcome) -> Outcome:
+    """The outcome, once what follows an ending (Events, the target's own controller) has come to rest."""
+    outcome = await bench.outcome()
+
+    async def same() -> bool:
+        nonlocal outcome
+        outcome = await bench.outcome()
+        return difference(outcome, expected) is None
+
+    with contextlib.suppress(TimeoutError):
+        await bench.lab.admin.until(same, "the world comes to rest", within=5)
+    return outcome
+
+
+async def writes_when_idle(bench: Bench) -> int:
+    """How many writes the operator makes in `IDLE` seconds after a run."""
+    before = len(list(bench.writes()))
+    bench.lab.slots.release()  # waiting costs nothing: let another run have the place
+    try:
+        await asyncio.sleep(IDLE)
+    finally:
+        await bench.lab.slots.acquire()
+    return len(list(bench.writes())) - before
+
+
+def difference(outcome: Outcome, expected: Outcome) -> str | None:
+    """In what an outcome is not what it has to be; None if it is."""
+    wrong = [
+        f"{name}: {getattr(outcome, name)!r} instead of {getattr(expected, name)!r}"
+        for name in ("phase", "reason", "effects", "conditions", "steps", "world", "writes_when_idle")
+        if getattr(outcome, name) != getattr(expected, name)
+    ]
+    return "; ".join(wrong) or None

@@ -1,0 +1,83 @@
+"""Every fault at every call of a rollback: it takes effect once and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from tests.faults.calls import Call
+from tests.faults.conftest import judge
+from tests.faults.rows import ROWS, Row
+from tests.faults.run import Lab, Outcome
+from tests.faults.sweep import CLASSES, disturb, recovery, twice, undisturbed
+
+pytestmark = [
+    pytest.mark.timeout(1200),
+    pytest.mark.parametrize("row", ROWS, ids=[row.kind for row in ROWS]),
+]
+
+_UNDISTURBED: dict[str, Outcome] = {}
+
+
+async def reference(lab: Lab, row: Row) -> Outcome:
+    """The undisturbed run, made once a kind."""
+    if row.kind not in _UNDISTURBED:
+        _UNDISTURBED[row.kind] = await undisturbed(lab, row)
+    return _UNDISTURBED[row.kind]
+
+
+async def test_without_faults_there_is_one_effect(lab: Lab, row: Row) -> None:
+    outcome = await reference(lab, row)
+
+    assert (outcome.phase, outcome.reason, outcome.effects) == ("Succeeded", "Completed", 1)
+    assert Call(row.effect_call, 1) in outcome.journal
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+async def test_a_fault_at_every_call(lab: Lab, row: Row, kind: str) -> None:
+    expected = await reference(lab, row)
+    calls = sorted(set(expected.journal), key=expected.journal.index)
+
+    judge(await disturb(lab, row, kind, calls, expected))
+
+
+KILLS = ("killed before", "killed after")
+
+
+@pytest.mark.parametrize("first", KILLS)
+async def test_a_second_kill_around_the_effect(lab: Lab, row: Row, first: str) -> None:
+    expected = await reference(lab, row)
+    effect = (first, Call(row.effect_call, 1))
+
+    await _second_kills(lab, row, [effect], expected)
+
+
+@pytest.mark.deep
+async def test_a_second_kill_at_every_write_of_every_recovery(lab: Lab, row: Row) -> None:
+    expected = await reference(lab, row)
+    writes = [call for call in dict.fromkeys(expected.journal) if call.writes]
+
+    await _second_kills(lab, row, [(kind, call) for call in writes for kind in KILLS], expected)
+
+
+async def _second_kills(lab: Lab, row: Row, firsts: list[tuple[str, Call]], expected: Outcome) -> None:
+    recoveries = await asyncio.gather(*(recovery(lab, row, first) for first in firsts))
+    pairs = [
+        (first, (kind, call))
+        for first, journal in zip(firsts, recoveries, strict=True)
+        for call in dict.fromkeys(journal)
+        if call.writes
+        for kind in KILLS
+    ]
+    judge(await asyncio.gather(*(twice(lab, row, first, second, expected) for first, second in pairs)))
+
+
+@pytest.mark.skipif("FAULT" not in os.environ, reason="repeats one fault: FAULT='killed after:PATCH deployments/web#1'")
+async def test_one_fault_again(lab: Lab, row: Row) -> None:
+    kind, _, call = os.environ["FAULT"].partition(":")
+    expected = await reference(lab, row)
+
+    tried = await disturb(lab, row, kind, [Call.parse(call)], expected)
+    judge(tried)
