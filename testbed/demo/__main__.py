@@ -31,6 +31,7 @@ def main() -> int:
     real = arguments.nodes == "real"
     signal.signal(signal.SIGTERM, _interrupt)
     screen = Screen(steps=7 if real else 6)
+    screen.say("A shop opens, a release breaks it, and a rollback mends it.")
     started = time.monotonic()
     try:
         with ExitStack() as stack:
