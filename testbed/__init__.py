@@ -1,7 +1,7 @@
 """A real Kubernetes on one machine: clusters for tests, for the demo and for trying things out.
 
-    with Cluster.start() as cluster:
-        cluster.kubectl("get", "nodes")
+with Cluster.start() as cluster:
+    cluster.kubectl("get", "nodes")
 """
 
 from testbed.binaries import Binaries

@@ -22,15 +22,18 @@ MARK = "ROLLBACK_OPERATOR_TESTBED"
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-def clear(folder: Path) -> None:
-    """Remove all that is recorded in `folder`, in the order in which nothing brings anything back.
+def clear(folder: Path, roster: Roster | None = None) -> None:
+    """Remove all that is recorded in `folder` (in `roster`, if this process has it read).
 
-    First who starts containers, then containerd, the containers and their shims, then mounts (each container's, the
+    In the order in which nothing brings anything back: first who starts containers, then containerd, the containers and their shims, then mounts (each container's, the
     network namespaces, volumes), the network, and the folder last: until then a second attempt finds everything.
+
+    Raises:
+        TestbedError: when something stays mounted, for then the folder is not safe to remove.
     """
     if not folder.exists():
         return
-    roster = Roster.read(folder / STATE)
+    roster = roster or Roster.read(folder / STATE)
     files = NodeFiles(folder)
     containers = [path.name for path in files.runc.glob("*")]
     if roster is not None:
@@ -49,7 +52,7 @@ def clear(folder: Path) -> None:
 def _end_containers(files: NodeFiles, containers: Iterable[str]) -> None:
     """By runc, which compares start times before it kills."""
     for container in containers:
-        command = [packages.path("runc"), "--root", files.runc, "delete", "--force", container]
+        command: list[str | Path] = [packages.path("runc"), "--root", files.runc, "delete", "--force", container]
         subprocess.run(command, capture_output=True, check=False)
 
 

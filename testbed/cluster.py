@@ -156,7 +156,7 @@ class Cluster(Clients):
 
 
 def _is_fake(node: dict[str, Any]) -> bool:
-    return node["metadata"]["labels"].get("type") == "kwok"
+    return ("type", "kwok") in node["metadata"]["labels"].items()
 
 
 def _is_ready(node: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Processes that we start, and end by id: never by name, and never one that merely got the same id."""
 
+import contextlib
 import json
 import os
 import select
@@ -32,31 +33,38 @@ class Identity:
     @classmethod
     def of(cls, pid: int) -> Self | None:
         """Of the process that has this id now, if one runs."""
-        try:
-            # The name in brackets may hold anything, so count from its end: state is next, start time 19 further.
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else cls(pid, int(fields[19]), _boot())
+        state, started = _state(pid)
+        return None if state in "ZX" else cls(pid, started, _boot())
 
     def alive(self) -> bool:
         """Whether that very process runs."""
         return Identity.of(self.pid) == self
 
     def end(self, signal_number: int = signal.SIGKILL, timeout: float = 10.0) -> bool:
-        """Signal it, if it is still the same, and wait at most `timeout` seconds until it is gone."""
+        """Signal it, if it is still the same, and wait at most `timeout` seconds until all its threads are gone."""
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return True
         try:
-            # Through the handle, the process that was compared is the one that is signalled.
-            if not self.alive():
+            # Through the handle, the process that is compared here is the one that is signalled.
+            if (_state(self.pid)[1], _boot()) != (self.started, self.boot):
                 return True
-            signal.pidfd_send_signal(handle, signal_number)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal_number)
             return bool(select.select([handle], [], [], timeout)[0])
         finally:
             os.close(handle)
+
+
+def _state(pid: int) -> tuple[str, int]:
+    """The state's letter, X if there is no such process, and the start time."""
+    try:
+        # The name in brackets may hold anything, so count from its end: state is next, start time 19 further.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "X", 0
+    return fields[0], int(fields[19])
 
 
 def _boot() -> str:
@@ -86,33 +94,35 @@ class Component:
 class Roster:
     """What one cluster runs, on file from the first moment, so that any later run can end it by id."""
 
-    def __init__(self, path: Path, *, detached: bool, facts: Mapping[str, Any] | None = None) -> None:
-        """Begin an empty one; `facts` are kept with it for whoever reads it later."""
+    def __init__(self, path: Path, *, detached: bool, owner: Identity | None, facts: Mapping[str, Any]) -> None:
+        """Use `begin` or `read`."""
         self.path = path
         self.detached = detached
-        self.owner = Identity.of(os.getpid())
-        self.facts: dict[str, Any] = dict(facts or {})
+        self.owner = owner
+        self.facts = dict(facts)
         self.components: list[Component] = []
         self._children: list[subprocess.Popen[bytes]] = []
-        self.save()
+
+    @classmethod
+    def begin(cls, path: Path, *, detached: bool, facts: Mapping[str, Any]) -> Self:
+        """A new one of this process; `facts` are kept with it for whoever reads it later."""
+        roster = cls(path, detached=detached, owner=Identity.of(os.getpid()), facts=facts)
+        roster.save()
+        return roster
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """The one that an earlier run left at `path`, if it is there and whole."""
         try:
             stored = json.loads(path.read_text())
-            roster = cls.__new__(cls)
-            roster.path = path
-            roster.detached = stored["detached"]
-            roster.owner = Identity(**stored["owner"]) if stored["owner"] else None
-            roster.facts = stored["facts"]
+            owner = Identity(**stored["owner"]) if stored["owner"] else None
+            roster = cls(path, detached=stored["detached"], owner=owner, facts=stored["facts"])
             roster.components = [
                 Component(entry["name"], Identity(**entry["identity"]), Path(entry["log"]))
                 for entry in stored["components"]
             ]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        roster._children = []
         return roster
 
     def save(self) -> None:
@@ -167,8 +177,10 @@ class Roster:
         for identity in chosen:
             if not identity.end(signal_number):
                 identity.end(signal.SIGKILL)
+        ended = {identity.pid for identity in chosen}
         for child in self._children:
-            child.poll()  # no zombies of ours
+            if child.pid in ended:
+                child.wait(timeout=10)  # no zombies of ours
 
 
 def _start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:

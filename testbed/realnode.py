@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self
 
@@ -18,10 +19,9 @@ from testbed import archives, clearing, network, packages
 from testbed.controlplane import ControlPlane
 from testbed.errors import TestbedError
 from testbed.nodeconfig import NAME, NodeFiles, kube_proxy
-from testbed.processes import Roster, wait_until
+from testbed.processes import Identity, Roster, wait_until
 
 FOLDER = Path("/var/lib/rollback-operator-testbed")
-_LOCK = Path("/run/rollback-operator-testbed.lock")
 _PATIENCE = 900.0
 
 
@@ -38,11 +38,11 @@ def what_is_missing() -> str | None:
 class RealNode:
     """The one real node of this machine."""
 
-    def __init__(self, roster: Roster, lock: IO[str] | None) -> None:
+    def __init__(self, roster: Roster, *, claimed: bool) -> None:
         """Use `claim` or `attach`."""
         self.roster = roster
         self._files = NodeFiles(roster.path.parent)
-        self._lock = lock
+        self._claimed = claimed
 
     @classmethod
     def claim(cls, cluster: Path, *, detached: bool) -> Self:
@@ -57,24 +57,23 @@ class RealNode:
         if reason:
             raise TestbedError(f"No real node here: {reason}. `make cluster NODES=fake` needs nothing.")
         packages.ensure(packages.NODE)
-        lock = _lock()
-        previous = Roster.read(FOLDER / clearing.STATE)
-        if previous and previous.detached and previous.running():
-            lock.close()
-            raise TestbedError(f"The cluster in {previous.facts['cluster']} has the real node: `make down` there first.")
-        clearing.clear(FOLDER)
-        network.refuse_if_taken()
-        FOLDER.mkdir(parents=True, mode=0o711)
-        facts = {"cluster": str(cluster), "mark": uuid.uuid4().hex, "before": network.before()}
-        node = cls(Roster(FOLDER / clearing.STATE, detached=detached, facts=facts), lock)
+        _LOCK.acquire()
+        try:
+            _make_room()
+            FOLDER.mkdir(parents=True, mode=0o711)
+            facts = {"cluster": str(cluster), "mark": uuid.uuid4().hex, "before": network.before()}
+            roster = Roster.begin(FOLDER / clearing.STATE, detached=detached, facts=facts)
+        except BaseException:
+            _LOCK.release()
+            raise
         network.create_bridge()
-        return node
+        return cls(roster, claimed=True)
 
     @classmethod
     def attach(cls, cluster: Path) -> Self | None:
         """The node of a cluster that another run started, if it is still that cluster's."""
         roster = Roster.read(FOLDER / clearing.STATE)
-        return cls(roster, None) if roster and roster.facts["cluster"] == str(cluster) else None
+        return cls(roster, claimed=False) if roster and roster.facts["cluster"] == str(cluster) else None
 
     def start(self, plane: ControlPlane) -> None:
         """Start the node's programs and wait until it takes pods."""
@@ -86,7 +85,12 @@ class RealNode:
         port = _free_port()
         kubelet = files.kubelet(plane.binaries, plane.kubeconfig("kubelet"), plane.pki, port)
         launch("kubelet", kubelet, files.log("kubelet"), environment)
-        launch("kube-proxy", kube_proxy(plane.binaries, plane.kubeconfig("kube-proxy")), files.log("kube-proxy"), environment)
+        launch(
+            "kube-proxy",
+            kube_proxy(plane.binaries, plane.kubeconfig("kube-proxy")),
+            files.log("kube-proxy"),
+            environment,
+        )
         launch("coredns", files.coredns(plane.binaries, plane.kubeconfig("coredns")), files.log("coredns"))
         wait_until(lambda: _is_ready(plane), "Getting the node ready", self.roster, 90)
         wait_until(_names_resolve, "Getting CoreDNS ready", self.roster, 30)
@@ -102,20 +106,75 @@ class RealNode:
             raise TestbedError(f"containerd does not take {archive}: {done.stderr.strip()}")
 
     def stop(self) -> None:
-        """Remove every trace and let the next one have it."""
-        clearing.clear(FOLDER)
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Remove every trace and let the next one have it; again is harmless."""
+        with keep():
+            recorded = Roster.read(FOLDER / clearing.STATE)
+            if recorded and recorded.facts["mark"] == self.roster.facts["mark"]:
+                clearing.clear(FOLDER, self.roster)
+        if self._claimed:
+            self._claimed = False
+            _LOCK.release()
 
     def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [packages.path("ctr"), "--address", self._files.socket, "--namespace", "k8s.io", *arguments]
+        command: list[str | Path] = [
+            packages.path("ctr"),
+            "--address",
+            self._files.socket,
+            "--namespace",
+            "k8s.io",
+            *arguments,
+        ]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def _lock() -> IO[str]:
-    """Wait for the lock; the kernel gives it back when its holder dies."""
-    file = _LOCK.open("w")
+def _make_room() -> None:
+    """Clear what a killed run left; leave alone what is in use."""
+    previous = Roster.read(FOLDER / clearing.STATE)
+    if previous and previous.owner == Identity.of(os.getpid()) and previous.running():
+        raise TestbedError("No second one: this run has the real node already.")
+    if previous and previous.detached and previous.running():
+        raise TestbedError(f"The cluster in {previous.facts['cluster']} has the real node: `make down` there first.")
+    clearing.clear(FOLDER)
+    network.refuse_if_taken()
+
+
+class _Lock:
+    """Among processes, by the kernel, which gives it back when its holder dies; within one, by counting."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+        self._holders = 0
+
+    def acquire(self) -> None:
+        """Wait for it, unless this process has it already."""
+        if self._file is None:
+            self._file = _wait_for(self._path)
+        self._holders += 1
+
+    def release(self) -> None:
+        """Give it back when the last holder does."""
+        self._holders -= 1
+        if self._holders == 0 and self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+_LOCK = _Lock(Path("/run/rollback-operator-testbed.lock"))
+
+
+@contextlib.contextmanager
+def keep() -> Iterator[None]:
+    """Let no other process have the real node meanwhile."""
+    _LOCK.acquire()
+    try:
+        yield
+    finally:
+        _LOCK.release()
+
+
+def _wait_for(path: Path) -> IO[str]:
+    file = path.open("w")
     deadline = time.monotonic() + _PATIENCE
     told = False
     while True:
@@ -124,7 +183,7 @@ def _lock() -> IO[str]:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 file.close()
-                raise TestbedError("Another run has had the real node for a quarter of an hour; end it first.") from None
+                raise TestbedError("Another run has kept the real node for a quarter of an hour; end it.") from None
         else:
             return file
         if not told:

@@ -64,7 +64,7 @@ def start(options: Options) -> tuple[Roster, RealNode | None]:
 
 def _start_once(options: Options, binaries: Binaries) -> tuple[Roster, RealNode | None]:
     directory = _make_directory(options.directory)
-    roster = Roster(directory / STATE, detached=options.detached, facts={"nodes": options.nodes})
+    roster = Roster.begin(directory / STATE, detached=options.detached, facts={"nodes": options.nodes})
     node = None
     try:
         if options.nodes == "real":
@@ -85,7 +85,9 @@ def _make_directory(wanted: Path | None) -> Path:
     try:
         wanted.mkdir(parents=True, mode=0o700)
     except FileExistsError:
-        raise TestbedError(f"{wanted} exists: a cluster runs there, or one was cut off; `make down` clears it.") from None
+        raise TestbedError(
+            f"{wanted} exists: a cluster runs there, or one was cut off; `make down` clears it."
+        ) from None
     return wanted.absolute()
 
 
@@ -127,10 +129,12 @@ def _answers(access: Access, path: str) -> Callable[[], bool]:
 
 def dismantle(roster: Roster, node: RealNode | None) -> None:
     """End everything and remove every trace."""
-    if node is not None:
-        node.stop()
-    roster.end()
-    shutil.rmtree(roster.path.parent, ignore_errors=True)
+    try:
+        if node is not None:
+            node.stop()
+    finally:
+        roster.end()
+        shutil.rmtree(roster.path.parent, ignore_errors=True)
 
 
 def sweep() -> None:

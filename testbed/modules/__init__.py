@@ -102,6 +102,12 @@ _ALL = (
         typical=90,
     ),
     Module(
+        name="kind",
+        path="sigs.k8s.io/kind",
+        programs={"kind": "sigs.k8s.io/kind"},
+        typical=15,
+    ),
+    Module(
         name="pause",
         path="",
         programs={"pause": "."},
