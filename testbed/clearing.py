@@ -25,8 +25,9 @@ _CGROUPS = Path("/sys/fs/cgroup")
 def clear(folder: Path, roster: Roster | None = None) -> None:
     """Remove all that is recorded in `folder` (in `roster`, if this process has it read).
 
-    In the order in which nothing brings anything back: first who starts containers, then containerd, the containers and their shims, then mounts (each container's, the
-    network namespaces, volumes), the network, and the folder last: until then a second attempt finds everything.
+    In the order in which nothing brings anything back: first who starts containers, then containerd, the containers
+    and their shims, then mounts (each container's, the network namespaces, volumes), the network, and the folder last:
+    until then a second attempt finds everything.
 
     Raises:
         TestbedError: when something stays mounted, for then the folder is not safe to remove.
