@@ -113,7 +113,7 @@ ENDINGS: dict[str, tuple[Request, Snapshot | None, Refused | None, float, Phase,
         1,
         Phase.FAILED,
         Reason.TARGET_NOT_FOUND,
-        "Deployment/checkout was deleted before it could be rolled back: nothing was changed.",
+        "Deployment/checkout was deleted before its rollback was seen on it.",
     ),
     "the target was deleted and created anew": (
         running(),
@@ -122,7 +122,7 @@ ENDINGS: dict[str, tuple[Request, Snapshot | None, Refused | None, float, Phase,
         1,
         Phase.SUPERSEDED,
         Reason.TARGET_RECREATED,
-        "Deployment/checkout was deleted and created anew after the plan was made: nothing was changed.",
+        "was deleted and created anew after the plan was made: the new one was not changed.",
     ),
     "another release came": (
         running(),
@@ -337,3 +337,16 @@ def test_a_step_that_was_not_made_does_not_run_for_ever() -> None:
     (step,) = status.targets[0].steps
     assert step.state is StepState.NOT_MADE
     assert step.finished_at is None
+
+
+GONE: dict[str, Snapshot | None] = {"deleted": None, "deleted and created anew": snapshot(uid="another")}
+
+
+@pytest.mark.parametrize("case", GONE)
+def test_what_became_of_an_effect_is_unknown_when_its_target_was(case: str) -> None:
+    """Sent without an answer, and the object that would show it is gone."""
+    status = advance(running(), Observation(target=GONE[case]), after(0) + SETTLE).status
+    assert states(status)[on.APPLIED] == "Unknown"
+    assert "nobody can tell" in message(status, on.APPLIED)
+    assert status.targets[0].steps[0].state is StepState.UNKNOWN
+    assert on.find(status.conditions, on.VERIFIED) is None

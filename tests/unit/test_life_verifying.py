@@ -73,7 +73,7 @@ ENDINGS: dict[str, tuple[Request, Snapshot | None, float, Phase, Reason, str]] =
         60,
         Phase.FAILED,
         Reason.TIMEOUT,
-        "Deployment/checkout was set back to revision 2, but was not healthy in time: 1 of 3 pods are updated. It stays",
+        "Deployment/checkout was set back to revision 2, but was not healthy in time: 1 of 3 pods are updated.",
     ),
     "its time is over and its pods fail": (
         verifying(timeout="1m"),

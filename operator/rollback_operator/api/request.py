@@ -180,13 +180,16 @@ class StepState(StrEnum):
     RUNNING = "Running"
     DONE = "Done"
     NOT_MADE = "NotMade"
+    UNKNOWN = "Unknown"
 
 
 class Step(Resource):
     """One effect of a plan and when it happened."""
 
     name: str = Field(max_length=64, description="Name of the step.")
-    state: StepState = Field(description="Pending, Running, then Done, or NotMade if the request ended first.")
+    state: StepState = Field(
+        description="Pending, Running, then Done; NotMade if the request ended first, Unknown if nobody can tell."
+    )
     attempts: int = Field(default=1, description="How often the effect was sent; it is made at most once all the same.")
     started_at: MicroTime | None = Field(default=None, description="When the step was begun.")
     last_attempt_at: MicroTime | None = Field(default=None, description="When the effect was last sent.")

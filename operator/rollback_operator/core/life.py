@@ -16,6 +16,7 @@ status says is true whoever reads it next, and any operator can go on from it:
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.fields import parse_duration
@@ -178,17 +179,26 @@ def _carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
     settled = _settled(request, seen, now)
     if settled > now:
         return _settle(request, now, settled, ending)
-    return _end(request, now, ending)
+    return _end(request, now, ending, certain=_same_object(plan, target) or _all_answered(request, seen))
+
+
+def _same_object(plan: Plan, target: Snapshot | None) -> bool:
+    """Whether the target is there to tell what was done to it."""
+    return target is not None and target.uid == plan.uid
+
+
+def _all_answered(request: Request, seen: Observation) -> bool:
+    return seen.answered >= _attempts(request)[0]
 
 
 def _moved_on(request: Request, target: Snapshot | None) -> Ending | None:
     """Why the effect cannot be made any more, if the world moved after the plan was made."""
     plan, name = _planned(request)
     if target is None:
-        message = f"{name} was deleted before it could be rolled back: nothing was changed."
+        message = f"{name} was deleted before its rollback was seen on it."
         return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
     if target.uid != plan.uid:
-        message = f"{name} was deleted and created anew after the plan was made: nothing was changed."
+        message = f"{name} was deleted and created anew after the plan was made: the new one was not changed."
         return Ending(Phase.SUPERSEDED, Reason.TARGET_RECREATED, message)
     if (target.current.fingerprint, target.current.name) != (plan.from_.fingerprint, plan.from_.revision):
         message = (
@@ -225,8 +235,7 @@ def _try_again(request: Request, plan: Plan, now: datetime) -> Decision:
 
 def _settled(request: Request, seen: Observation, now: datetime) -> datetime:
     """When no attempt at the effect can arrive at the API server any more."""
-    attempts, last = _attempts(request)
-    return now if seen.answered >= attempts else last + SETTLE
+    return now if _all_answered(request, seen) else _attempts(request)[1] + SETTLE
 
 
 def _settle(request: Request, now: datetime, until: datetime, ending: Ending) -> Decision:
@@ -358,7 +367,7 @@ def _service_account(request: Request, seen: Observation) -> str:
 _UNTOUCHED = "Aborted before anything was changed."
 
 
-def _end(request: Request, now: datetime, ending: Ending, **fields: object) -> Decision:
+def _end(request: Request, now: datetime, ending: Ending, **fields: Any) -> Decision:
     return Decision(progress.ended(request, now, ending, **fields))
 
 

@@ -25,6 +25,7 @@ from rollback_operator.core.choice import Chosen
 from rollback_operator.core.values import Ending, Findings, Request, Snapshot
 
 STEP = "Rollback"
+_LOST = "It was sent, and the target was gone before it could be seen: nobody can tell any more."
 CUT = "\n… cut here: the whole difference is longer than 32 KiB\n"
 
 
@@ -124,8 +125,8 @@ def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
     )
 
 
-def ended(request: Request, now: datetime, ending: Ending, **fields: Any) -> RequestStatus:
-    """Final: Ready and Stalled say how, Applied whether anything was changed."""
+def ended(request: Request, now: datetime, ending: Ending, *, certain: bool = True, **fields: Any) -> RequestStatus:
+    """Final: Ready and Stalled say how, Applied whether anything was changed (Unknown if nobody can tell any more)."""
     phase, reason, message = ending.phase, ending.reason, ending.message
     good = phase is Phase.SUCCEEDED
     conditions: dict[str, on.Change] = {
@@ -134,7 +135,7 @@ def ended(request: Request, now: datetime, ending: Ending, **fields: Any) -> Req
         on.STALLED: None if good else ("True", reason, message),
     }
     if on.find(request.status.conditions, on.APPLIED) is None:
-        conditions[on.APPLIED] = ("False", reason, "Nothing was changed.")
+        conditions[on.APPLIED] = ("False", reason, "Nothing was changed.") if certain else ("Unknown", reason, _LOST)
     if on.is_true(request.status.conditions, on.APPLIED):
         conditions[on.VERIFIED] = ("True" if good else "False", reason, message)
     started = request.status.started_at or now
@@ -144,7 +145,7 @@ def ended(request: Request, now: datetime, ending: Ending, **fields: Any) -> Req
         now,
         conditions,
         phase=phase,
-        targets=tuple(_closed(one, phase) for one in targets),
+        targets=tuple(_closed(one, phase, StepState.NOT_MADE if certain else StepState.UNKNOWN) for one in targets),
         started_at=started,
         finished_at=now,
         duration=format_duration(now - started),
@@ -152,11 +153,10 @@ def ended(request: Request, now: datetime, ending: Ending, **fields: Any) -> Req
     )
 
 
-def _closed(mine: TargetStatus, phase: Phase) -> TargetStatus:
-    """What became of a target when the request ended: a step that was not done by then was not made at all."""
+def _closed(mine: TargetStatus, phase: Phase, rest: StepState) -> TargetStatus:
+    """What became of a target when the request ended; `rest` is what became of the steps that were not seen done."""
     steps = tuple(
-        step if step.state is StepState.DONE else step.model_copy(update={"state": StepState.NOT_MADE})
-        for step in mine.steps
+        step if step.state is StepState.DONE else step.model_copy(update={"state": rest}) for step in mine.steps
     )
     return mine.model_copy(update={"phase": phase, "steps": steps})
 
