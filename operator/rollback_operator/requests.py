@@ -18,7 +18,7 @@ from rollback_operator.api.policy import PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, RequestStatus
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import advance
+from rollback_operator.core.life import SEND_WITHIN, advance
 from rollback_operator.core.values import (
     Action,
     Answer,
@@ -163,13 +163,14 @@ class RequestWorker:
             return Observation(policy=policy)
         self.interest.gained((request.namespace, request.name), (ref.kind, request.namespace, ref.name))
         heard = self._heard.setdefault(request.uid, _Heard())
+        since = datetime.now(UTC)
         try:
             target, others = await asyncio.gather(self._observe(request, ref), self._others(request, ref))
         except errors.Forbidden as error:
             if _begun(request):
                 raise
             return Observation(policy=policy, answer=Refused(Reason.FORBIDDEN, own_rights(error)))
-        return Observation(policy, target, others, heard.answer, heard.answered, self._settings.service_account)
+        return Observation(policy, target, others, heard.answer, heard.answered, self._settings.service_account, since)
 
     async def _observe(self, request: Request, ref: TargetRef) -> Snapshot | None:
         plan = request.status.targets[0].plan if request.status.targets else None
@@ -248,6 +249,8 @@ class RequestWorker:
         try:
             if isinstance(action, GiveBack):
                 await module.give_back(where, target, account)
+            elif _too_late_to_send(request):
+                _note_answered(heard, request)
             else:
                 await module.apply(where, target, action.plan, request.uid, account)
                 metrics.TO_EFFECT.observe((datetime.now(UTC) - request.created).total_seconds())
@@ -283,6 +286,13 @@ def _note_answered(heard: _Heard, request: Request) -> None:
     (step,) = request.status.targets[0].steps or (None,)
     if step is not None and heard.answered == step.attempts - 1:
         heard.answered = step.attempts
+
+
+def _too_late_to_send(request: Request) -> bool:
+    """Whether so much time passed since the attempt was written down that others may count it as over."""
+    (step,) = request.status.targets[0].steps
+    assert step.last_attempt_at is not None
+    return datetime.now(UTC) - step.last_attempt_at > SEND_WITHIN
 
 
 def _context(request: Request, status: RequestStatus) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, StepState
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import LONGEST_PAUSE, SETTLE, advance
+from rollback_operator.core.life import LONGEST_PAUSE, SEND_WITHIN, SETTLE, advance
 from rollback_operator.core.values import Apply, GiveBack, Observation, Refused, Request, Snapshot
+from rollback_operator.kube.client import LONGEST_WRITE
 from tests.unit.builders import (
     PAUSED,
     REQUEST_UID,
@@ -298,7 +299,7 @@ def test_an_answer_to_the_last_attempt_says_nothing_of_those_before() -> None:
 
 def test_no_new_attempt_is_made_after_the_timeout() -> None:
     asked = running(timeout="1s")
-    for at in (1, 2, 5, 11):
+    for at in (1, 2, 5, 19):
         decision = advance(asked, Observation(target=snapshot()), after(at))
         assert decision.action is None
         assert decision.status.phase is Phase.RUNNING
@@ -337,6 +338,20 @@ def test_a_step_that_was_not_made_does_not_run_for_ever() -> None:
     (step,) = status.targets[0].steps
     assert step.state is StepState.NOT_MADE
     assert step.finished_at is None
+
+
+def test_a_look_that_began_before_an_effect_could_arrive_says_nothing_final() -> None:
+    """The answer may be late: what it shows is the world as it was when it was asked."""
+    asked = changed(running(), abort=True)
+    early, late = after(0) + SETTLE - timedelta(seconds=1), after(0) + SETTLE + timedelta(seconds=9)
+    decision = advance(asked, Observation(target=snapshot(), since=early), late)
+    assert why(decision.status) == Reason.SETTLING
+    assert decision.again == timedelta()
+    assert advance(asked, Observation(target=snapshot(), since=late), late).status.phase is Phase.ABORTED
+
+
+def test_settling_lasts_longer_than_any_effect_can_be_under_way() -> None:
+    assert timedelta(seconds=LONGEST_WRITE) + SEND_WITHIN + timedelta(seconds=5) <= SETTLE
 
 
 GONE: dict[str, Snapshot | None] = {"deleted": None, "deleted and created anew": snapshot(uid="another")}

@@ -45,8 +45,11 @@ from rollback_operator.core.values import (
     resolved_target,
 )
 
-SETTLE = timedelta(seconds=12)
-"""How long after it was sent an effect without an answer may still arrive (see `kube.client.WRITE_TIMEOUT`)."""
+SEND_WITHIN = timedelta(seconds=3)
+"""An attempt at an effect that was written down is sent within this time, or not at all."""
+SETTLE = timedelta(seconds=20)
+"""How long after it was written down an attempt without an answer may still arrive: `SEND_WITHIN`, then
+`kube.client.LONGEST_WRITE`, and some seconds by which the clocks of two operators may differ."""
 FIRST_PAUSE = timedelta(milliseconds=200)
 LONGEST_PAUSE = timedelta(seconds=5)
 """Between attempts at an effect; doubled each time."""
@@ -176,9 +179,9 @@ def _carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
     ending = _moved_on(request, target) or _stopped(request, seen, now)
     if ending is None:
         return _try_again(request, plan, now)
-    settled = _settled(request, seen, now)
-    if settled > now:
-        return _settle(request, now, settled, ending)
+    until = _attempts(request)[1] + SETTLE
+    if until > (seen.since or now) and not _all_answered(request, seen):
+        return _settle(request, now, until, ending)
     return _end(request, now, ending, certain=_same_object(plan, target) or _all_answered(request, seen))
 
 
@@ -233,16 +236,11 @@ def _try_again(request: Request, plan: Plan, now: datetime) -> Decision:
     return Decision(progress.attempted(request, now), Apply(plan))
 
 
-def _settled(request: Request, seen: Observation, now: datetime) -> datetime:
-    """When no attempt at the effect can arrive at the API server any more."""
-    return now if _all_answered(request, seen) else _attempts(request)[1] + SETTLE
-
-
 def _settle(request: Request, now: datetime, until: datetime, ending: Ending) -> Decision:
     """An effect that was sent without an answer could still arrive: say nothing final before it cannot."""
     message = f"Making sure that an effect sent earlier does not arrive any more before ending. {ending.message}"
     status = progress.holding(request, now, Reason.SETTLING, message)
-    return Decision(status, again=min(until - now, timedelta(seconds=1)))
+    return Decision(status, again=max(timedelta(), min(until - now, timedelta(seconds=1))))
 
 
 def _attempts(request: Request) -> tuple[int, datetime]:

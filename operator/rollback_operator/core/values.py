@@ -133,6 +133,7 @@ class Observation:
     """Everything outside the request that a decision may depend on.
 
     `answered`: all attempts at the effect up to this number are known to be over, because they were answered.
+    `since`: when the look at the target began (None: this moment); what came later may not be seen yet.
     """
 
     policy: PolicySpec | None = None
@@ -141,6 +142,7 @@ class Observation:
     answer: Answer | None = None
     answered: int = 0
     default_service_account: str = "rollback"
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ JSON = "application/json"
 READ_TIMEOUT = 10.0
 WRITE_TIMEOUT = 5
 """Seconds; also sent to the API server as `timeout`, which bounds how long it may work on the write."""
+LONGEST_WRITE = WRITE_TIMEOUT + 1 + WRITE_TIMEOUT
+"""Seconds after which a write that was begun cannot happen any more: all tries together, and then the server's work."""
 ATTEMPTS = 4
 LONGEST_WAIT = 8.0
 
@@ -112,12 +114,12 @@ class Api:
     async def _call(
         self, verb: str, path: str, as_: Identity, *, body: Any = None, query: Query | None = None, content: str = JSON
     ) -> JsonObject:
-        """Make a call, again if that is safe; a write is never sent later than `WRITE_TIMEOUT` after it was begun."""
+        """Make a call, again if that is safe; a write is over, tries included, a second after `WRITE_TIMEOUT`."""
         call = _Call(verb, path, as_, body, query, content)
         begun = time.monotonic()
         for attempt in itertools.count(1):
             try:
-                return await self._once(call)
+                return await self._once(call, WRITE_TIMEOUT + 1 - (time.monotonic() - begun))
             except errors.Unavailable as error:
                 pause = _pause(attempt, error)
                 if attempt == ATTEMPTS or not call.may_repeat(error, time.monotonic() - begun + pause):
@@ -125,9 +127,9 @@ class Api:
                 await asyncio.sleep(pause)
         raise AssertionError
 
-    async def _once(self, call: _Call) -> JsonObject:
+    async def _once(self, call: _Call, left: float) -> JsonObject:
         url = self._configuration.host + call.path + call.query_string()
-        limit = aiohttp.ClientTimeout(total=WRITE_TIMEOUT + 1 if call.writes else READ_TIMEOUT, sock_connect=5)
+        limit = aiohttp.ClientTimeout(total=left if call.writes else READ_TIMEOUT, sock_connect=5)
         try:
             headers = await self._headers(call)
             response = await self._rest.request(call.verb, url, headers=headers, body=call.body, _request_timeout=limit)
