@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
+from typing import Any
 
 import kopf
 from kubernetes.aio.config.config_exception import ConfigException
@@ -21,6 +23,11 @@ from rollback_operator.server import serving
 from rollback_operator.settings import Settings
 
 log = logging.getLogger("rollback_operator")
+
+WATCH_PAUSE = 1.0
+"""Seconds between the end of the watches and their next start."""
+WATCH_END = 15.0
+"""Seconds that the watches may take to end."""
 
 
 async def run(settings: Settings) -> None:
@@ -61,10 +68,9 @@ async def _check(api: Api) -> None:
 async def _until_stopped(
     operator: RollbackOperator, registry: kopf.OperatorRegistry, ready: asyncio.Event, namespace: str
 ) -> None:
-    """Work and watch until Kopf, which listens for signals, ends, or until either fails."""
-    where = {"namespaces": [namespace]} if namespace else {"clusterwide": True}
+    """Work and watch until Kopf, which listens for signals, ends."""
     work = asyncio.create_task(operator.run())
-    watch = asyncio.create_task(kopf.operator(registry=registry, standalone=True, ready_flag=ready, **where))
+    watch = asyncio.create_task(_watch(operator, registry, ready, namespace))
     try:
         done, _ = await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -73,6 +79,43 @@ async def _until_stopped(
         for task in (work, watch):
             task.cancel()
         await asyncio.gather(work, watch, return_exceptions=True)
+
+
+async def _watch(
+    operator: RollbackOperator, registry: kopf.OperatorRegistry, ready: asyncio.Event, namespace: str
+) -> None:
+    """Watch until a signal asks to stop.
+
+    An answer that Kopf does not expect on a watch (410 as the status of the response, say) ends all of its watches, or
+    leaves some of them dead (kopf#1276). They are started again here, and list everything anew; leaving that to the
+    kubelet would cost its growing back-off.
+    """
+    where: dict[str, Any] = {"namespaces": [namespace]} if namespace else {"clusterwide": True}
+    while True:
+        dead = asyncio.create_task(operator.watch_is_dead.wait())
+        watch = asyncio.create_task(kopf.operator(registry=registry, standalone=True, ready_flag=ready, **where))
+        try:
+            await asyncio.wait({dead, watch}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            dead.cancel()
+            operator.watch_is_dead.clear()
+            await _ended(watch)
+        error = None if watch.cancelled() else watch.exception()
+        if error is None and not watch.cancelled():
+            return
+        metrics.WATCH_RESTARTS.inc()
+        log.warning("The watches are started again: %s", error or "they missed a request")
+        await asyncio.sleep(WATCH_PAUSE)
+
+
+async def _ended(watch: asyncio.Task[None]) -> None:
+    """Make sure that Kopf has ended; if it does not, end the process, so that the kubelet starts another."""
+    watch.cancel()
+    _, hanging = await asyncio.wait({watch}, timeout=WATCH_END)
+    if hanging:
+        log.error("The watches do not end: ending the process")
+        logging.shutdown()
+        os._exit(1)
 
 
 def main() -> None:

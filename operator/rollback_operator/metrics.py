@@ -20,6 +20,7 @@ RETRIES = Counter("rollback_retries", "Work on a request that had to be tried ag
 CALLS = Counter("rollback_api_calls", "Calls to the API server.", ["verb", "code"])
 WATCH_EVENTS = Counter("rollback_watch_events", "Events that watches brought.", ["resource"])
 WATCH_MISSED = Counter("rollback_watch_missed", "Unfinished requests that only the resync found: a watch is not well.")
+WATCH_RESTARTS = Counter("rollback_watch_restarts", "Times that all watches had to be started again.")
 LAST_EVENT = Gauge("rollback_watch_last_event_timestamp_seconds", "When a watch last brought an event.", ["resource"])
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Hashable
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from rollback_operator import metrics
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 UNFINISHED = ",".join(f"status.phase!={phase}" for phase in sorted(FINAL))
 TOO_LATE = 60.0
 """Seconds that the agenda may be behind before the operator counts as stuck."""
+UNNOTICED = 5.0
+"""Seconds after which a request must have been told of by the watch."""
 MISSES = 3
 """Resyncs in a row that found what the watch missed before the watch counts as dead."""
 
@@ -45,6 +48,8 @@ class RollbackOperator:
         self.agenda = Agenda(self._work, settings.workers, self._failed)
         self._beat = time.monotonic()
         self._misses = 0
+        self.watch_is_dead = asyncio.Event()
+        """Set when a resync found what the watch should have told of."""
 
     # Events.
 
@@ -108,21 +113,30 @@ class RollbackOperator:
         while True:
             await asyncio.sleep(self._settings.resync)
             try:
-                bodies = await resources.list_all(self._api, REQUESTS, self._settings.namespace or None, UNFINISHED)
+                missed = [key for key in await self._unnoticed() if await self._still_unnoticed(key)]
             except errors.KubeError as error:
                 log.warning("Unfinished requests could not be listed: %s", error)
                 continue
-            self._misses = self._misses + 1 if self._take_up(bodies) else 0
+            for key in missed:
+                log.warning("No watch event told of this request", extra={"request": "/".join(key)})
+                metrics.WATCH_MISSED.inc()
+                self.agenda.wake((REQUESTS, *key))
+            self._misses = self._misses + 1 if missed else 0
+            if missed:
+                self.watch_is_dead.set()
 
-    def _take_up(self, bodies: list[dict[str, Any]]) -> int:
-        """Wake what is not on the agenda; gives how many there were."""
-        missed: list[Key] = [resources.key_of(body) for body in bodies]
-        missed = [key for key in missed if not self.agenda.knows((REQUESTS, *key))]
-        for key in missed:
-            log.warning("No watch event told of this request", extra={"request": "/".join(key)})
-            metrics.WATCH_MISSED.inc()
-            self.agenda.wake((REQUESTS, *key))
-        return len(missed)
+    async def _unnoticed(self) -> list[Key]:
+        """Unfinished requests, made a while ago, that are not on the agenda."""
+        before = datetime.now(UTC) - timedelta(seconds=UNNOTICED)
+        bodies = await resources.list_all(self._api, REQUESTS, self._settings.namespace or None, UNFINISHED)
+        old = [body for body in bodies if datetime.fromisoformat(body["metadata"]["creationTimestamp"]) < before]
+        return [key for key in map(resources.key_of, old) if not self.agenda.knows((REQUESTS, *key))]
+
+    async def _still_unnoticed(self, key: Key) -> bool:
+        """Whether the request is unfinished now: it may have ended while it was being listed."""
+        body = await resources.read(self._api, REQUESTS, key)
+        phase = (body or {}).get("status", {}).get("phase")
+        return body is not None and phase not in FINAL and not self.agenda.knows((REQUESTS, *key))
 
     async def _heartbeat(self) -> None:
         while True:

@@ -29,7 +29,7 @@ class Settings:
     """The one namespace to work in; empty: all of them."""
     workers: int = 50
     """How many requests are worked on at the same time."""
-    resync: int = 60
+    resync: int = 15
     """Seconds between looks for unfinished requests that no watch event told of."""
 
     @classmethod

@@ -43,11 +43,10 @@ class Admin:
     async def create(self, path: str, body: Object) -> Object:
         return await self._call("POST", path, body)
 
-    async def apply(self, path: str, body: Object) -> Object:
+    async def apply(self, path: str, body: Object, *, force: bool) -> Object:
         """Server-side apply, as a release tool does it."""
-        return await self._call(
-            "PATCH", f"{path}?fieldManager=release&force=false", body, "application/apply-patch+yaml"
-        )
+        query = f"fieldManager=release&force={str(force).lower()}"
+        return await self._call("PATCH", f"{path}?{query}", body, "application/apply-patch+yaml")
 
     async def merge(self, path: str, body: Object) -> Object:
         return await self._call("PATCH", path, body, "application/merge-patch+json")

@@ -53,6 +53,11 @@ class Proxy:
         self._answers: dict[str, tuple[int, bytes]] = {}
         self._streams: set[asyncio.Task[Any]] = set()
 
+    @property
+    def watches(self) -> int:
+        """How many watches are open."""
+        return len(self._streams)
+
     def count_from_here(self) -> None:
         """Begin the numbering anew: a run's calls start now."""
         self._counts.clear()

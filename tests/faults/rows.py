@@ -17,8 +17,8 @@ class Row(Protocol):
     effect_call: str
     """Name of the call that is the effect."""
 
-    async def release(self, admin: Admin, namespace: str, version: int) -> None:
-        """Release a version of the target `web` and wait until it is there."""
+    async def release(self, admin: Admin, namespace: str, version: int, *, force: bool = False) -> None:
+        """Release a version of the target `web` and wait until it is there; `force` takes fields from others."""
 
     async def recreate(self, admin: Admin, namespace: str) -> None:
         """Delete the target and make it anew."""
@@ -62,8 +62,8 @@ class DeploymentRow:
     kind = "Deployment"
     effect_call = "PATCH deployments/web"
 
-    async def release(self, admin: Admin, namespace: str, version: int) -> None:
-        await admin.apply(f"/apis/apps/v1/namespaces/{namespace}/deployments/web", deployment(version))
+    async def release(self, admin: Admin, namespace: str, version: int, *, force: bool = False) -> None:
+        await admin.apply(self._path(namespace), deployment(version), force=force)
         await admin.until(lambda: self._available(admin, namespace), f"version {version} is rolled out")
 
     async def recreate(self, admin: Admin, namespace: str) -> None:

@@ -80,6 +80,11 @@ class Operators:
         self.kills += 1
         self.start()
 
+    async def kill_one(self) -> None:
+        """SIGKILL the one that was started first; the other goes on."""
+        os.kill(self.pids.pop(0), signal.SIGKILL)
+        self.kills += 1
+
     def kill(self) -> None:
         for pid in self.pids:
             with contextlib.suppress(ProcessLookupError):
