@@ -39,7 +39,7 @@ def make_plan(
         uid=target.uid,
         from_=RevisionRef(revision=target.current.name, fingerprint=target.current.fingerprint),
         to=RevisionRef(revision=to.name, fingerprint=to.fingerprint),
-        steps=findings.steps,
+        steps=tuple(on.shorten(step, 256) for step in findings.steps[:16]),
         diff=cut_diff(findings.diff),
         notes=tuple(on.shorten(note, 1024) for note in (*chosen.notes, *findings.notes)[:16]),
         service_account_name=account,

@@ -1,0 +1,197 @@
+"""Every status that can be written is one that the API server takes: a refused write would never end.
+
+Kopf is no safety net here, and neither is the schema: what is too long has to be cut before it is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.policy import PolicySpec, PolicyStatus
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, RequestStatus
+from rollback_operator.core.life import SETTLE, advance
+from rollback_operator.core.values import (
+    Examine,
+    Findings,
+    Health,
+    Observation,
+    Obstacle,
+    Refused,
+    Rehearse,
+    Rehearsed,
+    Request,
+    Revision,
+    Snapshot,
+    Wellbeing,
+)
+from rollback_operator.policies import accepted
+from tests.unit.builders import CHECKOUT_UID, NOW, REQUEST_UID, after, fingerprint, other, request
+from tests.unit.schema import problems, schema_of
+
+STATUS = schema_of("rollbackrequests.yaml")["properties"]["status"]
+POLICY_STATUS = schema_of("rollbackpolicies.yaml")["properties"]["status"]
+LONGEST_NAME = "n" * 253
+NUMBER = "9" * 10
+
+texts = st.sampled_from(["", "x", "é" * 300, "🙂" * 5_000, "line\n" * 8_000, "\u0000\u2028\x7f", "x" * 40_000])
+lists_of_texts = st.lists(texts, max_size=40).map(tuple)
+
+
+def revisions() -> tuple[Revision, ...]:
+    """The longest names and numbers that there can be."""
+    return tuple(
+        Revision(number, int(number), fingerprint(letter), f"ReplicaSet {LONGEST_NAME}", ("image:" + "t" * 200,) * 20)
+        for number, letter in (("1", "a"), (NUMBER, "b"))
+    )
+
+
+def rarely(something: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.sampled_from([0, 0, 0, 0, 1]).flatmap(lambda yes: something if yes else st.none())
+
+
+@st.composite
+def targets(draw: st.DrawFn) -> Snapshot | None:
+    history = revisions()
+    return Snapshot(
+        uid=draw(st.sampled_from([CHECKOUT_UID, CHECKOUT_UID, "another"])),
+        generation=draw(st.integers(1, 2**62)),
+        current=draw(st.sampled_from([history[1], history[1], history[0]])),
+        history=draw(st.sampled_from([history, history, ()])),
+        settled=draw(st.sampled_from([True, True, True, False])),
+        health=Health(draw(st.sampled_from(Wellbeing)), draw(texts)),
+        obstacle=draw(rarely(st.builds(Obstacle, st.just(Reason.TARGET_PAUSED), texts))),
+        marks=draw(st.sampled_from([frozenset(), frozenset({REQUEST_UID})])),
+        holds_fields=draw(st.booleans()),
+    )
+
+
+@st.composite
+def observations(draw: st.DrawFn) -> Observation:
+    refused = st.builds(Refused, st.sampled_from([Reason.FORBIDDEN, Reason.REJECTED]), texts)
+    policy = PolicySpec(
+        target=TargetRef(kind="Deployment", name=LONGEST_NAME),
+        service_account_name=draw(st.none() | st.just(LONGEST_NAME)),
+    )
+    return Observation(
+        policy=policy,
+        target=draw(st.sampled_from([1, 1, 1, 0]).flatmap(lambda there: targets() if there else st.none())),
+        others=tuple(draw(st.sampled_from([(), (), (), (other(LONGEST_NAME, phase=Phase.RUNNING),)]))),
+        answer=draw(rarely(refused)),
+        answered=draw(st.integers(0, 5)),
+    )
+
+
+findings = st.builds(Findings, lists_of_texts, texts, lists_of_texts, st.just(()) | lists_of_texts)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Request:
+    fields: dict[str, Any] = {
+        "to": draw(st.sampled_from([None, "1", fingerprint("a"), "LastKnownGood", NUMBER, fingerprint("x")])),
+        "dry_run": draw(rarely(st.just("yes"))) == "yes",
+        "abort": draw(rarely(st.just("yes"))) == "yes",
+        "timeout": draw(st.sampled_from(["24h", "24h", "23h59m59s999ms", "1ms"])),
+        "target": TargetRef(kind="Deployment", name=LONGEST_NAME),
+    }
+    return request(name=LONGEST_NAME, **fields)
+
+
+def written(asked: Request, seen: Observation, found: Findings, seconds: float) -> RequestStatus:
+    """The status after one round, its questions answered with `found`."""
+    while True:
+        decision = advance(asked, seen, after(seconds))
+        if isinstance(decision.action, Examine):
+            seen = replace(seen, answer=found)
+        elif isinstance(decision.action, Rehearse):
+            seen = replace(seen, answer=Rehearsed(decision.action.plan))
+        else:
+            return decision.status
+
+
+@settings(max_examples=300)
+@given(
+    requests(),
+    st.lists(st.tuples(observations(), findings, st.sampled_from([1, 1, 1, 30, 90_000])), min_size=1, max_size=5),
+)
+def test_whatever_happens_the_status_can_be_written(
+    asked: Request, rounds: list[tuple[Observation, Findings, int]]
+) -> None:
+    passed = 0
+    for seen, found, seconds in rounds:
+        passed += seconds
+        status = written(asked, seen, found, passed)
+        body = status.dump()
+        assert problems(STATUS, body) == []
+        assert RequestStatus.model_validate(body).dump() == body
+        asked = replace(asked, status=RequestStatus.model_validate(body))
+
+
+def test_the_sentence_of_a_step_fits_whatever_the_target_is_called() -> None:
+    """Refused for 300 characters where 256 may be, the request would have been tried for ever."""
+    step = f"Replace the pod template by that of ReplicaSet {LONGEST_NAME} (revision {NUMBER})."
+    asked = request(target=TargetRef(kind="Deployment", name=LONGEST_NAME))
+    history = revisions()
+    target = Snapshot(CHECKOUT_UID, 1, history[1], history, settled=True, health=Health(Wellbeing.HEALTHY, "well"))
+    status = written(asked, Observation(target=target), Findings((step,), ""), 0)
+    assert status.phase is Phase.RUNNING
+    assert problems(STATUS, status.dump()) == []
+
+
+def test_a_status_with_everything_that_a_request_can_have_is_written() -> None:
+    """Planned, attempted, failing, and ended after all: each field of the schema is used by then."""
+    asked = request()
+    history = revisions()
+    target = Snapshot(CHECKOUT_UID, 1, history[1], history, settled=True, health=Health(Wellbeing.HEALTHY, "well"))
+    rolled = replace(
+        target,
+        current=Revision("10000000000", 10_000_000_000, history[0].fingerprint),
+        generation=2,
+        marks=frozenset({REQUEST_UID}),
+        health=Health(Wellbeing.FAILING, "pod x: CrashLoopBackOff"),
+    )
+    found = Findings(("Replace it.",), "+a\n", ("A note.",))
+    for seen, seconds in ((target, 0.0), (target, 1), (rolled, 2), (rolled, 3), (rolled, 601)):
+        status = written(asked, Observation(target=seen), found, seconds)
+        assert problems(STATUS, status.dump()) == []
+        asked = replace(asked, status=RequestStatus.model_validate(status.dump()))
+    assert asked.status.phase is Phase.FAILED
+    assert set(asked.status.dump()) == set(STATUS["properties"])
+    assert set(asked.status.dump()["targets"][0]) == set(STATUS["properties"]["targets"]["items"]["properties"])
+
+
+@pytest.mark.parametrize("name", ["checkout", LONGEST_NAME])
+def test_the_status_of_a_policy_can_be_written(name: str) -> None:
+    spec = PolicySpec(target=TargetRef(kind="Deployment", name=name))
+    status = accepted(spec, PolicyStatus(), 2**62, NOW)
+    assert problems(POLICY_STATUS, status.dump()) == []
+    assert PolicyStatus.model_validate(status.dump()) == status
+
+
+LIES: dict[str, tuple[dict[str, Any], str]] = {
+    "a text that is too long": ({"duration": "x" * 33}, ".duration: 33 characters"),
+    "a field that is not there": ({"approved": True}, ".approved would be lost"),
+    "a phase that is none": ({"phase": "Done"}, "'Done' is none of"),
+    "a number for a text": ({"target": 3}, "3 is no string"),
+    "a time that is none": ({"startedAt": "yesterday"}, "'yesterday' is no time"),
+    "a missing field": ({"targets": [{"target": "Deployment/a"}]}, ".targets[0].phase is required"),
+    "the same condition twice": (
+        {"conditions": [dict.fromkeys(("type", "status", "reason", "message", "lastTransitionTime"), "x")] * 2},
+        ".conditions: a key stands twice",
+    ),
+    "too many targets": ({"targets": [{}, {}]}, ".targets: 2 items"),
+}
+
+
+@pytest.mark.parametrize("case", LIES)
+def test_the_reader_of_the_schema_notices(case: str) -> None:
+    value, expected = LIES[case]
+    assert any(expected in problem for problem in problems(STATUS, value))
+    assert timedelta() < SETTLE
