@@ -72,6 +72,18 @@ def test_replicas_annotations_and_labels_added_since_are_kept(released: World) -
     assert body["metadata"]["labels"] == {"app": "web", "tier": "front"}
 
 
+def test_the_change_cause_of_the_revision_comes_back_with_it(world: World) -> None:
+    for version in (1, 2):
+        body = web(f"shop:{version}")
+        body["metadata"]["annotations"] = {"kubernetes.io/change-cause": f"release {version}"}
+        world.release(body)
+
+    world.roll_back("back")
+
+    history = world.kubectl("rollout", "history", "deployment/web").splitlines()
+    assert [line.split(maxsplit=1) for line in history[2:] if line] == [["2", "release 2"], ["3", "release 1"]]
+
+
 def test_a_revision_named_by_number_comes_back(released: World) -> None:
     released.release(web("shop:3"))
 

@@ -12,7 +12,6 @@ class Reason(StrEnum):
     QUEUED = "Queued"
     WAITING_FOR_POLICY = "WaitingForPolicy"
     WAITING_FOR_CONTROLLER = "WaitingForController"
-    WAITING_FOR_API_SERVER = "WaitingForAPIServer"
     PLANNED = "Planned"
     APPLYING = "Applying"
     SETTLING = "Settling"
@@ -43,7 +42,6 @@ class Reason(StrEnum):
     TIMEOUT = "Timeout"
     REVERTED = "Reverted"
     OVERTAKEN = "Overtaken"
-    INVALID = "Invalid"
 
     # Aborted, before or after the effect.
     ABORTED = "Aborted"

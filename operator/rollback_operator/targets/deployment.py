@@ -19,6 +19,7 @@ from rollback_operator.targets.diff import unified
 from rollback_operator.targets.ownership import LAST_APPLIED
 
 REVISION = "deployment.kubernetes.io/revision"
+CHANGE_CAUSE = "kubernetes.io/change-cause"
 
 Object = dict[str, Any]
 
@@ -71,7 +72,7 @@ class DeploymentTarget:
         """See `Target.apply`. One JSON patch: either all of it happens, or nothing."""
         deployment, replica_sets = target.raw
         source = _by_fingerprint(replica_sets, plan)
-        patch = effect(deployment, podtemplate.without_hash(source["spec"]["template"]), key)
+        patch = effect(deployment, source, key)
         await self._api.patch(_path(where), patch, as_=account, dry_run=dry_run)
 
     async def give_back(self, where: Where, target: Snapshot, account: ServiceAccount) -> None:
@@ -114,14 +115,14 @@ class DeploymentTarget:
         return await dependencies.unbound_claims(self._api, where.namespace, needed, account)
 
 
-def effect(deployment: Object, template: Object, key: str) -> list[Object]:
-    """The one patch of a rollback: the template replaced, on exactly the Deployment that was seen, marked with `key`.
+def effect(deployment: Object, source: Object, key: str) -> list[Object]:
+    """The one patch of a rollback: the template replaced by that of the ReplicaSet `source`, marked with `key`.
 
     A `test` on a revision number that only grows, and on the whole template, makes a second or a late patch fail. The
     resourceVersion would not do: status and autoscalers move it all the time.
     """
     metadata, spec = deployment["metadata"], deployment["spec"]
-    annotations = metadata["annotations"]
+    annotations, template = metadata["annotations"], podtemplate.without_hash(source["spec"]["template"])
     patch: list[Object] = [
         {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
         {"op": "test", "path": _annotation(REVISION), "value": annotations[REVISION]},
@@ -135,7 +136,14 @@ def effect(deployment: Object, template: Object, key: str) -> list[Object]:
     if followed is not None:
         patch.append({"op": "test", "path": _annotation(LAST_APPLIED), "value": last_applied})
         patch.append({"op": "replace", "path": _annotation(LAST_APPLIED), "value": followed})
-    return patch
+    return patch + _cause(annotations, _annotations(source))
+
+
+def _cause(now: dict[str, str], then: dict[str, str]) -> list[Object]:
+    """The change-cause belongs to the revision: `kubectl rollout history` shows it beside the number."""
+    if CHANGE_CAUSE in then:
+        return [{"op": "add", "path": _annotation(CHANGE_CAUSE), "value": then[CHANGE_CAUSE]}]
+    return [{"op": "remove", "path": _annotation(CHANGE_CAUSE)}] if CHANGE_CAUSE in now else []
 
 
 def _followed(last_applied: str | None, template: Object) -> str | None:
