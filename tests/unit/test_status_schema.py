@@ -89,19 +89,8 @@ def observations(draw: st.DrawFn) -> Observation:
     )
 
 
-findings = st.builds(Findings, lists_of_texts, texts, lists_of_texts, st.just(()) | lists_of_texts)
-
-
-@st.composite
-def requests(draw: st.DrawFn) -> Request:
-    fields: dict[str, Any] = {
-        "to": draw(st.sampled_from([None, "1", fingerprint("a"), "LastKnownGood", NUMBER, fingerprint("x")])),
-        "dry_run": draw(rarely(st.just("yes"))) == "yes",
-        "abort": draw(rarely(st.just("yes"))) == "yes",
-        "timeout": draw(st.sampled_from(["24h", "24h", "23h59m59s999ms", "1ms"])),
-        "target": TargetRef(kind="Deployment", name=LONGEST_NAME),
-    }
-    return request(name=LONGEST_NAME, **fields)
+findings = st.builds(Findings, lists_of_texts, texts, lists_of_texts)
+found_or_missing = findings | st.builds(Findings, lists_of_texts, texts, lists_of_texts, lists_of_texts)
 
 
 def written(asked: Request, seen: Observation, found: Findings, seconds: float) -> RequestStatus:
@@ -116,10 +105,42 @@ def written(asked: Request, seen: Observation, found: Findings, seconds: float) 
             return decision.status
 
 
+@st.composite
+def requests(draw: st.DrawFn) -> Request:
+    """A request that nobody took up yet, or one that runs, or one that is being verified."""
+    stage = draw(st.integers(0, 2))
+    wanted = [None, "1", fingerprint("a"), "LastKnownGood", *((NUMBER, fingerprint("x")) if not stage else ())]
+    asked = request(
+        name=LONGEST_NAME,
+        to=draw(st.sampled_from(wanted)),
+        dry_run=not stage and draw(rarely(st.just("yes"))) == "yes",
+        timeout=draw(st.sampled_from(["24h", "24h", "23h59m59s999ms", "1ms"])) if not stage else "24h",
+        target=TargetRef(kind="Deployment", name=LONGEST_NAME),
+    )
+    for seen in (before_the_effect(), after_the_effect())[:stage]:
+        asked = replace(asked, status=written(asked, Observation(target=seen), draw(findings), 0))
+    if draw(rarely(st.just("yes"))) == "yes":
+        asked = replace(asked, spec=asked.spec.model_copy(update={"abort": True}))
+    return asked
+
+
+def before_the_effect() -> Snapshot:
+    history = revisions()
+    return Snapshot(CHECKOUT_UID, 1, history[1], history, settled=True, health=Health(Wellbeing.HEALTHY, "well"))
+
+
+def after_the_effect() -> Snapshot:
+    newest = Revision("1" + NUMBER, int("1" + NUMBER), fingerprint("a"))
+    rolling = Health(Wellbeing.PROGRESSING, "1 of 3 pods are updated")
+    return replace(before_the_effect(), current=newest, generation=2, marks=frozenset({REQUEST_UID}), health=rolling)
+
+
 @settings(max_examples=300)
 @given(
     requests(),
-    st.lists(st.tuples(observations(), findings, st.sampled_from([1, 1, 1, 30, 90_000])), min_size=1, max_size=5),
+    st.lists(
+        st.tuples(observations(), found_or_missing, st.sampled_from([1, 1, 1, 30, 90_000])), min_size=1, max_size=5
+    ),
 )
 def test_whatever_happens_the_status_can_be_written(
     asked: Request, rounds: list[tuple[Observation, Findings, int]]
@@ -138,9 +159,7 @@ def test_the_sentence_of_a_step_fits_whatever_the_target_is_called() -> None:
     """Refused for 300 characters where 256 may be, the request would have been tried for ever."""
     step = f"Replace the pod template by that of ReplicaSet {LONGEST_NAME} (revision {NUMBER})."
     asked = request(target=TargetRef(kind="Deployment", name=LONGEST_NAME))
-    history = revisions()
-    target = Snapshot(CHECKOUT_UID, 1, history[1], history, settled=True, health=Health(Wellbeing.HEALTHY, "well"))
-    status = written(asked, Observation(target=target), Findings((step,), ""), 0)
+    status = written(asked, Observation(target=before_the_effect()), Findings((step,), ""), 0)
     assert status.phase is Phase.RUNNING
     assert problems(STATUS, status.dump()) == []
 
@@ -148,15 +167,7 @@ def test_the_sentence_of_a_step_fits_whatever_the_target_is_called() -> None:
 def test_a_status_with_everything_that_a_request_can_have_is_written() -> None:
     """Planned, attempted, failing, and ended after all: each field of the schema is used by then."""
     asked = request()
-    history = revisions()
-    target = Snapshot(CHECKOUT_UID, 1, history[1], history, settled=True, health=Health(Wellbeing.HEALTHY, "well"))
-    rolled = replace(
-        target,
-        current=Revision("10000000000", 10_000_000_000, history[0].fingerprint),
-        generation=2,
-        marks=frozenset({REQUEST_UID}),
-        health=Health(Wellbeing.FAILING, "pod x: CrashLoopBackOff"),
-    )
+    target, rolled = before_the_effect(), replace(after_the_effect(), health=Health(Wellbeing.FAILING, "pod x: no"))
     found = Findings(("Replace it.",), "+a\n", ("A note.",))
     for seen, seconds in ((target, 0.0), (target, 1), (rolled, 2), (rolled, 3), (rolled, 601)):
         status = written(asked, Observation(target=seen), found, seconds)
