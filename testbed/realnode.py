@@ -35,6 +35,16 @@ def what_is_missing() -> str | None:
     return None
 
 
+def who_has_it() -> str | None:
+    """Who has the real node for longer than it would make sense to wait; nothing if nobody has."""
+    roster = Roster.read(FOLDER / clearing.STATE)
+    if roster is None or not roster.running():
+        return None
+    if roster.owner == Identity.of(os.getpid()):
+        return "this run has it already"
+    return f"the cluster in {roster.facts['cluster']} has it, `make down` there first" if roster.detached else None
+
+
 class RealNode:
     """The one real node of this machine."""
 
@@ -129,11 +139,9 @@ class RealNode:
 
 def _make_room() -> None:
     """Clear what a killed run left; leave alone what is in use."""
-    previous = Roster.read(FOLDER / clearing.STATE)
-    if previous and previous.owner == Identity.of(os.getpid()) and previous.running():
-        raise TestbedError("No second one: this run has the real node already.")
-    if previous and previous.detached and previous.running():
-        raise TestbedError(f"The cluster in {previous.facts['cluster']} has the real node: `make down` there first.")
+    reason = who_has_it()
+    if reason:
+        raise TestbedError(f"No second real node: {reason}.")
     clearing.clear(FOLDER)
     network.refuse_if_taken()
 

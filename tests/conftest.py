@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from testbed import Binaries, Cluster
-from testbed.realnode import what_is_missing
+from testbed.realnode import what_is_missing, who_has_it
 from testbed.starting import needed
 
 
@@ -36,7 +36,7 @@ def fake_cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def real_cluster() -> Iterator[Cluster]:
     """A cluster with one real node, where pods run."""
-    reason = what_is_missing()
+    reason = what_is_missing() or who_has_it()
     if reason:
         pytest.skip(reason)
     with Cluster.start(nodes="real") as cluster:

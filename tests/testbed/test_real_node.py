@@ -35,7 +35,7 @@ ASK_A_SERVICE = "import urllib.request; print(urllib.request.urlopen('http://web
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    reason = realnode.what_is_missing() or images.what_is_missing()
+    reason = realnode.what_is_missing() or images.what_is_missing() or realnode.who_has_it()
     if reason:
         pytest.skip(reason)
     context = tmp_path_factory.mktemp("image")
@@ -99,7 +99,7 @@ def test_fake_nodes_stand_beside_the_real_one(cluster: Cluster) -> None:
 
 
 def test_a_second_claim_in_one_run_is_refused_at_once(cluster: Cluster) -> None:
-    with pytest.raises(TestbedError, match="this run has the real node already"):
+    with pytest.raises(TestbedError, match="this run has it already"):
         Cluster.start(nodes="real")
     assert "real-0" in cluster.kubectl("get", "nodes")
 
