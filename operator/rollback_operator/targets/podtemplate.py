@@ -40,7 +40,7 @@ def fingerprint(template: Template) -> str:
     plain = without_hash(template)
     metadata = plain.get("metadata") or {}
     annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != RESTARTED_AT}
-    plain["metadata"] = {"labels": metadata.get("labels") or {}, "annotations": annotations}
+    plain["metadata"] = {**metadata, "labels": metadata.get("labels") or {}, "annotations": annotations}
     canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "v1:" + hashlib.sha256(canonical.encode()).hexdigest()
 

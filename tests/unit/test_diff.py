@@ -1,0 +1,53 @@
+"""The difference between two states, as a person reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollback_operator.targets.diff import unified
+from tests.unit.objects import template
+
+
+def test_what_changes_stands_in_its_context() -> None:
+    assert unified(template("shop:3"), template("shop:2"), "revision 3 (now)", "revision 2 (after)") == (
+        "--- revision 3 (now)\n"
+        "+++ revision 2 (after)\n"
+        "@@ -3,5 +3,5 @@\n"
+        "     app: checkout\n"
+        " spec:\n"
+        "   containers:\n"
+        "-  - image: shop:3\n"
+        "+  - image: shop:2\n"
+        "     name: web\n"
+    )
+
+
+def test_nothing_is_said_about_equals() -> None:
+    assert unified(template(), template(), "a", "b") == ""
+
+
+def test_a_value_that_stands_twice_is_written_twice() -> None:
+    twice = {"name": "x"}
+    assert "&id" not in unified({"a": twice, "b": twice}, {}, "a", "b")
+
+
+def test_a_long_line_is_not_folded() -> None:
+    text = unified({"command": "word " * 200}, {}, "a", "b")
+    assert len(text.splitlines()) == 5, text
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(values, values)
+def test_any_two_values_can_be_compared(one: Any, other: Any) -> None:
+    text = unified(one, other, "before", "after")
+    assert (text == "") == (one == other)
+    assert text == "" or text.endswith("\n")
