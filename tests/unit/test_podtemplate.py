@@ -236,10 +236,6 @@ def test_images_of_all_containers_count_once() -> None:
 secrets = st.text(alphabet=st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=9, max_size=30)
 
 
-@given(st.lists(secrets, min_size=5, max_size=5, unique=True))
-
-
-
 def test_the_same_value_reads_the_same_and_another_does_not() -> None:
     one, same_again, other = (
         template(env=[{"name": "A", "value": value}]) for value in ("s3cret", "s3cret", "s3cret2")
@@ -259,3 +255,28 @@ def test_the_hash_label_is_not_shown() -> None:
     hashed = template()
     hashed["metadata"]["labels"][HASH_LABEL] = "5d8f"
     assert shown(hashed, "uid") == template()
+
+
+@given(st.lists(secrets, min_size=5, max_size=5, unique=True))
+def test_no_literal_is_shown(values: list[str]) -> None:
+    env, other_env, init_env, annotation, header = (f"secret-{value}" for value in values)
+    whole: Object = {
+        "metadata": {"labels": {"app": "checkout"}, "annotations": {"vault": annotation}},
+        "spec": {
+            "initContainers": [{"name": "i", "env": [{"name": "A", "value": init_env}]}],
+            "containers": [
+                {
+                    "name": "web",
+                    "image": "shop:3",
+                    "env": [{"name": "A", "value": env}, {"name": "B", "value": other_env}, {"name": "C"}],
+                    "livenessProbe": {"httpGet": {"httpHeaders": [{"name": "Authorization", "value": header}]}},
+                    "lifecycle": {"postStart": {"httpGet": {"httpHeaders": [{"name": "X", "value": header}]}}},
+                }
+            ],
+        },
+    }
+    before = copy.deepcopy(whole)
+    text = json.dumps(shown(whole, "uid"), ensure_ascii=False)
+    assert not [value for value in (env, other_env, init_env, annotation, header) if value in text]
+    assert "shop:3" in text
+    assert whole == before, "what is shown is a copy"

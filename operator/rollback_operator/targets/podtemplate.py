@@ -107,7 +107,7 @@ def _reference(kind: str, reference: dict[str, Any] | None, *, with_key: bool = 
 
 
 def shown(template: Template, salt: str) -> Template:
-    """The template as it may be shown: env literals and annotation values, which may be secret, as short digests.
+    """The template as it may be shown: what may be secret (values of env, annotations and headers) as short digests.
 
     `salt` is the target's uid: the same value reads the same in both halves of a diff, and cannot be looked up in a
     table made beforehand.
@@ -117,10 +117,19 @@ def shown(template: Template, salt: str) -> Template:
     for name in annotations:
         annotations[name] = _digest(annotations[name], salt)
     for container in containers(plain):
-        for variable in container.get("env") or []:
-            if variable.get("value"):
-                variable["value"] = _digest(variable["value"], salt)
+        for literal in _literals(container):
+            if literal.get("value"):
+                literal["value"] = _digest(literal["value"], salt)
     return plain
+
+
+def _literals(container: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Names with a value: env variables, and the headers that probes and hooks send."""
+    yield from container.get("env") or []
+    probes = [container.get(name) for name in ("livenessProbe", "readinessProbe", "startupProbe")]
+    hooks = (container.get("lifecycle") or {}).values()
+    for asking in (*probes, *hooks):
+        yield from ((asking or {}).get("httpGet") or {}).get("httpHeaders") or []
 
 
 def _digest(value: str, salt: str) -> str:
