@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
-from testbed import Cluster
 from testbed.demo.screen import ROOT, Terminal
 from testbed.demo.story import until
 from testbed.errors import TestbedError
+from testbed.operating import SYSTEM, OperatorProcess, kubeconfig
 
-SYSTEM = "rollback-system"
 OPERATOR = "deployment/rollback-operator"
 
 
@@ -47,38 +42,9 @@ def explained(terminal: Terminal) -> Iterator[None]:
 @contextmanager
 def as_a_process(terminal: Terminal, folder: Path) -> Iterator[None]:
     """The operator as a process of this machine, as its own service account."""
-    kubeconfig = _credentials(terminal.cluster, folder)
-    environment = {
-        **os.environ,
-        "KUBECONFIG": str(kubeconfig),
-        "PYTHONPATH": str(ROOT / "operator"),
-        "ROLLBACK_BIND": "127.0.0.1",
-        "ROLLBACK_PORT": "0",
-        "NO_PROXY": "*",
-    }
-    log = folder / "operator.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-m", "rollback_operator"], env=environment, stderr=output)
+    running = OperatorProcess(kubeconfig(terminal.cluster, folder), folder / "operator.log")
     try:
-        until(lambda: " watches " in log.read_text(), within=30, what=f"the operator has started; its log is {log}")
+        until(lambda: " watches " in running.lines(), within=30, what=f"the operator has started; see {running.log}")
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _credentials(cluster: Cluster, folder: Path) -> Path:
-    """A kubeconfig with a token of the operator's service account, so that it has deploy/'s rights and no more."""
-    token = cluster.kubectl("-n", SYSTEM, "create", "token", "rollback-operator").strip()
-    config = yaml.safe_load(cluster.kubeconfig.read_text())
-    config["users"] = [{"name": "operator", "user": {"token": token}}]
-    for context in config["contexts"]:
-        context["context"]["user"] = "operator"
-    path = folder / "operator.kubeconfig"
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(config))
-    return path
+        running.stop()

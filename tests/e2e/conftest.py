@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from testbed import Cluster
-from tests.e2e.world import OperatorProcess, World, operator_kubeconfig
+from testbed.operating import OperatorProcess, install
+from tests.e2e.world import World
 
 
 @pytest.fixture(scope="session")
 def credentials(fake_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Kubeconfig of the operator's own service account."""
-    return operator_kubeconfig(fake_cluster, tmp_path_factory.mktemp("operator"))
+    return install(fake_cluster, tmp_path_factory.mktemp("operator"))
 
 
 @pytest.fixture(scope="session")

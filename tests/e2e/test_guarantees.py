@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.world import OperatorProcess, World, outcome, until, web
+from testbed.operating import OperatorProcess
+from tests.e2e.world import World, outcome, until, web
 
 OPERATOR = "system:serviceaccount:rollback-system:rollback-operator"
 MAY = {

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,68 +26,6 @@ def until(question: Callable[[], T], *, within: float = 30, what: str) -> T:
             return answer
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class OperatorProcess:
-    """The operator as a process of its own; ended by its id."""
-
-    def __init__(self, kubeconfig: Path, log: Path, **settings: str) -> None:
-        self.port = free_port()
-        self.log = log
-        environment = {
-            **os.environ,
-            "KUBECONFIG": str(kubeconfig),
-            "PYTHONPATH": str(ROOT / "operator"),
-            "ROLLBACK_PORT": str(self.port),
-            "ROLLBACK_BIND": "127.0.0.1",
-            **{f"ROLLBACK_{name.upper()}": value for name, value in settings.items()},
-        }
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "rollback_operator"], env=environment, stdout=output, stderr=output
-            )
-
-    def stop(self) -> None:
-        """End it as the kubelet would."""
-        self.process.terminate()
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(f"did not stop on SIGTERM within 15 s:\n{self.lines()}") from None
-
-    def kill(self) -> None:
-        """End it as the kernel would."""
-        self.process.kill()
-        self.process.wait(15)
-
-    def lines(self) -> str:
-        """Everything it logged."""
-        return self.log.read_text()
-
-
-def operator_kubeconfig(cluster: Cluster, folder: Path) -> Path:
-    """Install `crds/` and `deploy/`, and give the credentials of the operator's own service account."""
-    cluster.kubectl("apply", "-k", str(ROOT / "deploy"))
-    cluster.kubectl("-n", "rollback-system", "scale", "deployment/rollback-operator", "--replicas=0")
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
-    token = cluster.kubectl("-n", "rollback-system", "create", "token", "rollback-operator", "--duration=8h").strip()
-    config = yaml.safe_load(cluster.kubeconfig.read_text())
-    config["users"] = [{"name": "operator", "user": {"token": token}}]
-    for context in config["contexts"]:
-        context["context"]["user"] = "operator"
-    path = folder / "operator.kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    path.chmod(0o600)
-    return path
 
 
 class World:

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from testbed import Cluster
-from tests.e2e.world import operator_kubeconfig
+from testbed.operating import install, token
 from tests.faults.admin import Admin
 from tests.faults.run import Lab, Nursery
 from tests.faults.sweep import Tried
@@ -28,8 +28,8 @@ def lab_cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def operator_token(lab_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Token of the operator's own service account, with the rights of `deploy/`."""
-    operator_kubeconfig(lab_cluster, tmp_path_factory.mktemp("operator"))
-    return lab_cluster.kubectl("-n", "rollback-system", "create", "token", "rollback-operator", "--duration=8h").strip()
+    install(lab_cluster, tmp_path_factory.mktemp("operator"))
+    return token(lab_cluster)
 
 
 @pytest.fixture(scope="session")

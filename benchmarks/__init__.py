@@ -1,0 +1,1 @@
+"""Measurements: ratios and figures from one run on one machine, never asserted as times."""

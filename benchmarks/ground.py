@@ -1,0 +1,196 @@
+"""What measurements stand on: a cluster with Deployments to roll back, the operator, and the API server's own clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from testbed import Cluster
+from testbed.operating import ROOT, OperatorProcess, install
+
+Object = dict[str, Any]
+NAMESPACE = "bench"
+AT_ONCE = 50
+"""Calls of the benchmark's own that are under way at the same time."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One request, by the API server's clock, in seconds from its acceptance."""
+
+    to_patch: float
+    to_end: float
+    phase: str
+
+
+class Ground:
+    """A namespace full of Deployments with two revisions, and an operator."""
+
+    def __init__(self, cluster: Cluster, operator: OperatorProcess, session: aiohttp.ClientSession) -> None:
+        self.cluster = cluster
+        self.operator = operator
+        self._session = session
+        self._gate = asyncio.Semaphore(AT_ONCE)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def prepared(cls, cluster: Cluster, folder: Path) -> AsyncIterator[Ground]:
+        """A ground with the operator running and the examples' service account in place."""
+        operator = OperatorProcess(install(cluster, folder), folder / "operator.log", log_level="WARNING")
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        connector = aiohttp.TCPConnector(ssl=False, limit=0)
+        try:
+            async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+                ground = cls(cluster, operator, session)
+                await ground.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+                cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", input=_rights())
+                yield ground
+        finally:
+            operator.stop()
+
+    async def call(self, verb: str, path: str, body: Object | None = None, content: str = "application/json") -> Object:
+        """A call as the administrator."""
+        async with (
+            self._gate,
+            self._session.request(
+                verb,
+                self.cluster.server + path,
+                data=None if body is None else json.dumps(body),
+                headers={"Content-Type": content},
+            ) as response,
+        ):
+            answer: Object = await response.json()
+            response.raise_for_status()
+            return answer
+
+    async def deployments(self, prefix: str, count: int) -> list[str]:
+        """As many Deployments, each with a first and a second revision, rolled out."""
+        names = [f"{prefix}-{number}" for number in range(count)]
+        await gathered(self.call("POST", _DEPLOYMENTS, deployment(name)) for name in names)
+        await self._rolled_out(prefix, count)
+        for_second = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "shop:2"}]}}}}
+        strategic = "application/strategic-merge-patch+json"
+        await gathered(self.call("PATCH", f"{_DEPLOYMENTS}/{name}", for_second, strategic) for name in names)
+        await self._rolled_out(prefix, count)
+        return names
+
+    async def roll_back(self, names: Iterable[str]) -> None:
+        """A request for each, all at once, and wait until all have ended."""
+        names = list(names)
+        await gathered(self.call("POST", _REQUESTS, request(name)) for name in names)
+        await self.ended(set(names))
+
+    async def ended(self, names: set[str]) -> None:
+        """Wait until the requests of these names have ended."""
+        while True:
+            items = (await self.call("GET", _REQUESTS))["items"]
+            over = {one["metadata"]["name"] for one in items if (one.get("status") or {}).get("finishedAt")}
+            if names <= over:
+                return
+            await asyncio.sleep(0.1 if len(names) < AT_ONCE else 1)
+
+    async def timings(self, names: Iterable[str]) -> list[Timing]:
+        """What the audit log says of the requests."""
+        log = AuditTimes(self.cluster)
+        items = {one["metadata"]["name"]: one for one in (await self.call("GET", _REQUESTS))["items"]}
+        return [log.of(name, items[name]["status"]["phase"]) for name in names]
+
+    async def _rolled_out(self, prefix: str, count: int) -> None:
+        deadline = time.monotonic() + 600
+        while True:
+            items = (await self.call("GET", _DEPLOYMENTS))["items"]
+            done = [one for one in items if one["metadata"]["name"].startswith(f"{prefix}-") and _available(one)]
+            if len(done) == count:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(done)} of {count} Deployments are rolled out after 600 s")
+            await asyncio.sleep(0.2)
+
+
+class AuditTimes:
+    """When the API server accepted, patched and ended, read once from its audit log."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._accepted: dict[str, datetime] = {}
+        self._patched: dict[str, datetime] = {}
+        self._ended: dict[str, datetime] = {}
+        for event in cluster.audit_events():
+            self._note(event)
+
+    def of(self, name: str, phase: str) -> Timing:
+        """Of the request `name`, which is about the Deployment of the same name."""
+        accepted = self._accepted[name]
+        patched, ended = self._patched.get(name, accepted), self._ended[name]
+        return Timing((patched - accepted).total_seconds(), (ended - accepted).total_seconds(), phase)
+
+    def _note(self, event: Object) -> None:
+        about = event.get("objectRef") or {}
+        if about.get("namespace") != NAMESPACE or event["responseStatus"]["code"] >= HTTPStatus.MULTIPLE_CHOICES:
+            return
+        at = datetime.fromisoformat(event["stageTimestamp"])
+        what = (event["verb"], about["resource"], about.get("subresource", ""))
+        if what == ("create", "rollbackrequests", ""):
+            self._accepted[about["name"]] = at
+        elif what == ("update", "rollbackrequests", "status"):
+            self._ended[about["name"]] = at
+        elif what == ("patch", "deployments", "") and "fieldManager=rollback-operator&" in event["requestURI"]:
+            self._patched[about["name"]] = at
+
+
+_DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+_REQUESTS = f"/apis/rollback.dev/v1alpha1/namespaces/{NAMESPACE}/rollbackrequests"
+
+
+async def gathered(calls: Iterable[Awaitable[Any]]) -> None:
+    """Make the calls, some at a time."""
+    await asyncio.gather(*calls)
+
+
+def deployment(name: str) -> Object:
+    """A Deployment of one replica."""
+    labels = {"app": name}
+    pod = {"terminationGracePeriodSeconds": 0, "containers": [{"name": "web", "image": "shop:1"}]}
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def request(name: str) -> Object:
+    """A request for the Deployment of the same name."""
+    return {
+        "apiVersion": "rollback.dev/v1alpha1",
+        "kind": "RollbackRequest",
+        "metadata": {"name": name},
+        "spec": {"reason": "benchmark", "target": {"kind": "Deployment", "name": name}},
+    }
+
+
+def _available(body: Object) -> bool:
+    status = body.get("status", {})
+    counts = {status.get(name) for name in ("replicas", "updatedReplicas", "availableReplicas")}
+    return counts == {1} and status.get("observedGeneration") == body["metadata"]["generation"]
+
+
+def _rights() -> str:
+    bodies = list(yaml.safe_load_all((ROOT / "examples" / "rbac.yaml").read_text()))
+    for body in bodies:
+        body["metadata"].pop("namespace", None)
+        for subject in body.get("subjects", []):
+            subject["namespace"] = NAMESPACE
+    return yaml.safe_dump_all(bodies)

@@ -1,0 +1,120 @@
+"""How fast a request is: beside `kubectl rollout undo` on the same Deployments, in bursts, and by the thousand."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.ground import NAMESPACE, Ground
+from benchmarks.table import Table
+from testbed import Cluster
+
+SINGLE = 30
+BURSTS = (10, 100)
+MANY = 1000
+CONTROLLERS_RAISED = (
+    "--kube-api-qps=1000",
+    "--kube-api-burst=2000",
+    "--concurrent-deployment-syncs=50",
+    "--concurrent-replicaset-syncs=50",
+)
+"""Its defaults (20 calls a second) would be all that is measured."""
+
+
+async def side_by_side(folder: Path) -> Table:
+    """One request after another, each followed by `kubectl rollout undo` on the same Deployment."""
+    table = Table("One after another", ("", "p50 ms", "p95 ms", "of kubectl"))
+    with Cluster.start() as cluster:
+        async with Ground.prepared(cluster, folder) as ground:
+            names = await ground.deployments("single", SINGLE)
+            at_rest, _ = ground.operator.memory()
+            undone, complete = [], []
+            for name in names:
+                await ground.roll_back([name])
+                begun = time.monotonic()
+                cluster.kubectl("-n", NAMESPACE, "rollout", "undo", f"deployment/{name}")
+                undone.append(time.monotonic() - begun)
+                cluster.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}")
+                complete.append(time.monotonic() - begun)
+            timings = await ground.timings(names)
+            patched, ended = [one.to_patch for one in timings], [one.to_end for one in timings]
+            table.row("kubectl rollout undo (whole process)", *_spread(undone), "")
+            table.row("request: accepted to patched", *_spread(patched), _ratio(patched, undone))
+            table.row("kubectl rollout undo + status", *_spread(complete), "")
+            table.row("request: accepted to Succeeded", *_spread(ended), _ratio(ended, complete))
+            table.note(f"{SINGLE} Deployments; {_phases([one.phase for one in timings])}.")
+            table.note(f"Operator's memory at rest: {at_rest:.0f} MiB.")
+            table.note(
+                "In bursts the rollouts wait for the controller manager's own limit, 20 calls a second by default."
+            )
+            for count in BURSTS:
+                await _burst(ground, count, table)
+            table.note(f"Operator's memory at its highest: {ground.operator.memory()[1]:.0f} MiB.")
+    return table
+
+
+async def _burst(ground: Ground, count: int, table: Table) -> None:
+    names = await ground.deployments(f"burst{count}", count)
+    await ground.roll_back(names)
+    timings = await ground.timings(names)
+    table.row(f"{count} at once: accepted to patched", *_spread([one.to_patch for one in timings]), "")
+    table.row(f"{count} at once: accepted to Succeeded", *_spread([one.to_end for one in timings]), "")
+    table.note(f"{count} at once: {_phases([one.phase for one in timings])}.")
+
+
+async def a_thousand(folder: Path) -> Table:
+    """A thousand requests for a thousand Deployments of one replica, all at once."""
+    table = Table("A thousand at once", ("", "value"))
+    with Cluster.start(fake_nodes=10, controller_manager_flags=CONTROLLERS_RAISED) as cluster:
+        async with Ground.prepared(cluster, folder) as ground:
+            names = await ground.deployments("many", MANY)
+            at_rest, _ = ground.operator.memory()
+            begun = time.monotonic()
+            await ground.roll_back(names)
+            took = time.monotonic() - begun
+            timings = await ground.timings(names)
+            table.row("all ended after, s", f"{took:.1f}")
+            table.row("phases", _phases([one.phase for one in timings]))
+            table.row("accepted to patched, p50 / p95 s", _p50_p95([one.to_patch for one in timings]))
+            table.row("accepted to Succeeded, p50 / p95 s", _p50_p95([one.to_end for one in timings]))
+            highest = ground.operator.memory()[1]
+            table.row("operator's memory before / highest, MiB", f"{at_rest:.0f} / {highest:.0f}")
+    table.note(f"Controller manager: {' '.join(CONTROLLERS_RAISED)}.")
+    return table
+
+
+def _spread(seconds: Sequence[float]) -> tuple[str, str]:
+    p50, p95 = _quantiles(seconds)
+    return f"{p50 * 1000:.1f}", f"{p95 * 1000:.1f}"
+
+
+def _p50_p95(seconds: Sequence[float]) -> str:
+    p50, p95 = _quantiles(seconds)
+    return f"{p50:.1f} / {p95:.1f}"
+
+
+def _quantiles(seconds: Sequence[float]) -> tuple[float, float]:
+    return statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    return f"{statistics.median(ours) / statistics.median(theirs):.2f}"
+
+
+def _phases(phases: Sequence[str]) -> str:
+    return ", ".join(f"{count} {phase}" for phase, count in Counter(phases).most_common())
+
+
+def run(folder: Path, which: Sequence[str]) -> list[Table]:
+    """The measurements of these names, or all."""
+    every = {"single": side_by_side, "thousand": a_thousand}
+    tables = []
+    for name in which or every:
+        place = folder / name
+        place.mkdir()
+        tables.append(asyncio.run(every[name](place)))
+    return tables
