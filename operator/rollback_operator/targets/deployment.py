@@ -118,7 +118,8 @@ class DeploymentTarget:
 def effect(deployment: Object, source: Object, key: str) -> list[Object]:
     """The one patch of a rollback: the template replaced by that of the ReplicaSet `source`, marked with `key`.
 
-    A `test` on a revision number that only grows, and on the whole template, makes a second or a late patch fail. The
+    A `test` on a revision number that only grows, on the whole template and on the mark of whoever came before makes a
+    second or a late patch fail, even if somebody put the template back before the controller gave it a number. The
     resourceVersion would not do: status and autoscalers move it all the time.
     """
     metadata, spec = deployment["metadata"], deployment["spec"]
@@ -128,6 +129,7 @@ def effect(deployment: Object, source: Object, key: str) -> list[Object]:
         {"op": "test", "path": _annotation(REVISION), "value": annotations[REVISION]},
         {"op": "test", "path": "/spec/paused", "value": None},
         {"op": "test", "path": "/spec/template", "value": spec["template"]},
+        {"op": "test", "path": _annotation(REQUEST_ANNOTATION), "value": annotations.get(REQUEST_ANNOTATION)},
         {"op": "replace", "path": "/spec/template", "value": template},
         {"op": "add", "path": _annotation(REQUEST_ANNOTATION), "value": key},
     ]
