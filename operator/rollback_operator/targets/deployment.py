@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
@@ -20,6 +21,7 @@ from rollback_operator.targets.ownership import LAST_APPLIED
 
 REVISION = "deployment.kubernetes.io/revision"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
+_NUMBER = re.compile("[0-9]{1,19}")
 
 Object = dict[str, Any]
 
@@ -85,7 +87,7 @@ class DeploymentTarget:
         path = f"/apis/apps/v1/namespaces/{where.namespace}/replicasets"
         listed = await self._api.get(path, as_=OPERATOR, query={"labelSelector": selector})
         uid = deployment["metadata"]["uid"]
-        return [one for one in listed["items"] if _controller(one) == uid and _annotations(one).get(REVISION)]
+        return [one for one in listed["items"] if _controller(one) == uid and _number(one)]
 
     async def _look_at_pods(
         self, where: Where, deployment: Object, replica_sets: list[Object], rollout: Health, plan: Plan | None
@@ -167,7 +169,7 @@ def _followed(last_applied: str | None, template: Object) -> str | None:
 def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) -> Snapshot:
     metadata, template = deployment["metadata"], deployment["spec"]["template"]
     history = sorted((_revision(one) for one in replica_sets), key=lambda one: one.order)
-    number = _annotations(deployment).get(REVISION, "0")
+    number = _number(deployment) or "0"
     marks = {_annotations(one).get(REQUEST_ANNOTATION) for one in (deployment, *replica_sets)}
     return Snapshot(
         uid=metadata["uid"],
@@ -176,7 +178,7 @@ def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) ->
             number, int(number), podtemplate.fingerprint(template), "the Deployment", podtemplate.moving_tags(template)
         ),
         history=tuple(history),
-        settled=_fresh(deployment) and REVISION in _annotations(deployment),
+        settled=_fresh(deployment) and _number(deployment) is not None,
         health=health,
         obstacle=_obstacle(deployment),
         marks=frozenset(mark for mark in marks if mark),
@@ -259,6 +261,12 @@ def _controller(replica_set: Object) -> str | None:
 
 def _annotations(thing: Object) -> dict[str, str]:
     return thing["metadata"].get("annotations") or {}
+
+
+def _number(thing: Object) -> str | None:
+    """The revision that the Deployment controller gave it; what else people write there is none."""
+    number = _annotations(thing).get(REVISION, "")
+    return number if _NUMBER.fullmatch(number) else None
 
 
 def _annotation(name: str) -> str:
