@@ -43,12 +43,7 @@ def build(context: Path, tag: str) -> Path:
     Raises:
         TestbedError: with the end of the build's output, or naming what has to be installed.
     """
-    reason = what_is_missing()
-    if reason:
-        raise TestbedError(f"No image: {reason}.")
-    packages.ensure(packages.IMAGES)
-    buildah = _Buildah()
-    buildah.provide_base()
+    buildah = prepare()
     identity = buildah.build(context, tag)
     name = re.sub(r"[^a-z0-9]+", "-", tag.rpartition("/")[2].lower())
 
@@ -58,7 +53,22 @@ def build(context: Path, tag: str) -> Path:
     return cache.once(cache.root() / "images" / f"{name}-{identity[:12]}", make) / "image.tar"
 
 
-class _Buildah:
+def prepare() -> "Buildah":
+    """Have what every build needs: the programs, and the base image, which is made the first time.
+
+    Raises:
+        TestbedError: naming what has to be installed.
+    """
+    reason = what_is_missing()
+    if reason:
+        raise TestbedError(f"No image: {reason}.")
+    packages.ensure(packages.IMAGES)
+    buildah = Buildah()
+    buildah.provide_base()
+    return buildah
+
+
+class Buildah:
     """buildah with a storage of its own in our cache."""
 
     def __init__(self) -> None:

@@ -5,19 +5,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed import Binaries, Cluster
+from testbed import Binaries, Cluster, images
 from testbed.realnode import what_is_missing, who_has_it
 from testbed.starting import needed
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build what the chosen tests need: the first time it takes minutes, which no test should be blamed for."""
+    """Make what the chosen tests need: the first time it takes minutes, which no test should be blamed for."""
     if session.config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if any(item.get_closest_marker("real_node") for item in session.items):
+        wanted.add("real_cluster")
     if "real_cluster" in wanted and what_is_missing() is None:
         Binaries.ensure(needed("real"))
-    elif wanted & {"fake_cluster", "built"}:
+        images.prepare()
+    elif wanted & {"real_cluster", "fake_cluster", "built"}:
         Binaries.ensure(needed("fake"))
 
 
