@@ -64,7 +64,8 @@ class Api:
     """The API server, as seen by whoever each call is made as.
 
     Reads are tried again when no usable answer came. Writes are tried again only when they certainly were not done
-    (429, no connection); for any other trouble the caller has to look at the world first.
+    (429, 401, no connection); for any other trouble the caller has to look at the world first. The transport repeats
+    PUT and DELETE once by itself when a connection breaks: both carry what they replace, so that it changes nothing.
     """
 
     def __init__(self, configuration: Configuration, on_call: Callable[[str, str, int], None]) -> None:
@@ -202,13 +203,13 @@ def _error_class(status: int, verb: str, said: str) -> type[errors.KubeError]:
         return errors.AlreadyExists if verb == "POST" else errors.Conflict
     if verb == "PATCH" and status == HTTPStatus.UNPROCESSABLE_ENTITY and _test_failed(said):
         return errors.Conflict
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         return errors.Unavailable
     return _BY_STATUS.get(status, errors.Invalid)
 
 
 _BY_STATUS: Mapping[int, type[errors.KubeError]] = {
-    HTTPStatus.UNAUTHORIZED: errors.Forbidden,
+    HTTPStatus.UNAUTHORIZED: errors.NotDone,
     HTTPStatus.FORBIDDEN: errors.Forbidden,
     HTTPStatus.NOT_FOUND: errors.NotFound,
     HTTPStatus.GONE: errors.Expired,

@@ -23,7 +23,7 @@ class Conflict(KubeError):
 
 
 class Forbidden(KubeError):
-    """401 or 403: the identity may not do that, or an admission plugin said no. Nothing was changed."""
+    """403: the identity may not do that, or an admission plugin said no. Nothing was changed."""
 
 
 class Invalid(KubeError):
@@ -39,8 +39,9 @@ class Unavailable(KubeError):
 
 
 class NotDone(Unavailable):
-    """429, or no connection at all: the call certainly changed nothing; it is worth trying again.
+    """429, 401 or no connection at all: the call certainly changed nothing; it is worth trying again.
 
+    401 says nothing of rights: the operator's own token has just run out, or the server cannot check it yet.
     `retry_after` is the pause that the API server asked for, in seconds.
     """
 
