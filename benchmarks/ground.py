@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import yaml
 
+from rollback_operator.api.request import FINAL
 from testbed import Cluster
 from testbed.operating import ROOT, OperatorProcess, install
 
@@ -93,12 +94,12 @@ class Ground:
 
     async def ended(self, names: set[str]) -> None:
         """Wait until the requests of these names have ended."""
+        unfinished = ",".join(f"status.phase!={phase}" for phase in FINAL)
         while True:
-            items = (await self.call("GET", _REQUESTS))["items"]
-            over = {one["metadata"]["name"] for one in items if (one.get("status") or {}).get("finishedAt")}
-            if names <= over:
+            items = (await self.call("GET", f"{_REQUESTS}?fieldSelector={unfinished}"))["items"]
+            if names.isdisjoint(one["metadata"]["name"] for one in items):
                 return
-            await asyncio.sleep(0.1 if len(names) < AT_ONCE else 1)
+            await asyncio.sleep(0.1 if len(names) < AT_ONCE else 2)
 
     async def timings(self, names: Iterable[str]) -> list[Timing]:
         """What the audit log says of the requests."""

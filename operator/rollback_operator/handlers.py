@@ -56,8 +56,8 @@ def register(
         )
 
 
-async def _target_event(operator: RollbackOperator, target: Target, namespace: str, name: str, **_: Any) -> None:
-    operator.target_changed(target, namespace, name)
+async def _target_event(operator: RollbackOperator, target: Target, event: kopf.RawEvent, **_: Any) -> None:
+    operator.target_changed(target, dict(event["object"]), deleted=event["type"] == "DELETED")
 
 
 async def _connection(configuration: Configuration) -> kopf.ConnectionInfo:

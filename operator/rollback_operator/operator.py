@@ -65,8 +65,8 @@ class RollbackOperator:
         phase = (body.get("status") or {}).get("phase")
         metrics.PHASES.saw(key, phase)
         if phase not in FINAL:
-            self._requests.saw(body)
-            self.agenda.wake((REQUESTS, *key))
+            if self._requests.saw(body):
+                self.agenda.wake((REQUESTS, *key))
         elif body["spec"].get("policyRef"):
             self.agenda.wake((POLICIES, key[0], body["spec"]["policyRef"]["name"]), 1.0)
 
@@ -76,10 +76,11 @@ class RollbackOperator:
         if not deleted:
             self.agenda.wake((POLICIES, *resources.key_of(body)))
 
-    def target_changed(self, target: Target, namespace: str, name: str) -> None:
+    def target_changed(self, target: Target, body: dict[str, Any], *, deleted: bool) -> None:
         """The watch says that something happened to an object that may be a target."""
         metrics.note_event(target.watched.plural)
-        for key in self._requests.interest.of((target.kind, namespace, name)):
+        told = None if deleted else target.told(body)
+        for key in self._requests.interest.news((target.kind, *resources.key_of(body)), told):
             self.agenda.wake((REQUESTS, *key))
 
     # Work.

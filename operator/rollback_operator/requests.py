@@ -39,39 +39,13 @@ from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Key
+from rollback_operator.memory import Bodies, Interest, Place
 from rollback_operator.refusals import own_rights, refusal
 from rollback_operator.settings import Settings
 from rollback_operator.targets.base import Target, Where
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
-Place = tuple[str, str, str]
-"""Kind, namespace and name of a target."""
-
-
-class Interest:
-    """Which requests want to be woken when something happens to a target."""
-
-    def __init__(self) -> None:
-        self._keys: dict[Place, set[Key]] = {}
-        self._place: dict[Key, Place] = {}
-
-    def gained(self, key: Key, place: Place) -> None:
-        """The request is about that target."""
-        self._place[key] = place
-        self._keys.setdefault(place, set()).add(key)
-
-    def lost(self, key: Key) -> None:
-        """The request has ended, or is gone."""
-        place = self._place.pop(key, None)
-        keys = self._keys.get(place, set()) if place else set()
-        keys.discard(key)
-        if place and not keys:
-            self._keys.pop(place, None)
-
-    def of(self, place: Place) -> tuple[Key, ...]:
-        """Requests about that target."""
-        return tuple(self._keys.get(place, ()))
 
 
 @dataclass
@@ -92,19 +66,19 @@ class RequestWorker:
         self._targets = targets
         self._settings = settings
         self._wake = wake
-        self._bodies: dict[Key, Object] = {}
+        self._bodies = Bodies()
         self._heard: dict[str, _Heard] = {}
         self._claims: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
         self._told: set[asyncio.Task[None]] = set()
         self.interest = Interest()
 
-    def saw(self, body: Object) -> None:
-        """A watch event or a list brought `body`; it saves the first read, and is checked when written."""
-        self._bodies[resources.key_of(body)] = body
+    def saw(self, body: Object) -> bool:
+        """A watch event or a list brought `body`; gives whether that is news."""
+        return self._bodies.learn(body)
 
     def gone(self, key: Key) -> None:
-        """The request was deleted."""
-        self._bodies.pop(key, None)
+        """The request was deleted, or has ended."""
+        self._bodies.forget(key)
         self.interest.lost(key)
 
     async def work(self, key: Key) -> float | None:
@@ -113,7 +87,7 @@ class RequestWorker:
         Raises:
             kube.errors.KubeError: something could not be read or written; nothing is lost, try again later.
         """
-        body = self._bodies.pop(key, None) or await resources.read(self._api, REQUESTS, key)
+        body = self._bodies.fresh(key) or await resources.read(self._api, REQUESTS, key)
         while body is not None:
             request = resources.parse_request(body)
             if request.status.phase is not None and request.status.phase.final:
@@ -122,7 +96,7 @@ class RequestWorker:
             body, again = await self._one_round(body, request)
             if again is not None:
                 return again
-        self.interest.lost(key)
+        self.gone(key)
         return None
 
     async def _one_round(self, body: Object, request: Request) -> tuple[Object | None, float | None]:
@@ -136,6 +110,7 @@ class RequestWorker:
                 body = await self._report(body, request, decision)
             except (errors.Conflict, errors.NotFound):
                 metrics.RETRIES.labels("conflict").inc()
+                self._bodies.forget((request.namespace, request.name))
                 return await resources.read(self._api, REQUESTS, (request.namespace, request.name)), None
         if decision.action is not None and ref is not None:
             await self._act(resources.parse_request(body), ref, observation.target, decision.action)
@@ -196,6 +171,7 @@ class RequestWorker:
         if decision.status == request.status:
             return body
         written = await resources.write_status(self._api, REQUESTS, body, decision.status)
+        self._bodies.learn(written)
         before, after = (on.find(status.conditions, on.READY) for status in (request.status, decision.status))
         if after is not None and (before is None or before.reason != after.reason):
             log.info("%s: %s", after.reason, after.message, extra=_context(request, decision.status))

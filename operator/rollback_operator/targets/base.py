@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.values import Findings, Revision, Snapshot
@@ -36,6 +37,9 @@ class Target(Protocol):
 
     kind: str
     watched: Watched
+
+    def told(self, body: dict[str, Any]) -> Hashable:
+        """What an event about `body` tells a request that waits for it; while that stays the same, it is not woken."""
 
     async def observe(self, where: Where, phase: Phase | None, plan: Plan | None) -> Snapshot | None:
         """The target as it is now, or None if there is none. Reads only what a request in `phase` has to know.
