@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.values import Refused
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 
-_RBAC = " cannot "
-_IMPERSONATION = " cannot impersonate "
+_RIGHTS = re.compile(r'is forbidden: User "[^"]*" cannot (\S+) ')
 """The authorizer's own words (`User "x" cannot patch resource "deployments" ...`); admission plugins use others."""
 
 
 def refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) -> Refused:
     """Why the effect on `ref` was refused: rights of the account, of the operator, or the change itself."""
     said = str(error)
-    if not isinstance(error, errors.Forbidden) or _RBAC not in said:
+    lacking = _RIGHTS.search(said)
+    if not isinstance(error, errors.Forbidden) or lacking is None:
         return Refused(
             Reason.REJECTED, f"The API server does not take the change of {ref}; nothing was changed: {said}"
         )
-    if _IMPERSONATION in said:
+    if lacking[1].startswith("impersonate"):
         return Refused(Reason.FORBIDDEN, own_rights(error))
     message = (
         f"Service account {account} may not patch {ref.kind} {ref.name} in namespace {account.namespace}: nothing was "
