@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0
+_DOUBLINGS = 10  # more than it takes to the longest pause; two to the power of all failures is no number any more
 
 Worker = Callable[[Hashable], Awaitable[float | None]]
 """Works on a key; gives the seconds until it wants to look again, or None."""
@@ -82,16 +83,20 @@ class Agenda:
         """Start workers; gives the seconds until there is more to start (None: when something changes)."""
         while self._heap and len(self._running) < self._limit:
             due, _, key = self._heap[0]
-            if self._due.get(key) != due or key in self._running:
-                heapq.heappop(self._heap)
-                continue
             pause = due - time.monotonic()
-            if pause > 0:
+            if self._due.get(key) == due and pause > 0:
                 return pause
             heapq.heappop(self._heap)
-            del self._due[key]
-            self._running[key] = asyncio.create_task(self._work(key))
+            if self._due.get(key) == due:
+                del self._due[key]
+                self._start(key)
         return None
+
+    def _start(self, key: Hashable) -> None:
+        if key in self._running:
+            self._woken.add(key)
+        else:
+            self._running[key] = asyncio.create_task(self._work(key))
 
     async def _work(self, key: Hashable) -> None:
         again: float | None = None
@@ -101,7 +106,7 @@ class Agenda:
         except Exception as error:  # noqa: BLE001 - one key's trouble must not stop the others
             self._on_error(key, error)
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            again = min(FIRST_PAUSE * 2.0 ** (failures - 1), LONGEST_PAUSE)
+            again = min(FIRST_PAUSE * 2.0 ** min(failures - 1, _DOUBLINGS), LONGEST_PAUSE)
         finally:
             del self._running[key]
             if key in self._woken:
