@@ -18,7 +18,7 @@ from rollback_operator.api.policy import PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, RequestStatus
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import SEND_WITHIN, advance
+from rollback_operator.core.life import SEND_WITHIN, advance, pause
 from rollback_operator.core.values import (
     Action,
     Answer,
@@ -54,6 +54,7 @@ class _Heard:
 
     answer: Answer | None = None
     answered: int = 0
+    kept: int = 0
 
 
 class RequestWorker:
@@ -113,8 +114,7 @@ class RequestWorker:
                 self._bodies.forget((request.namespace, request.name))
                 return await resources.read(self._api, REQUESTS, (request.namespace, request.name)), None
         if decision.action is not None and ref is not None:
-            await self._act(resources.parse_request(body), ref, observation.target, decision.action)
-            return body, None
+            return body, await self._act(resources.parse_request(body), ref, observation.target, decision.action)
         return body, decision.again.total_seconds() if decision.again is not None else None
 
     async def _decide(self, request: Request, observation: Observation, ref: TargetRef | None) -> Decision:
@@ -137,7 +137,7 @@ class RequestWorker:
         if ref is None:
             return Observation(policy=policy)
         self.interest.gained((request.namespace, request.name), (ref.kind, request.namespace, ref.name))
-        heard = self._heard.setdefault(request.uid, _Heard())
+        heard = self._heard_of(request)
         since = datetime.now(UTC)
         try:
             target, others = await asyncio.gather(self._observe(request, ref), self._others(request, ref))
@@ -145,7 +145,8 @@ class RequestWorker:
             if _begun(request):
                 raise
             return Observation(policy=policy, answer=Refused(Reason.FORBIDDEN, own_rights(error)))
-        return Observation(policy, target, others, heard.answer, heard.answered, self._settings.service_account, since)
+        account = self._settings.service_account
+        return Observation(policy, target, others, heard.answer, heard.answered, account, since, heard.kept)
 
     async def _observe(self, request: Request, ref: TargetRef) -> Snapshot | None:
         plan = request.status.targets[0].plan if request.status.targets else None
@@ -215,21 +216,29 @@ class RequestWorker:
             return replace(refusal(error, ref, account), plan=action.plan)
         return Rehearsed(action.plan)
 
-    async def _act(self, request: Request, ref: TargetRef, target: Snapshot | None, action: Action) -> None:
-        """Make the effect, or give its fields back. What came of it is seen on the target, by the next round."""
+    async def _act(self, request: Request, ref: TargetRef, target: Snapshot | None, action: Action) -> float | None:
+        """Make the effect, or give its fields back. What came of it is seen on the target, by the next round.
+
+        Gives the seconds until that round, if it should not follow at once.
+        """
         assert target is not None
-        where, module = Where(request.namespace, ref.name), self._targets[ref.kind]
-        heard = self._heard.setdefault(request.uid, _Heard())
         assert isinstance(action, Apply | GiveBack)
         account = ServiceAccount(request.namespace, action.plan.service_account_name)
+        if isinstance(action, GiveBack):
+            return await self._give_back(request, ref, target, account)
+        if _too_late_to_send(request):
+            _note_answered(self._heard_of(request), request)
+        else:
+            await self._apply(request, ref, target, action, account)
+        return None
+
+    async def _apply(
+        self, request: Request, ref: TargetRef, target: Snapshot, action: Apply, account: ServiceAccount
+    ) -> None:
+        heard, where = self._heard_of(request), Where(request.namespace, ref.name)
         try:
-            if isinstance(action, GiveBack):
-                await module.give_back(where, target, account)
-            elif _too_late_to_send(request):
-                _note_answered(heard, request)
-            else:
-                await module.apply(where, target, action.plan, request.uid, account)
-                metrics.TO_EFFECT.observe((datetime.now(UTC) - request.created).total_seconds())
+            await self._targets[ref.kind].apply(where, target, action.plan, request.uid, account)
+            metrics.TO_EFFECT.observe((datetime.now(UTC) - request.created).total_seconds())
         except errors.Conflict:
             metrics.RETRIES.labels("conflict").inc()
             _note_answered(heard, request)
@@ -243,6 +252,26 @@ class RequestWorker:
                 _note_answered(heard, request)
             metrics.RETRIES.labels("no answer").inc()
             log.warning("No answer, looking at the target: %s", error, extra=_context(request, request.status))
+
+    async def _give_back(
+        self, request: Request, ref: TargetRef, target: Snapshot, account: ServiceAccount
+    ) -> float | None:
+        heard = self._heard_of(request)
+        heard.kept += 1
+        try:
+            await self._targets[ref.kind].give_back(Where(request.namespace, ref.name), target, account)
+        except (errors.Forbidden, errors.Invalid) as error:
+            heard.answer = refusal(error, ref, account)
+        except errors.KubeError as error:
+            metrics.RETRIES.labels("conflict" if isinstance(error, errors.Conflict) else "no answer").inc()
+            log.warning("Fields could not be given back: %s", error, extra=_context(request, request.status))
+        else:
+            if heard.kept == 1:
+                return None
+        return pause(heard.kept).total_seconds()
+
+    def _heard_of(self, request: Request) -> _Heard:
+        return self._heard.setdefault(request.uid, _Heard())
 
 
 def _begun(request: Request) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from rollback_operator.api.policy import Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, PolicyRef, StepState
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import HEALTH_POLL, advance, verify_deadline
+from rollback_operator.core.life import GIVE_BACK_TRIES, HEALTH_POLL, advance, verify_deadline
 from rollback_operator.core.values import Apply, GiveBack, Observation, Refused, Request, Snapshot
 from tests.unit.builders import (
     FAILING,
@@ -245,15 +246,51 @@ def test_fields_are_given_back_before_it_succeeds() -> None:
     assert decision.status == verifying().status
 
 
-def test_a_refused_give_back_does_not_keep_it_from_succeeding() -> None:
-    seen = Observation(target=rolled_back(health=HEALTHY, holds_fields=True), answer=BROKEN)
-    decision = advance(verifying(), seen, after(2))
-    assert (decision.status.phase, decision.action) == (Phase.SUCCEEDED, None)
+HOLDING: dict[str, Snapshot] = {
+    "healthy": rolled_back(health=HEALTHY, holds_fields=True),
+    "rolling out": rolled_back(holds_fields=True),
+    "failing": rolled_back(health=FAILING, holds_fields=True),
+    "reverted": snapshot("a..bc", generation=5, holds_fields=True),
+    "overtaken": snapshot("a.cbd", generation=5, holds_fields=True),
+}
 
 
-def test_a_give_back_that_fails_for_ever_does_not_keep_it_from_ending() -> None:
+@pytest.mark.parametrize("case", HOLDING)
+@pytest.mark.parametrize("asked", [verifying(timeout="1m"), changed(verifying(timeout="1m"), abort=True)])
+@pytest.mark.parametrize("at", [2, 60, 7200])
+def test_whatever_comes_fields_are_given_back_first(asked: Request, at: float, case: str) -> None:
+    """Another's release must not run into what the operator still holds; late is better than never."""
+    decision = advance(asked, Observation(target=HOLDING[case]), after(at))
+    assert isinstance(decision.action, GiveBack)
+    assert decision.status.phase is Phase.VERIFYING
+
+
+@pytest.mark.parametrize("case", HOLDING)
+def test_a_refused_give_back_keeps_nothing_from_ending(case: str) -> None:
+    kept = Observation(target=HOLDING[case], answer=BROKEN)
+    free = Observation(target=replace(HOLDING[case], holds_fields=False))
+    assert advance(verifying(), kept, after(2)) == advance(verifying(), free, after(2))
+
+
+@pytest.mark.parametrize("case", HOLDING)
+def test_a_give_back_that_fails_for_ever_keeps_nothing_from_ending(case: str) -> None:
     asked = verifying(timeout="1m")
-    well = Observation(target=rolled_back(health=HEALTHY, holds_fields=True))
-    ill = Observation(target=rolled_back(holds_fields=True))
-    assert advance(asked, well, after(60)).status.phase is Phase.SUCCEEDED
-    assert advance(asked, ill, after(60)).status.phase is Phase.FAILED
+    free = advance(asked, Observation(target=replace(HOLDING[case], holds_fields=False)), after(60))
+    for tries in range(GIVE_BACK_TRIES):
+        seen = Observation(target=HOLDING[case], kept=tries)
+        assert isinstance(advance(asked, seen, after(60)).action, GiveBack)
+    seen = Observation(target=HOLDING[case], kept=GIVE_BACK_TRIES)
+    assert advance(asked, seen, after(60)) == free
+    assert free.status.phase is not None
+    assert free.status.phase.final
+
+
+def test_a_give_back_that_fails_keeps_nothing_from_being_told() -> None:
+    decision = advance(verifying(), Observation(target=HOLDING["failing"], kept=99), after(2))
+    assert why(decision.status) == Reason.PODS_FAILING
+    assert isinstance(decision.action, GiveBack)
+
+
+def test_a_target_that_was_created_anew_has_nothing_of_ours_to_give_back() -> None:
+    decision = advance(verifying(), Observation(target=snapshot(uid="another", holds_fields=True)), after(2))
+    assert (decision.status.phase, decision.action) == (Phase.FAILED, None)

@@ -128,6 +128,7 @@ class Operator:
     decision: Decision | None = None
     written: bool = False
     answered: int = 0
+    kept: int = 0
 
 
 class World(RuleBasedStateMachine):
@@ -179,7 +180,7 @@ class World(RuleBasedStateMachine):
 
     def _decide(self, operator: Operator) -> None:
         assert operator.request is not None
-        seen = Observation(target=operator.seen, answered=operator.answered, since=operator.looked)
+        seen = Observation(target=operator.seen, answered=operator.answered, since=operator.looked, kept=operator.kept)
         decision = advance(operator.request, seen, self.now)
         if isinstance(decision.action, Examine):
             decision = advance(operator.request, replace(seen, answer=FINDINGS), self.now)
@@ -202,8 +203,10 @@ class World(RuleBasedStateMachine):
         decision, seen = operator.decision, operator.seen
         assert decision is not None
         assert seen is not None
-        if isinstance(decision.action, GiveBack) and luck == "done" and self.target is not None:
-            self.target.holds_fields = False
+        if isinstance(decision.action, GiveBack):
+            operator.kept += luck != "done"
+            if luck == "done" and self.target is not None and self.target.uid == seen.uid:
+                self.target.holds_fields = False
         if isinstance(decision.action, Apply):
             self._send(operator, decision, seen, luck)
         self._begin_anew(operator)
@@ -238,9 +241,9 @@ class World(RuleBasedStateMachine):
         return True
 
     def _begin_anew(self, operator: Operator) -> None:
-        answered = operator.answered
+        answered, kept = operator.answered, operator.kept
         operator.__init__()  # type: ignore[misc]
-        operator.answered = answered
+        operator.answered, operator.kept = answered, kept
 
     @rule(which=st.sampled_from([0, 1]))
     def kill(self, which: int) -> None:

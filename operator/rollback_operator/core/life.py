@@ -52,8 +52,10 @@ SETTLE = timedelta(seconds=20)
 `kube.client.LONGEST_WRITE`, and some seconds by which the clocks of two operators may differ."""
 FIRST_PAUSE = timedelta(milliseconds=200)
 LONGEST_PAUSE = timedelta(seconds=5)
-"""Between attempts at an effect; doubled each time."""
-_DOUBLINGS = 10  # more than it takes to the longest pause; 2 to the power of all attempts is no timedelta any more
+"""Between tries; doubled each time."""
+_DOUBLINGS = 10  # more than it takes to the longest pause; 2 to the power of all tries is no timedelta any more
+GIVE_BACK_TRIES = 5
+"""How often fields are tried to be given back before a request ends without."""
 POLICY_GRACE = timedelta(seconds=10)
 """How long a request waits for a policy that is not there: both may have been applied together."""
 QUEUE_POLL = timedelta(seconds=10)
@@ -230,7 +232,7 @@ def _stopped(request: Request, seen: Observation, now: datetime) -> Ending | Non
 
 def _try_again(request: Request, plan: Plan, now: datetime) -> Decision:
     attempts, last = _attempts(request)
-    due = last + min(FIRST_PAUSE * 2 ** min(attempts - 1, _DOUBLINGS), LONGEST_PAUSE)
+    due = last + pause(attempts)
     if now < due:
         return Decision(request.status, again=due - now)
     return Decision(progress.attempted(request, now), Apply(plan))
@@ -259,11 +261,14 @@ def _verify(request: Request, seen: Observation, now: datetime) -> Decision:
     if target is not None and target.uid == plan.uid and _stale(request, target):
         return Decision(request.status, again=timedelta(seconds=1))
     lost = _lost(plan, name, target)
-    if lost is not None:
-        return _end(request, now, lost)
+    decision = _end(request, now, lost) if lost is not None else _fare(request, target, now)
+    return _giving_back(request, seen, decision)
+
+
+def _fare(request: Request, target: Snapshot | None, now: datetime) -> Decision:
+    """How the target does, with the effect on it."""
+    plan, name = _planned(request)
     assert target is not None
-    if target.holds_fields and not isinstance(seen.answer, Refused) and now < verify_deadline(request):
-        return Decision(request.status, GiveBack(plan))
     if target.health.state is Wellbeing.HEALTHY:
         message = f"{name} is back at revision {plan.to.revision}: {target.health.message}."
         return _end(request, now, Ending(Phase.SUCCEEDED, Reason.COMPLETED, message))
@@ -271,6 +276,17 @@ def _verify(request: Request, seen: Observation, now: datetime) -> Decision:
         message = f"Aborted after {name} was set back to revision {plan.to.revision}: it stays there, not verified."
         return _end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, message))
     return _not_healthy(request, target, now)
+
+
+def _giving_back(request: Request, seen: Observation, decision: Decision) -> Decision:
+    """`decision`, but what the effect took is given back first; an end waits for a few tries of that, not for ever."""
+    plan, _ = _planned(request)
+    if seen.target is None or seen.target.uid != plan.uid or not seen.target.holds_fields:
+        return decision
+    ends = decision.status.phase is not None and decision.status.phase.final
+    if isinstance(seen.answer, Refused) or (ends and seen.kept >= GIVE_BACK_TRIES):
+        return decision
+    return Decision(request.status if ends else decision.status, GiveBack(plan), decision.again)
 
 
 def _stale(request: Request, target: Snapshot) -> bool:
@@ -325,6 +341,11 @@ def _note_failing(request: Request, now: datetime, message: str) -> RequestStatu
 
 
 # What several stages ask.
+
+
+def pause(tries: int) -> timedelta:
+    """How long to wait after so many tries."""
+    return min(FIRST_PAUSE * (1 << min(tries - 1, _DOUBLINGS)), LONGEST_PAUSE)
 
 
 def verify_deadline(request: Request) -> datetime:

@@ -134,6 +134,7 @@ class Observation:
 
     `answered`: all attempts at the effect up to this number are known to be over, because they were answered.
     `since`: when the look at the target began (None: this moment); what came later may not be seen yet.
+    `kept`: how often giving fields back was tried, and they are still held.
     """
 
     policy: PolicySpec | None = None
@@ -143,6 +144,7 @@ class Observation:
     answered: int = 0
     default_service_account: str = "rollback"
     since: datetime | None = None
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)
