@@ -149,7 +149,7 @@ def test_the_operator_finds_requests_by_what_is_selectable() -> None:
     definition = crds.definitions()["rollbackrequests.yaml"]
     (version,) = definition["spec"]["versions"]
     selectable = {field["jsonPath"] for field in version["selectableFields"]}
-    assert {".spec.target.name", ".spec.policyRef.name", ".status.phase"} <= selectable
+    assert {".spec.target.name", ".spec.policyRef.name", ".status.phase", ".status.target"} <= selectable
 
 
 def test_every_reason_fits_a_condition_and_reads_as_one_word() -> None:

@@ -149,7 +149,7 @@ def definitions() -> dict[str, dict[str, Any]]:
             "rollbackrequests",
             "rbr",
             _REQUEST_COLUMNS,
-            [".spec.target.name", ".spec.policyRef.name", ".status.phase"],
+            [".spec.target.name", ".spec.policyRef.name", ".status.phase", ".status.target"],
         ),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -102,14 +103,21 @@ async def list_all(api: Api, plural: str, namespace: str | None, selector: str =
 
 
 async def requests_for(api: Api, namespace: str, ref: TargetRef) -> tuple[Other, ...]:
-    """Every request for a target, whether it names the target or a policy of it, read fresh."""
-    direct = await list_all(api, REQUESTS, namespace, f"spec.target.name={ref.name}")
-    policies = await list_all(api, POLICIES, namespace, f"spec.target.name={ref.name}")
+    """Every request for a target, read fresh: it names the target or a policy of it, or was about it when taken up.
+
+    What a request was about stands in its status: its policy may have been changed or deleted since.
+    """
+    direct, taken_up, policies = await asyncio.gather(
+        list_all(api, REQUESTS, namespace, f"spec.target.name={ref.name}"),
+        list_all(api, REQUESTS, namespace, f"status.target={ref}"),
+        list_all(api, POLICIES, namespace, f"spec.target.name={ref.name}"),
+    )
     named = [body["metadata"]["name"] for body in policies if _is_about(body, ref)]
-    through = [
-        body for name in named for body in await list_all(api, REQUESTS, namespace, f"spec.policyRef.name={name}")
-    ]
-    return tuple(_others([body for body in direct if _is_about(body, ref)] + through))
+    through = await asyncio.gather(
+        *(list_all(api, REQUESTS, namespace, f"spec.policyRef.name={name}") for name in named)
+    )
+    bodies = [body for body in direct if _is_about(body, ref)] + sum(through, taken_up)
+    return tuple(_others({body["metadata"]["uid"]: body for body in bodies}.values()))
 
 
 def _is_about(body: Object, ref: TargetRef) -> bool:
