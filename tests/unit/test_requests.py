@@ -591,3 +591,13 @@ async def test_nothing_is_remembered_of_what_was_deleted() -> None:
     world.worker.gone(key_of(world.undo))
     assert await world.work() is None
     assert world.worker.interest.of(("Deployment", "shop", "checkout")) == ()
+
+
+async def test_a_request_that_is_being_deleted_is_vetoed() -> None:
+    """Somebody took it back, and a finalizer of another keeps it a while."""
+    undo = asked()
+    undo["metadata"]["deletionTimestamp"] = "2026-03-01T03:00:00Z"
+    world = World(undo=undo)
+    await world.work()
+    assert world.outcome() == ("Aborted", "Aborted")
+    assert world.effects() == []

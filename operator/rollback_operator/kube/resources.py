@@ -37,19 +37,19 @@ def key_of(body: Object) -> Key:
 
 
 def parse_request(body: Object) -> Request:
-    """A RollbackRequest from its JSON.
+    """A RollbackRequest from its JSON. One that is being deleted, but held by a finalizer of somebody, is vetoed.
 
     Raises:
         pydantic.ValidationError: it is not what the schema promises (written before an upgrade, say).
     """
-    metadata = body["metadata"]
+    metadata, spec = body["metadata"], RequestSpec.model_validate(body["spec"])
     return Request(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
         generation=metadata["generation"],
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
-        spec=RequestSpec.model_validate(body["spec"]),
+        spec=spec.model_copy(update={"abort": True}) if metadata.get("deletionTimestamp") else spec,
         status=RequestStatus.model_validate(body.get("status") or {}),
     )
 
