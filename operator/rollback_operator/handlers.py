@@ -17,7 +17,37 @@ from rollback_operator.api import GROUP, POLICIES, REQUESTS, VERSION
 from rollback_operator.operator import RollbackOperator
 from rollback_operator.targets.base import Target
 
-SELECT_ALL = kopf.PRESENT
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Watch events need no differences to what was handled before: not making them halves the cost of an event."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Nothing is written to any object, so no progress is kept on it."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
 
 
 def register(
@@ -35,7 +65,8 @@ def register(
         settings.watching.connect_timeout = 10
         settings.watching.chunk_size = 500
         settings.persistence.finalizer = f"{GROUP}/unused"
-        settings.persistence.progress_storage = kopf.StatusProgressStorage()
+        settings.persistence.progress_storage = _NoProgress()
+        settings.persistence.diffbase_storage = _NoDiffs()
 
     @kopf.on.login(registry=registry)
     async def authenticate(**_: Any) -> kopf.ConnectionInfo:
