@@ -52,6 +52,16 @@ def after_the_effect(bench: Bench, hook: Callable[[], Awaitable[None]]) -> None:
     bench.proxy.faults[Call(bench.row.effect_call, 1)] = Fault(after=hook)
 
 
+async def freeze(bench: Bench) -> None:
+    """From now on, for four seconds, every read is answered with what it was answered before."""
+
+    def thaw() -> None:
+        bench.proxy.frozen = False
+
+    bench.proxy.frozen = True
+    asyncio.get_running_loop().call_later(4, thaw)
+
+
 async def test_a_request_made_while_the_operator_was_down(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.request()
@@ -95,15 +105,8 @@ async def test_a_watch_is_told_that_its_version_is_gone(lab: Lab, row: Row, plur
 
 async def test_reads_are_stale_after_the_effect(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
-        async def freeze() -> None:
-            bench.proxy.frozen = True
-            asyncio.get_running_loop().call_later(4, thaw)
-
-        def thaw() -> None:
-            bench.proxy.frozen = False
-
         await bench.start()
-        after_the_effect(bench, freeze)
+        after_the_effect(bench, lambda: freeze(bench))
         await bench.request()
 
     await as_if_nothing_happened(lab, row, "stale reads", story)
@@ -111,16 +114,9 @@ async def test_reads_are_stale_after_the_effect(lab: Lab, row: Row) -> None:
 
 async def test_the_answer_is_lost_and_reads_are_stale(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
-        async def freeze() -> None:
-            bench.proxy.frozen = True
-            asyncio.get_running_loop().call_later(4, thaw)
-
-        def thaw() -> None:
-            bench.proxy.frozen = False
-
         await bench.start()
         effect = Call(row.effect_call, 1)
-        bench.proxy.faults[effect] = Fault(after=freeze, cut_after=True)
+        bench.proxy.faults[effect] = Fault(after=lambda: freeze(bench), cut_after=True)
         await bench.request()
 
     await as_if_nothing_happened(lab, row, "lost answer and stale reads", story)
