@@ -147,8 +147,7 @@ class Roster:
 
         Unless the cluster is detached, the kernel ends it when this process dies, however that happens.
         """
-        leash = [] if self.detached else [_setpriv(), "--pdeathsig", "KILL", "--"]
-        command = [*leash, *map(str, arguments)]
+        command = [*([] if self.detached else _leash()), *map(str, arguments)]
         child = _LAUNCHER.submit(_start, command, log, environment).result()
         identity = Identity.of(child.pid) or Identity(child.pid, 0, _boot())
         component = Component(name, identity, log)
@@ -196,11 +195,15 @@ def _start(command: Sequence[str], log: Path, environment: Mapping[str, str] | N
         )
 
 
-def _setpriv() -> str:
-    found = shutil.which("setpriv", path=f"{os.environ.get('PATH', '')}:/usr/bin:/bin")
-    if found is None:
+def _leash() -> list[str]:
+    """Has the kernel kill what follows when this process dies.
+
+    The shell between looks whether we had died already before the kernel was asked: it has another parent then.
+    """
+    setpriv = shutil.which("setpriv", path=f"{os.environ.get('PATH', '')}:/usr/bin:/bin")
+    if setpriv is None:
         raise TestbedError("`setpriv` is missing: install util-linux.")
-    return found
+    return [setpriv, "--pdeathsig", "KILL", "--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(os.getpid())]
 
 
 def wait_until(condition: Callable[[], bool], what: str, roster: Roster, timeout: float) -> None:

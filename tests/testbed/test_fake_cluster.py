@@ -103,7 +103,8 @@ def test_nothing_survives_a_stop(built: None) -> None:  # noqa: ARG001 - builds 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_nothing_survives_a_run_that_is(ending: signal.Signals, built: None) -> None:  # noqa: ARG001 - as above
     script = (
-        "import time; from testbed import Cluster\n"
+        "import signal, time; from testbed import Cluster\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored, where tests run in the background
         "with Cluster.start() as cluster:\n"
         "    print(cluster.directory, *(part.identity.pid for part in cluster._roster.components), flush=True)\n"
         "    time.sleep(600)"
