@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from rollback_operator.core import life
-from rollback_operator.targets import deployment
+from rollback_operator.targets import deployment, podtemplate
 
 
 def make(name: str) -> None:
@@ -20,7 +20,8 @@ def _naive() -> None:
     made: set[str] = set()
     see, apply = deployment._snapshot, deployment.DeploymentTarget.apply
 
-    def patch(_: Any, template: Any, __: str) -> list[dict[str, Any]]:
+    def patch(_: Any, source: Any, __: str) -> list[dict[str, Any]]:
+        template = podtemplate.without_hash(source["spec"]["template"])
         return [{"op": "replace", "path": "/spec/template", "value": template}]
 
     def snapshot(*args: Any) -> Any:
