@@ -1,0 +1,204 @@
+"""The target as the API server holds it, and what happens to it: patches, releases, its controller.
+
+A `Deployment` is small and hashable. `document` and `replica_sets` give the JSON that the real `DeploymentTarget` reads,
+`patched` applies the JSON patches that it sends, test by test.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any, NamedTuple
+
+from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.kube.client import FIELD_MANAGER
+from rollback_operator.targets.deployment import REVISION
+from rollback_operator.targets.podtemplate import HASH_LABEL, fingerprint
+
+Object = dict[str, Any]
+NAME = "checkout"
+OWNER = "kubectl-client-side-apply"
+
+
+class Revision(NamedTuple):
+    """A ReplicaSet: one letter is one pod template."""
+
+    letter: str
+    number: int
+    mark: str | None = None
+
+
+class Deployment(NamedTuple):
+    """The target; `seen` says that its controller has seen the latest change."""
+
+    uid: str = "uid-1"
+    letter: str = "b"
+    number: int | None = 2
+    mark: str | None = None
+    paused: bool = False
+    generation: int = 2
+    seen: bool = True
+    history: tuple[Revision, ...] = (Revision("a", 1), Revision("b", 2))
+    held: bool = False
+    """Fields that the effect changed are recorded as the operator's."""
+    pods: str = "healthy"
+
+    def __str__(self) -> str:
+        marked = f", marked {self.mark}" if self.mark else ""
+        flags = ", paused" * self.paused + ", not yet numbered" * (not self.seen)
+        return f"{self.uid} shows {self.letter} as revision {self.number}{marked}{flags}"
+
+
+NEW = Deployment("uid-2", "b", None, None, paused=False, generation=1, seen=False, history=(), pods="rolling")
+"""The same Deployment deleted and created anew, not yet seen by its controller."""
+
+
+@cache
+def template(letter: str) -> Object:
+    return {
+        "metadata": {"labels": {"app": NAME}},
+        "spec": {"containers": [{"name": "web", "image": f"shop@sha256:{letter * 64}"}]},
+    }
+
+
+@cache
+def print_of(letter: str) -> str:
+    """The fingerprint by which plans know a letter."""
+    return fingerprint(template(letter))
+
+
+@cache
+def document(it: Deployment) -> Object:
+    """The Deployment's JSON."""
+    annotations = {REVISION: None if it.number is None else str(it.number), REQUEST_ANNOTATION: it.mark}
+    ready = {"rolling": 1}.get(it.pods, 3 if it.pods == "healthy" else 2)
+    owners = [_entry(OWNER)] + [_entry(FIELD_MANAGER)] * it.held
+    return {
+        "metadata": {
+            "name": NAME,
+            "uid": it.uid,
+            "generation": it.generation,
+            "annotations": {name: value for name, value in annotations.items() if value is not None},
+            "managedFields": owners,
+        },
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": {"app": NAME}},
+            "template": template(it.letter),
+            **({"paused": True} if it.paused else {}),
+        },
+        "status": {
+            "observedGeneration": it.generation - (not it.seen),
+            "replicas": 3,
+            "updatedReplicas": 3,
+            "availableReplicas": ready,
+            "unavailableReplicas": int(it.pods == "failing"),
+        },
+    }
+
+
+def _entry(manager: str) -> Object:
+    fields: Object = {"f:spec": {"f:template": {"f:spec": {"f:containers": {}}}}}
+    return {"manager": manager, "operation": "Update", "apiVersion": "apps/v1", "fieldsV1": fields}
+
+
+@cache
+def replica_sets(it: Deployment) -> tuple[Object, ...]:
+    """The JSON of its ReplicaSets."""
+    return tuple(_replica_set(it.uid, one) for one in it.history)
+
+
+def _replica_set(owner: str, one: Revision) -> Object:
+    held = copy.deepcopy(template(one.letter))
+    held["metadata"]["labels"][HASH_LABEL] = one.letter
+    marks = {REQUEST_ANNOTATION: one.mark} if one.mark else {}
+    return {
+        "metadata": {
+            "name": f"{NAME}-{one.letter}",
+            "labels": {"app": NAME, HASH_LABEL: one.letter},
+            "annotations": {REVISION: str(one.number), **marks},
+            "ownerReferences": [{"controller": True, "uid": owner}],
+        },
+        "spec": {"template": held},
+    }
+
+
+# What the API server does with a patch.
+
+
+def patched(it: Deployment, operations: list[Object]) -> Deployment | None:
+    """The Deployment after a JSON patch; None if one of its tests fails, and then nothing is changed."""
+    before = document(it)
+    after = copy.deepcopy(before)
+    for operation in operations:
+        if not _applied(after, operation):
+            return None
+    annotations, spec = after["metadata"]["annotations"], after["spec"]
+    number = annotations.get(REVISION)
+    letter = spec["template"]["spec"]["containers"][0]["image"][-1]
+    kept = any(entry["manager"] == FIELD_MANAGER for entry in after["metadata"]["managedFields"])
+    changed = it._replace(
+        letter=letter,
+        mark=annotations.get(REQUEST_ANNOTATION),
+        number=None if number is None else int(number),
+        paused=bool(spec.get("paused")),
+        held=kept or annotations != before["metadata"]["annotations"] or spec != before["spec"],
+    )
+    return _asked_anew(changed) if spec != before["spec"] else changed
+
+
+def _applied(thing: Object, operation: Object) -> bool:
+    """Do one operation in place; False if it does not fit. A `test` for null fits what is not there."""
+    *way, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
+    at: Any = thing
+    for part in way:
+        at = at[int(part)] if isinstance(at, list) else at.get(part)
+        if at is None:
+            return False
+    there = int(last) < len(at) if isinstance(at, list) else last in at
+    key = int(last) if isinstance(at, list) else last
+    if operation["op"] == "test":
+        return bool((at[key] if there else None) == operation["value"])
+    if operation["op"] == "remove":
+        return there and (at.pop(key), True)[1]
+    if operation["op"] == "replace" and not there:
+        return False
+    at[key] = copy.deepcopy(operation["value"])
+    return True
+
+
+def _asked_anew(it: Deployment) -> Deployment:
+    """Something of the spec changed: the controller has not seen it."""
+    return it._replace(generation=it.generation + 1, seen=False, pods="rolling")
+
+
+# What people and the controller do.
+
+
+def released(it: Deployment, letter: str) -> Deployment:
+    """`kubectl apply` of another template: annotations of others stay."""
+    return _asked_anew(it._replace(letter=letter))
+
+
+def pause(it: Deployment, *, paused: bool) -> Deployment:
+    return _asked_anew(it._replace(paused=paused))
+
+
+def pruned(it: Deployment, letter: str) -> Deployment:
+    """An old ReplicaSet is gone (revisionHistoryLimit)."""
+    return it._replace(history=tuple(one for one in it.history if one.letter != letter))
+
+
+def numbered(it: Deployment) -> Deployment:
+    """What the Deployment controller does with a change: the template's ReplicaSet gets the highest number.
+
+    It takes over the Deployment's annotations. Without one, a paused Deployment gets none.
+    """
+    mine = next((one for one in it.history if one.letter == it.letter), None)
+    if mine is None and it.paused:
+        return it._replace(seen=True)
+    others = tuple(one for one in it.history if one.letter != it.letter)
+    highest = max((one.number for one in others), default=0)
+    number = mine.number if mine is not None and mine.number > highest else highest + 1
+    newest = Revision(it.letter, number, it.mark or (mine.mark if mine else None))
+    return it._replace(seen=True, number=number, history=(*others, newest))

@@ -1,0 +1,54 @@
+"""Everything that can go wrong; `test_counterparts` holds it against the real shell."""
+
+from __future__ import annotations
+
+from tests.model.shell import ERRORS, GIVE_BACK, PUT
+
+# How calls fail. A write whose outcome is unknown was done, was not done, or is done later.
+UNKNOWN = "Unavailable"
+UNCLEAR = ("done", "not done", "late")
+REFUSALS = tuple(name for name in ERRORS if name not in (UNKNOWN, "KubeError"))
+"""Answers after which nothing was changed."""
+REHEARSAL = "rehearsal"
+REFUSED = (("deployment", "Forbidden"), (REHEARSAL, "Forbidden"), (REHEARSAL, "Invalid"))
+"""Reads and rehearsals that are refused. Others end a round in the same way, or without a trace: a test of its own."""
+
+STALE = {
+    "an old reading of the target": (True, True),
+    "the target read, then changed, then its ReplicaSets read": (True, False),
+    "the target read, with an old list of its ReplicaSets": (False, True),
+}
+"""Which of both readings is from before the last change."""
+OLD_LIST = "an old list of the requests"
+OLD_BODY = "an old version of the request from the watch"
+CRASH = "crash"
+SLOW = "the write is slow"
+
+FAULTS = (
+    *(f"read: {error}" for error in ERRORS),
+    *(f"write: {error}" for error in REFUSALS),
+    *(f"write without an answer: {outcome}" for outcome in UNCLEAR),
+    *(f"{CRASH}: {outcome}" for outcome in UNCLEAR),
+    *STALE,
+    OLD_LIST,
+    OLD_BODY,
+    SLOW,
+)
+
+CALLS = {
+    "get": "what a round reads, from its `Start`",
+    "create": "Events only: they hold nothing up and nothing depends on them",
+    "replace": f"a status write: `{PUT}`",
+    "patch": f"an effect or `{GIVE_BACK}`; a rehearsal is a read",
+    "delete": "made by policies only, on requests that have ended",
+    "close": "the end of a process: a crash",
+}
+"""Counterparts of what `kube.client.Api` can be asked."""
+TARGET = {
+    "told": "decides when a request is looked at; here it is looked at any time",
+    "observe": "the real one, on the target of `Start`",
+    "examine": "the real one, on the same",
+    "apply": "the real one; its patch is taken by `cluster.patched`",
+    "give_back": "the real one; its patch is taken by `cluster.patched`",
+}
+"""Counterparts of what `targets.base.Target` can be asked."""

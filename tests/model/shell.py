@@ -1,0 +1,272 @@
+"""The real shell, replayed: `RequestWorker.work` around the real `advance` and the real `DeploymentTarget`.
+
+A round of the worker is a function of what it read and of how its writes were answered. `Shell.run` gives it both,
+until it makes a write that has no answer yet (`Asked`) or its round is over (`Over`). The walk stops there, lets the
+world go on, and later runs the same round again with one answer more: so a coroutine, which cannot be copied, is walked
+like a value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from typing import Any, NamedTuple, cast
+from unittest import mock
+
+from rollback_operator import requests
+from rollback_operator.core.values import Answer, Decision, Request
+from rollback_operator.kube import errors
+from rollback_operator.kube.client import FIELD_MANAGER, Api
+from rollback_operator.requests import RequestWorker
+from rollback_operator.settings import Settings
+from rollback_operator.targets import by_kind
+from tests.model import statuses
+from tests.model.cluster import NAME, Deployment, document, patched, replica_sets
+
+NAMESPACE = "shop"
+OK = "ok"
+PUT, APPLY, GIVE_BACK = "status", "effect", "giving back"
+ERRORS: dict[str, type[errors.KubeError]] = {
+    kind.__name__: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.KubeError)
+}
+
+
+class Heard(NamedTuple):
+    """What a process remembers of a request."""
+
+    answer: Answer | None = None
+    answered: int = 0
+
+
+NOTHING = Heard()
+
+
+class Body(NamedTuple):
+    """A version of a request; `who` counts them."""
+
+    who: int
+    status: int
+    abort: bool
+    created: int
+
+    @property
+    def uid(self) -> str:
+        return f"request-{self.who + 1}"
+
+
+class Start(NamedTuple):
+    """Everything that a round reads: its own request, the target, then the target's ReplicaSets, all requests."""
+
+    heard: Heard
+    body: Body
+    target: Deployment | None
+    history: Deployment | None
+    listed: tuple[Body, ...]
+    spec: tuple[tuple[str, Any], ...] = ()
+    broken: tuple[str, str] | None = None
+    """A read that fails, and how."""
+
+
+class Answered(NamedTuple):
+    """How a write was answered, so many ticks after the decision."""
+
+    how: str
+    late: int = 0
+
+
+class Asked(NamedTuple):
+    """The round makes a write and waits for the answer."""
+
+    call: str
+    payload: str | int
+    """The number of the status, or the JSON patch."""
+    claimed: bool
+    """It holds the target meanwhile: no other request of this process is looked at."""
+
+
+class Over(NamedTuple):
+    """The round is over."""
+
+    heard: Heard
+    again: float | None = None
+    error: str | None = None
+    spins: bool = False
+    """It would look again at once, although nothing was done."""
+
+
+DEFECT = "defect"
+
+
+class _Stop(BaseException):
+    """Leaves the real shell, through whatever it handles."""
+
+
+class _Unanswered(_Stop):
+    def __init__(self, call: str, payload: str | int) -> None:
+        self.call, self.payload, self.claimed = call, payload, False
+
+
+class _NextRound(_Stop):
+    pass
+
+
+@dataclass
+class ScriptedApi:
+    """Takes the place of `kube.client.Api`: reads come from `start`, answers to writes from `answers`.
+
+    As whom a call is made makes no difference here.
+    """
+
+    start: Start
+    answers: tuple[Answered, ...]
+    clock: int = 0
+    looked: bool = False
+    given: int = 0
+
+    async def get(self, path: str, **_: Any) -> dict[str, Any]:
+        name = path.rpartition("/")[2]
+        if name in (NAME, self.start.body.uid):
+            return self._deployment(name)
+        self._break(name)
+        items: dict[str, tuple[dict[str, Any], ...]] = {
+            "replicasets": replica_sets(self.start.history) if self.start.history else (),
+            "pods": _pods(self.start.target),
+            "rollbackrequests": tuple(request_body(one, self.start.spec) for one in self.start.listed),
+            "rollbackpolicies": (),
+        }
+        return {"items": list(items[name]), "metadata": {}}
+
+    def _deployment(self, name: str) -> dict[str, Any]:
+        if self.looked:
+            raise _NextRound
+        self.looked = True
+        self._break("deployment")
+        if self.start.target is None:
+            raise errors.NotFound(name)
+        return document(self.start.target)
+
+    async def create(self, path: str, body: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Only Events are created; nothing depends on them."""
+        assert path.endswith("/events")
+        return body
+
+    async def replace(self, path: str, body: dict[str, Any], **_: Any) -> dict[str, Any]:
+        assert path.endswith("/status")
+        self._answer(PUT, statuses.store(body["status"]))
+        return {**request_body(self.start.body, self.start.spec), "status": body["status"]}
+
+    async def patch(
+        self, path: str, operations: list[Any], *, field_manager: str = FIELD_MANAGER, dry_run: bool = False, **_: Any
+    ) -> dict[str, Any]:
+        assert path.endswith(NAME)
+        if dry_run:
+            self._break("rehearsal")
+            if self.start.target is None or patched(self.start.target, operations) is None:
+                raise errors.Conflict("rehearsed on another target")
+            return {}
+        self._answer(APPLY if field_manager == FIELD_MANAGER else GIVE_BACK, json.dumps(operations, sort_keys=True))
+        return {}
+
+    def _break(self, call: str) -> None:
+        if self.start.broken and self.start.broken[0] == call:
+            raise ERRORS[self.start.broken[1]](f"{call}: rollback cannot get it: {self.start.broken[1]}")
+
+    def _answer(self, call: str, payload: str | int) -> None:
+        if self.given == len(self.answers):
+            raise _Unanswered(call, payload)
+        answer = self.answers[self.given]
+        self.given += 1
+        self.clock = answer.late
+        if answer.how != OK:
+            raise ERRORS[answer.how](f"{call}: rollback cannot patch it: {answer.how}")
+
+
+def _pods(target: Deployment | None) -> tuple[dict[str, Any], ...]:
+    if target is None or target.pods != "failing":
+        return ()
+    waiting = {"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    return ({"metadata": {"name": "web-1"}, "status": {"containerStatuses": [waiting]}},)
+
+
+def request_body(it: Body, spec: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """A request's JSON."""
+    seconds = statuses.TICK.total_seconds()
+    target = {"kind": "Deployment", "name": NAME}
+    asked = {"target": target, "reason": "5xx", "timeout": f"{round(seconds * statuses.TIMEOUT)}s", "abort": it.abort}
+    return {
+        "metadata": {
+            "namespace": NAMESPACE,
+            "name": it.uid,
+            "uid": it.uid,
+            "generation": 1 + it.abort,
+            "creationTimestamp": statuses.ago(it.created).isoformat(),
+            "resourceVersion": "1",
+        },
+        "spec": {**asked, **dict(spec)},
+        "status": statuses.body(it.status),
+    }
+
+
+@dataclass
+class Shell:
+    """Replays rounds, each distinct one once."""
+
+    runs: dict[tuple[Start, tuple[Answered, ...]], Asked | Over] = field(default_factory=dict)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+
+    def run(self, start: Start, answers: tuple[Answered, ...] = ()) -> Asked | Over:
+        """What the worker does after it read `start` and its writes got `answers`."""
+        key = (start, answers)
+        if key not in self.runs:
+            self.runs[key] = self.loop.run_until_complete(_replay(start, answers))
+        return self.runs[key]
+
+
+async def _replay(start: Start, answers: tuple[Answered, ...]) -> Asked | Over:
+    api = ScriptedApi(start, answers)
+    as_api = cast("Api", api)
+    worker = _Worker(as_api, by_kind(as_api), Settings(), lambda _: None)
+    worker._heard[start.body.uid] = requests._Heard(*start.heard)
+    worker.saw(request_body(start.body, start.spec))
+    again, error, spins = None, None, False
+    try:
+        with mock.patch.object(requests, "datetime", _Clock(api)):
+            again = await worker.work((NAMESPACE, start.body.uid))
+    except _Unanswered as asked:
+        return Asked(asked.call, asked.payload, asked.claimed)
+    except _NextRound:
+        spins = not answers
+    except errors.KubeError as raised:
+        error = type(raised).__name__
+    except Exception as raised:  # noqa: BLE001 - a defect is a finding, with its story
+        error = f"{DEFECT}: {type(raised).__name__}: {raised}"
+    finally:
+        await asyncio.sleep(0)
+        await worker.told()
+    kept = worker._heard.get(start.body.uid)
+    return Over(Heard(kept.answer, kept.answered) if kept else NOTHING, again, error, spins)
+
+
+class _Worker(RequestWorker):
+    """The real one, which tells whether it keeps the target to itself while it makes a write."""
+
+    async def _report(self, body: dict[str, Any], request: Request, decision: Decision) -> dict[str, Any]:
+        try:
+            return await super()._report(body, request, decision)
+        except _Unanswered as asked:
+            asked.claimed = any(lock.locked() for lock in self._claims.values())
+            raise
+
+
+@dataclass
+class _Clock:
+    """The shell's clock is the model's."""
+
+    api: ScriptedApi
+
+    def now(self, _: tzinfo) -> datetime:
+        return statuses.NOW + self.api.clock * statuses.TICK

@@ -1,0 +1,120 @@
+"""Exactly once: every state that the real shell and the real `advance` can come to keeps every invariant."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.model import cluster, statuses
+from tests.model.explore import Walk, explore
+from tests.model.invariants import reason
+from tests.model.shell import Shell
+from tests.model.world import Case
+
+DRY_RUN = (("dryRun", True),)
+NAMED = (("to", "1"),)
+
+WALKED = {
+    "one operator, and nothing goes wrong": Case(),
+    "one operator, two faults": Case(faults=2),
+    "one operator, two faults, and people interfere": Case(faults=2, moves=1),
+    "one operator, a fault, and a dry run": Case(faults=1, moves=1, spec=DRY_RUN),
+    "one operator, a fault, and a revision that is named": Case(faults=1, moves=1, spec=NAMED),
+    "two operators, a fault": Case(operators=2, faults=1),
+    "two operators, and people interfere": Case(operators=2, moves=1),
+    "two requests, and people interfere": Case(requests=2, moves=1),
+    "two requests, a fault": Case(requests=2, faults=1),
+    "two operators, two requests": Case(operators=2, requests=2),
+}
+DEEP = {
+    "one operator, three faults, and people interfere": Case(faults=3, moves=1),
+    "one operator, a fault, and people interfere twice": Case(faults=1, moves=2),
+    "two operators, a fault, and people interfere": Case(operators=2, faults=1, moves=1),
+    "two operators, two faults": Case(operators=2, faults=2),
+    "two requests, a fault, and people interfere": Case(requests=2, faults=1, moves=1),
+    "two operators, two requests, a fault": Case(operators=2, requests=2, faults=1),
+    "two operators, two requests, and people interfere": Case(operators=2, requests=2, moves=1),
+}
+CASES = [
+    *(pytest.param(case, id=name) for name, case in WALKED.items()),
+    *(pytest.param(case, id=name, marks=[pytest.mark.deep, pytest.mark.timeout(3600)]) for name, case in DEEP.items()),
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("case", CASES)
+def test_exactly_once(case: Case, shell: Shell, walks: list[Walk]) -> None:
+    walk = explore(case, shell)
+
+    walks.append(walk)
+    assert walk.violation is None, f"\n{walk.violation}"
+
+
+def test_the_walk_comes_to_every_ending_that_the_model_can_tell(shell: Shell) -> None:
+    cases = (Case(faults=1, moves=1), Case(requests=2), Case(spec=DRY_RUN), Case(moves=2, spec=NAMED))
+
+    seen = {said for case in cases for said in _endings(explore(case, shell))}
+
+    assert seen == {
+        "Succeeded/Completed",
+        "Succeeded/DryRun",
+        "Succeeded/AlreadyAtRevision",
+        "Superseded/NewerRelease",
+        "Superseded/TargetRecreated",
+        "Superseded/AlreadyRolledBack",
+        "Failed/TargetNotFound",
+        "Failed/TargetPaused",
+        "Failed/RevisionNotFound",
+        "Failed/NothingToRollBackTo",
+        "Failed/Forbidden",
+        "Failed/Rejected",
+        "Failed/Unhealthy",
+        "Failed/Timeout",
+        "Failed/Reverted",
+        "Failed/Overtaken",
+        "Aborted/Aborted",
+    }
+
+
+def _endings(walk: Walk) -> set[str]:
+    found = {one.body.status for world in walk.worlds for one in world.asking if one.ended and not one.gone}
+    return {f"{statuses.parsed(number).phase}/{reason(statuses.parsed(number))}" for number in found}
+
+
+def test_a_story_tells_what_happened_and_what_it_changed(shell: Shell) -> None:
+    walk = explore(Case(), shell)
+    (first,) = [at for at, world in enumerate(walk.worlds) if world.target and world.target.held][:1]
+
+    assert walk.story(first) == [
+        "the operator: looks: status Running/Applying",
+        "the operator: status: done; goes on with: effect -> request 1 is Running/Applying, Applied=None",
+        "the operator: effect: done -> uid-1 shows a as revision 2, marked request-1, not yet numbered",
+    ]
+
+
+def test_what_is_stored_is_what_is_read(shell: Shell) -> None:
+    walk = explore(Case(moves=1), shell)
+
+    for number in {one.body.status for world in walk.worlds for one in world.asking}:
+        assert statuses.store(statuses.parsed(number).dump()) == number
+
+
+@pytest.mark.parametrize(
+    "letter, paused, number", [("c", False, 3), ("a", False, 3), ("b", False, 2), ("c", True, 2), ("a", True, 3)]
+)
+def test_the_controller_numbers_as_the_real_one_does(letter: str, number: int, *, paused: bool) -> None:
+    changed = cluster.released(cluster.Deployment(paused=paused, mark="m"), letter)
+
+    it = cluster.numbered(changed)
+
+    assert it.number == number
+    assert cluster.numbered(it) == it
+
+
+def test_a_patch_happens_as_a_whole_or_not_at_all() -> None:
+    it = cluster.Deployment()
+    replace = {"op": "replace", "path": "/spec/template", "value": cluster.template("a")}
+
+    assert cluster.patched(it, [replace, {"op": "test", "path": "/metadata/uid", "value": "another"}]) is None
+    changed = cluster.patched(it, [{"op": "test", "path": "/spec/paused", "value": None}, replace])
+    assert changed is not None
+    assert (changed.letter, changed.seen, changed.held, changed.generation) == ("a", False, True, 3)
