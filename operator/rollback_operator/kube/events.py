@@ -23,11 +23,12 @@ async def emit(api: Api, kind: str, metadata: dict[str, Any], reason: str, messa
     """
     note = message if len(message) <= MAX_NOTE else message[: MAX_NOTE - 2] + " …"
     digest = hashlib.sha256(f"{metadata['uid']}/{reason}/{note}".encode()).hexdigest()[:16]
+    name = metadata["name"][:200].rstrip("-.")  # what is cut off must leave a name
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     event = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{metadata['name'][:200]}.{digest}", "namespace": metadata["namespace"]},
+        "metadata": {"name": f"{name}.{digest}", "namespace": metadata["namespace"]},
         "involvedObject": {
             "apiVersion": API_VERSION,
             "kind": kind,
