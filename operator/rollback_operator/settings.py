@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -14,7 +15,7 @@ class Settings:
     """Every setting has a default that is right for most clusters.
 
     Raises:
-        ValueError: an environment variable with the prefix is not a setting, or not of its type.
+        ValueError: an environment variable with the prefix is not a setting, or its value is none for it.
     """
 
     service_account: str = "rollback"
@@ -49,8 +50,20 @@ class Settings:
         return cls(**given)  # type: ignore[arg-type]
 
 
+_NUMBER = ("[1-9][0-9]{0,8}", "a whole number from 1")
+_ALLOWED: Mapping[str, tuple[str, str]] = {
+    "service_account": (r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "the name of a service account"),
+    "log_level": ("(?i:debug|info|warning|error|critical)", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+    "log_format": ("json|plain", "json or plain"),
+    "namespace": (r"([a-z0-9]([-a-z0-9]*[a-z0-9])?)?", "the name of a namespace"),
+    "port": _NUMBER,
+    "workers": _NUMBER,
+    "resync": _NUMBER,
+}
+
+
 def _parsed(variable: str, text: str, kind: type) -> object:
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise ValueError(f"{variable}={text!r} is not a whole number") from error
+    pattern, what = _ALLOWED.get(variable.removeprefix(PREFIX).lower(), (".*", "a text"))
+    if not re.fullmatch(pattern, text):
+        raise ValueError(f"{variable}={text!r} is not {what}")
+    return kind(text)
