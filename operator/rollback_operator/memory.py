@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,13 +25,18 @@ class _Body:
 
 
 class Bodies:
-    """The newest known version of each unfinished request, from watch events and from our own writes."""
+    """The newest known version of each unfinished request, from watch events and from our own writes.
+
+    That of one that has ended is known for a while longer: the watch may still tell of what was written before.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Key, _Body] = {}
+        self._ended: deque[tuple[float, Key, _Body]] = deque()
 
     def learn(self, body: Object) -> bool:
         """Take note of a version; gives whether it is news (the echo of our own write is none)."""
+        self._drop_the_ended()
         known = self._known.get(key_of(body))
         if known is not None and not _newer(body["metadata"], known.body["metadata"]):
             return False
@@ -42,9 +48,20 @@ class Bodies:
         known = self._known.get(key)
         return known.body if known is not None and time.monotonic() - known.at < FRESH else None
 
+    def ended(self, key: Key) -> None:
+        """The request has ended."""
+        if key in self._known:
+            self._ended.append((time.monotonic(), key, self._known[key]))
+
     def forget(self, key: Key) -> None:
-        """The request has ended, is gone, or is not what it was taken for."""
+        """The request is gone, or is not what it was taken for."""
         self._known.pop(key, None)
+
+    def _drop_the_ended(self) -> None:
+        while self._ended and time.monotonic() - self._ended[0][0] > FRESH:
+            _, key, body = self._ended.popleft()
+            if self._known.get(key) is body:
+                del self._known[key]
 
 
 def _newer(one: Object, other: Object) -> bool:
@@ -64,7 +81,9 @@ class Interest:
         self._place: dict[Key, Place] = {}
 
     def gained(self, key: Key, place: Place) -> None:
-        """The request is about that target."""
+        """The request is about that target (and no other any more, if its policy was pointed elsewhere)."""
+        if self._place.get(key) != place:
+            self.lost(key)
         self._place[key] = place
         self._keys.setdefault(place, set()).add(key)
 

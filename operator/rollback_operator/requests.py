@@ -78,7 +78,7 @@ class RequestWorker:
         return self._bodies.learn(body)
 
     def gone(self, key: Key) -> None:
-        """The request was deleted, or has ended."""
+        """The request was deleted."""
         self._bodies.forget(key)
         self.interest.lost(key)
 
@@ -92,13 +92,18 @@ class RequestWorker:
         while body is not None:
             request = resources.parse_request(body)
             if request.status.phase is not None and request.status.phase.final:
-                self._heard.pop(request.uid, None)
-                break
+                self._ended(key, request)
+                return None
             body, again = await self._one_round(body, request)
             if again is not None:
                 return again
         self.gone(key)
         return None
+
+    def _ended(self, key: Key, request: Request) -> None:
+        self._heard.pop(request.uid, None)
+        self._bodies.ended(key)
+        self.interest.lost(key)
 
     async def _one_round(self, body: Object, request: Request) -> tuple[Object | None, float | None]:
         """One decision, written and acted on; gives the request as it is then and, if it has to wait, for how long."""
