@@ -447,3 +447,21 @@ async def test_fields_are_given_back_as_the_service_account_under_another_name()
 
 def test_every_kind_that_the_api_takes_has_its_target() -> None:
     assert set(by_kind(FakeApi())) == set(get_args(TargetKind))  # type: ignore[arg-type]
+
+
+# What an event tells.
+
+TOLD: dict[str, tuple[Object, bool]] = {
+    "it is another object": (deployment() | {"metadata": deployment()["metadata"] | {"uid": "another"}}, True),
+    "something else is asked for": (deployment(generation=4, observed=3), True),
+    "its controller has seen that": (deployment(observed=2), True),
+    "it is not rolled out any more": (deployment(status=counts(3, 3, 2)), True),
+    "a pod more is up": (deployment(status=counts(3, 3, 3) | {"readyReplicas": 1}), False),
+    "somebody made a note on it": (deployment(annotations={"note": "x"}), False),
+}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_an_event_is_worth_a_look_if(case: str) -> None:
+    thing, worth = TOLD[case]
+    assert (target(FakeApi()).told(thing) != target(FakeApi()).told(deployment())) == worth
