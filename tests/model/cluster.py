@@ -1,7 +1,7 @@
 """The target as the API server holds it, and what happens to it: patches, releases, its controller.
 
-A `Deployment` is small and hashable. `document` and `replica_sets` give the JSON that the real `DeploymentTarget` reads,
-`patched` applies the JSON patches that it sends, test by test.
+A `Deployment` is small and hashable. `document` and `replica_sets` give the JSON that the real `DeploymentTarget`
+reads, `patched` applies the JSON patches that it sends, test by test.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Deployment(NamedTuple):
 
     uid: str = "uid-1"
     letter: str = "b"
-    number: int | None = 2
+    number: int | None = 3
     mark: str | None = None
     paused: bool = False
-    generation: int = 2
+    generation: int = 3
     seen: bool = True
-    history: tuple[Revision, ...] = (Revision("a", 1), Revision("b", 2))
+    history: tuple[Revision, ...] = (Revision("o", 1), Revision("a", 2), Revision("b", 3))
     held: bool = False
     """Fields that the effect changed are recorded as the operator's."""
     pods: str = "healthy"

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.model import faults, surroundings
-from tests.model.explore import Walk
+from tests.model.explore import Walk, explore
 from tests.model.shell import Shell
+from tests.model.world import Case
 
 WALKS = pytest.StashKey[list[Walk]]()
 
@@ -40,6 +41,12 @@ def _closed_afterwards(shell: Shell) -> Iterator[Shell]:
 
 
 @pytest.fixture(scope="session")
+def small_walk(shell: Shell) -> Walk:
+    """One operator, a fault, and somebody interferes: for tests that look at what a walk came to."""
+    return explore(Case(faults=1, moves=1), shell)
+
+
+@pytest.fixture(scope="session")
 def walks(pytestconfig: pytest.Config) -> list[Walk]:
     """Where a test puts what it walked."""
     return pytestconfig.stash[WALKS]
@@ -49,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for walk in config.stash[WALKS]:
         case = walk.case
         terminalreporter.write_line(
-            f"model: {len(walk.worlds):,} states, {walk.transitions:,} transitions, longest path {walk.longest} "
-            f"({case.operators} operators, {case.requests} requests, {case.faults} of {len(faults.FAULTS)} kinds of "
-            f"faults, {case.moves} of {len(surroundings.MOVES)} kinds of moves; {walk.seconds:.0f} s)"
+            f"model: {len(walk.worlds):,} states, {walk.transitions:,} transitions, longest path {walk.longest}: "
+            f"operators {case.operators}, requests {case.requests}, faults {case.faults} (of {len(faults.FAULTS)} kinds), "
+            f"interventions {case.moves} (of {len(surroundings.MOVES)} kinds); {walk.seconds:.0f} s"
         )

@@ -22,6 +22,7 @@ REPLANNED = "a written plan was changed"
 STOPPED = "an effect was begun after an abort was read, or overdue"
 RESTLESS = "the same observation gives another status the second time"
 SPINS = "the worker would look again at once, although nothing changes"
+FORGOTTEN = "the worker leaves a request that has not ended, and says no time to look again"
 STRANDED = "Completed, and fields are still recorded as the operator's"
 BOTH = "two requests that meant one rollback were both carried out"
 CROWD = "two requests for one target run at once in one process"
@@ -114,9 +115,15 @@ def said(number: int) -> tuple[str | None, ...]:
     return status.phase, reason(status)
 
 
-def of_round(over: Over) -> str | None:
+def of_rest(over: Over) -> str | None:
+    """A look at a request that has not ended led to no write."""
     if over.spins:
         return SPINS
+    return of_round(over) or (FORGOTTEN if over.again is None and over.error is None else None)
+
+
+def of_round(over: Over) -> str | None:
+    """A round is over."""
     return over.error if over.error and over.error.startswith(DEFECT) else None
 
 

@@ -156,6 +156,7 @@ class ScriptedApi:
 
     async def replace(self, path: str, body: dict[str, Any], **_: Any) -> dict[str, Any]:
         assert path.endswith("/status")
+        assert body["metadata"]["resourceVersion"], "so the API server refuses it if the request was changed"
         self._answer(PUT, statuses.store(body["status"]))
         return {**request_body(self.start.body, self.start.spec), "status": body["status"]}
 

@@ -123,7 +123,7 @@ class Steps:
             words = _words(world, number, index, "looks")
             if isinstance(result, Over):
                 process = with_heard(world.processes[number], index, result.heard)
-                wrong = invariants.of_round(result)
+                wrong = invariants.of_rest(result)
                 if wrong or process != world.processes[number]:
                     yield Step(words + how, with_process(world, number, process), cost, wrong=wrong)
             elif how != f" ({OLD_BODY})" or result.call != PUT:  # else it will be refused, and nothing comes of it

@@ -54,6 +54,11 @@ ON_TARGET: dict[str, Move] = {
 MOVES = (*ON_TARGET, DELETE, ABORT, WITHDRAW)
 
 
+def all_but(*moves: str) -> frozenset[str]:
+    """What to leave out of a case so that people make these moves only."""
+    return frozenset(MOVES) - set(moves)
+
+
 # What happens by itself.
 
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model import cluster, statuses
+from tests.model import cluster, statuses, surroundings
 from tests.model.explore import Walk, explore
 from tests.model.invariants import reason
 from tests.model.shell import Shell
+from tests.model.surroundings import all_but
 from tests.model.world import Case
 
 DRY_RUN = (("dryRun", True),)
-NAMED = (("to", "1"),)
+NAMED = (("to", "2"),)
 
 WALKED = {
     "one operator, and nothing goes wrong": Case(),
     "one operator, two faults": Case(faults=2),
     "one operator, two faults, and people interfere": Case(faults=2, moves=1),
     "one operator, a fault, and a dry run": Case(faults=1, moves=1, spec=DRY_RUN),
-    "one operator, a fault, and a revision that is named": Case(faults=1, moves=1, spec=NAMED),
+    "one operator, a revision that is named, and people interfere": Case(moves=1, spec=NAMED),
     "two operators, a fault": Case(operators=2, faults=1),
     "two operators, and people interfere": Case(operators=2, moves=1),
     "two requests, and people interfere": Case(requests=2, moves=1),
@@ -27,6 +28,7 @@ WALKED = {
 }
 DEEP = {
     "one operator, three faults, and people interfere": Case(faults=3, moves=1),
+    "one operator, a fault, a revision that is named, and people interfere": Case(faults=1, moves=1, spec=NAMED),
     "one operator, a fault, and people interfere twice": Case(faults=1, moves=2),
     "two operators, a fault, and people interfere": Case(operators=2, faults=1, moves=1),
     "two operators, two faults": Case(operators=2, faults=2),
@@ -49,10 +51,12 @@ def test_exactly_once(case: Case, shell: Shell, walks: list[Walk]) -> None:
     assert walk.violation is None, f"\n{walk.violation}"
 
 
-def test_the_walk_comes_to_every_ending_that_the_model_can_tell(shell: Shell) -> None:
-    cases = (Case(faults=1, moves=1), Case(requests=2), Case(spec=DRY_RUN), Case(moves=2, spec=NAMED))
+def test_the_walk_comes_to_every_ending_that_the_model_can_tell(shell: Shell, small_walk: Walk) -> None:
+    recreated = Case(moves=2, but=all_but(surroundings.DELETE, surroundings.CREATE))
+    at_once = Case(moves=1, but=all_but(surroundings.BY_HAND), spec=(("to", cluster.print_of("a")),))
+    cases = (Case(requests=2), Case(spec=DRY_RUN), recreated, at_once)
 
-    seen = {said for case in cases for said in _endings(explore(case, shell))}
+    seen = {said for walk in (small_walk, *(explore(case, shell) for case in cases)) for said in _endings(walk)}
 
     assert seen == {
         "Succeeded/Completed",
@@ -80,6 +84,21 @@ def _endings(walk: Walk) -> set[str]:
     return {f"{statuses.parsed(number).phase}/{reason(statuses.parsed(number))}" for number in found}
 
 
+def test_known_limit_a_deleted_request_bears_no_witness(shell: Shell) -> None:
+    """Two requests mean one rollback; the first is deleted after its effect; the second goes back once more.
+
+    Then it brings b back, which the first left: nothing tells it that b is bad. Should this fail because it does not
+    happen any more, let `invariants.BOTH` count deleted requests too.
+    """
+    walk = explore(Case(requests=2, moves=1, but=all_but(surroundings.WITHDRAW)), shell)
+
+    both = next(at for at, world in enumerate(walk.worlds) if sum(one.effects for one in world.asking) > 1)
+    first, second = walk.worlds[both].asking
+    assert (first.gone, second.gone) == (True, False)
+    assert walk.story(both)[2].endswith("shows a as revision 3, marked request-1, not yet numbered")
+    assert walk.story(both)[-1].endswith("shows b as revision 4, marked request-2, not yet numbered")
+
+
 def test_a_story_tells_what_happened_and_what_it_changed(shell: Shell) -> None:
     walk = explore(Case(), shell)
     (first,) = [at for at, world in enumerate(walk.worlds) if world.target and world.target.held][:1]
@@ -87,7 +106,7 @@ def test_a_story_tells_what_happened_and_what_it_changed(shell: Shell) -> None:
     assert walk.story(first) == [
         "the operator: looks: status Running/Applying",
         "the operator: status: done; goes on with: effect -> request 1 is Running/Applying, Applied=None",
-        "the operator: effect: done -> uid-1 shows a as revision 2, marked request-1, not yet numbered",
+        "the operator: effect: done -> uid-1 shows a as revision 3, marked request-1, not yet numbered",
     ]
 
 
@@ -99,7 +118,7 @@ def test_what_is_stored_is_what_is_read(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    "letter, paused, number", [("c", False, 3), ("a", False, 3), ("b", False, 2), ("c", True, 2), ("a", True, 3)]
+    "letter, paused, number", [("c", False, 4), ("a", False, 4), ("b", False, 3), ("c", True, 3), ("a", True, 4)]
 )
 def test_the_controller_numbers_as_the_real_one_does(letter: str, number: int, *, paused: bool) -> None:
     changed = cluster.released(cluster.Deployment(paused=paused, mark="m"), letter)
@@ -117,4 +136,4 @@ def test_a_patch_happens_as_a_whole_or_not_at_all() -> None:
     assert cluster.patched(it, [replace, {"op": "test", "path": "/metadata/uid", "value": "another"}]) is None
     changed = cluster.patched(it, [{"op": "test", "path": "/spec/paused", "value": None}, replace])
     assert changed is not None
-    assert (changed.letter, changed.seen, changed.held, changed.generation) == ("a", False, True, 3)
+    assert (changed.letter, changed.seen, changed.held, changed.generation) == ("a", False, True, 4)

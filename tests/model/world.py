@@ -86,7 +86,7 @@ def phase_of(status: int) -> Phase:
 
 
 def beginning(case: Case) -> World:
-    """Requests were just created for a target whose second revision, b, is bad."""
+    """Requests were just created for a target whose third revision, b, is bad; a came before, and o before that."""
     asking = tuple(Asking(Body(index, statuses.EMPTY, abort=False, created=0)) for index in range(case.requests))
     return World(asking, Deployment(), None, (fresh_process(case.requests),) * case.operators)
 
