@@ -25,7 +25,7 @@ class Settings:
     """`json`, or `plain` for a terminal."""
     bind: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus reach it on the pod's address
     port: int = 8080
-    """Where /metrics, /healthz and /readyz are served."""
+    """Where /metrics, /healthz and /readyz are served; 0: on any port that is free."""
     namespace: str = ""
     """The one namespace to work in; empty: all of them."""
     workers: int = 50
@@ -56,7 +56,7 @@ _ALLOWED: Mapping[str, tuple[str, str]] = {
     "log_level": ("(?i:debug|info|warning|error|critical)", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
     "log_format": ("json|plain", "json or plain"),
     "namespace": (r"([a-z0-9]([-a-z0-9]*[a-z0-9])?)?", "the name of a namespace"),
-    "port": _NUMBER,
+    "port": ("0|[1-9][0-9]{0,4}", "a port, or 0 for any that is free"),
     "workers": _NUMBER,
     "resync": _NUMBER,
 }

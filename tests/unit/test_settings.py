@@ -11,6 +11,7 @@ from rollback_operator.settings import PREFIX, Settings
 GOOD: dict[str, tuple[dict[str, str], str, object]] = {
     "a text": ({"ROLLBACK_SERVICE_ACCOUNT": "mine"}, "service_account", "mine"),
     "a number": ({"ROLLBACK_PORT": "9090"}, "port", 9090),
+    "any free port": ({"ROLLBACK_PORT": "0"}, "port", 0),
     "a default": ({}, "service_account", "rollback"),
     "what is somebody else's": ({"KUBECONFIG": "x", "HOME": "/root", "XROLLBACK_PORT": "1"}, "port", 8080),
 }
@@ -19,7 +20,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         {"ROLLBACK_WORKRES": "3"},
         "ROLLBACK_WORKRES is not a setting; there are ROLLBACK_SERVICE_ACCOUNT, ",
     ),
-    "a bad number": ({"ROLLBACK_PORT": "http"}, "ROLLBACK_PORT='http' is not a whole number from 1"),
+    "a bad number": ({"ROLLBACK_PORT": "http"}, "ROLLBACK_PORT='http' is not a port, or 0 for any that is free"),
     "no number": ({"ROLLBACK_WORKERS": ""}, "ROLLBACK_WORKERS='' is not a whole number"),
     "no service account": ({"ROLLBACK_SERVICE_ACCOUNT": ""}, "ROLLBACK_SERVICE_ACCOUNT='' is not the name"),
     "a service account that is none": ({"ROLLBACK_SERVICE_ACCOUNT": "a:b"}, "ROLLBACK_SERVICE_ACCOUNT='a:b' is not"),
