@@ -57,6 +57,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         case = walk.case
         terminalreporter.write_line(
             f"model: {len(walk.worlds):,} states, {walk.transitions:,} transitions, longest path {walk.longest}: "
-            f"operators {case.operators}, requests {case.requests}, faults {case.faults} (of {len(faults.FAULTS)} kinds), "
-            f"interventions {case.moves} (of {len(surroundings.MOVES)} kinds); {walk.seconds:.0f} s"
+            f"operators {case.operators}, requests {case.requests}, "
+            f"faults {case.faults} of {len(faults.FAULTS)} kinds, "
+            f"interventions {case.moves} of {len(surroundings.MOVES)} kinds; {walk.seconds:.0f} s"
         )
