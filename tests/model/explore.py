@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tests.model import invariants, statuses
 from tests.model.shell import Shell
 from tests.model.steps import Steps
-from tests.model.world import Case, World, beginning, forget_what_cannot_matter
+from tests.model.world import Case, World, beginning, forget_what_cannot_matter, without_old_readings
 
 Left = tuple[int, int]
 """Faults and moves that may still come."""
@@ -103,7 +103,7 @@ def _next(walk: Walk, steps: Steps, number: int, left: Left) -> Iterator[tuple[W
             continue
         wrong = step.wrong or _state_wrong(walk.case, then)
         if not faults:
-            then = then._replace(before=None)  # nobody reads it any more
+            then = without_old_readings(then)
         yield then, step.words, (faults, moves), wrong
         if step.fair:
             fair.add(walk.numbers[then])

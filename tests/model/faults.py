@@ -19,6 +19,7 @@ STALE = {
     "the target read, with an old list of its ReplicaSets": (False, True),
 }
 """Which of both readings is from before the last change."""
+SLOW_READING = "a slow reading of the target"
 OLD_LIST = "an old list of the requests"
 OLD_BODY = "an old version of the request from the watch"
 CRASH = "crash"
@@ -30,6 +31,7 @@ FAULTS = (
     *(f"write without an answer: {outcome}" for outcome in UNCLEAR),
     *(f"{CRASH}: {outcome}" for outcome in UNCLEAR),
     *STALE,
+    SLOW_READING,
     OLD_LIST,
     OLD_BODY,
     SLOW,

@@ -66,8 +66,8 @@ def _of_first_effect(world: World, asking: Asking, after: Deployment) -> str | N
     return BOTH if any(one.effects and one.on == target.uid and not one.gone for one in world.asking) else None
 
 
-def of_write(world: World, index: int, number: int, start: Start) -> str | None:
-    """A status is just being stored, decided on by a round that began with `start`."""
+def of_write(world: World, index: int, number: int, start: Start | None) -> str | None:
+    """A status is just being stored, decided on by a round that began with `start` (None: long ago)."""
     asking, status = world.asking[index], statuses.parsed(number)
     before = statuses.parsed(asking.body.status)
     plan = plan_of(before)
@@ -81,12 +81,12 @@ def of_write(world: World, index: int, number: int, start: Start) -> str | None:
     return _of_ending(world, asking, status, start) if final else None
 
 
-def _of_ending(world: World, asking: Asking, status: RequestStatus, start: Start) -> str | None:
+def _of_ending(world: World, asking: Asking, status: RequestStatus, start: Start | None) -> str | None:
     if reason(status) == Reason.COMPLETED and asking.effects != 1:
         return FALSE_SUCCESS
     if asking.effects and _denied(world, asking, status):
         return DENIED
-    return STRANDED if _stranded(world, status, start) else None
+    return STRANDED if start is not None and _stranded(world, status, start) else None
 
 
 def _denied(world: World, asking: Asking, status: RequestStatus) -> bool:

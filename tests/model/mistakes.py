@@ -82,6 +82,11 @@ def _deaf(request: Request, seen: Observation, now: datetime) -> Decision:
     return life.advance(replace(request, spec=request.spec.model_copy(update={"abort": False})), seen, now)
 
 
+def _at_this_moment(request: Request, seen: Observation, now: datetime) -> Decision:
+    """Takes what was seen for what is now."""
+    return life.advance(request, replace(seen, since=None), now)
+
+
 MISTAKES: dict[str, Mistake] = {
     "it does not wait for an effect without an answer to settle": _with(life, "SETTLE", timedelta()),
     "it waits for ever for an effect to settle": _with(life, "SETTLE", timedelta(days=1)),
@@ -98,6 +103,7 @@ MISTAKES: dict[str, Mistake] = {
     "the effect does not test who came before": _without_test(REQUEST_ANNOTATION.replace("/", "~1")),
     "the effect does not test which target it is": _without_test("/metadata/uid", REVISION.rpartition("/")[2]),
     "an abort is not heard": _with(requests, "advance", _deaf),
+    "a slow reading counts as new": _with(requests, "advance", _at_this_moment),
     "nobody waits for a turn": _with(life, "ahead", lambda *_: None),
     "a rollback meanwhile is not looked for": _with(life, "meanwhile", lambda *_: None),
     "failing pods are noted again and again": _with(life, "_note_failing", _noted_each_time),

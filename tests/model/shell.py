@@ -67,6 +67,8 @@ class Start(NamedTuple):
     history: Deployment | None
     listed: tuple[Body, ...]
     spec: tuple[tuple[str, Any], ...] = ()
+    begun: int = 0
+    """Ticks ago: the reading is slow."""
     broken: tuple[str, str] | None = None
     """A read that fails, and how."""
 
@@ -143,7 +145,7 @@ class ScriptedApi:
     def _deployment(self, name: str) -> dict[str, Any]:
         if self.looked:
             raise _NextRound
-        self.looked = True
+        self.looked, self.clock = True, 0
         self._break("deployment")
         if self.start.target is None:
             raise errors.NotFound(name)
@@ -228,7 +230,7 @@ class Shell:
 
 
 async def _replay(start: Start, answers: tuple[Answered, ...]) -> Asked | Over:
-    api = ScriptedApi(start, answers)
+    api = ScriptedApi(start, answers, clock=-start.begun)
     as_api = cast("Api", api)
     worker = _Worker(as_api, by_kind(as_api), Settings(), lambda _: None)
     worker._heard[start.body.uid] = requests._Heard(*start.heard)

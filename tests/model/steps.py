@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rollback_operator.api.request import Phase
 from tests.model import faults, invariants, statuses, surroundings
-from tests.model.faults import CRASH, OLD_BODY, OLD_LIST, SLOW, STALE, UNKNOWN
+from tests.model.faults import CRASH, OLD_BODY, OLD_LIST, SLOW, SLOW_READING, STALE, UNKNOWN
 from tests.model.shell import APPLY, OK, PUT, Answered, Asked, Over, Shell, Start
 from tests.model.world import (
     Call,
@@ -97,7 +97,8 @@ class Steps:
         words = f"request {one.who + 1}: the {one.call} that was sent earlier arrives"
         if one.call == PUT:
             assert isinstance(one.payload, int)
-            return Step(words + " (late)", written(rest, one.who, one.payload, one.decided))
+            late_wrong = invariants.of_write(world, one.who, one.payload, None)
+            return Step(words + " (late)", written(rest, one.who, one.payload, one.decided), wrong=late_wrong)
         after = effect_on(world.target, str(one.payload))
         if after is None:
             return Step(words + ", and is refused (late)", rest)
@@ -144,10 +145,12 @@ class Steps:
             for how, (target, history) in STALE.items():
                 read = fresh._replace(target=world.before) if target else fresh
                 yield f" ({how})", read._replace(history=world.before) if history else read, 1
-        before = tuple(one.before or one.body for one in world.asking if not one.gone)
-        if len(before) > 1 and before != fresh.listed and phase_of(fresh.body.status) == "Pending":
-            yield f" ({OLD_LIST})", fresh._replace(listed=before), 1
+        if world.earlier is not None:
+            yield f" ({SLOW_READING})", fresh._replace(target=world.earlier, history=world.earlier, begun=1), 1
         if phase_of(fresh.body.status) is Phase.PENDING:
+            before = tuple(one.before or one.body for one in world.asking if not one.gone)
+            if len(before) > 1 and before != fresh.listed:
+                yield f" ({OLD_LIST})", fresh._replace(listed=before), 1
             for broken in faults.REFUSED:
                 if broken[0] != faults.REHEARSAL or dict(self.case.spec).get("dryRun"):
                     yield f" (refused: {broken[0]})", fresh._replace(broken=broken), 1
@@ -172,7 +175,7 @@ class Steps:
             written_so_far.add(said)
             after = start.body._replace(status=asked.payload)
             listed = tuple(after if one.who == after.who else one for one in start.listed)
-            start = start._replace(body=after, listed=listed, broken=None)
+            start = start._replace(body=after, listed=listed, begun=0, broken=None)
             asked = self.shell.run(start)
         return None
 

@@ -55,6 +55,7 @@ def test_every_fault_and_every_move_is_met_in_a_walk(shell: Shell, small_walk: W
         f"{surroundings.ABORT} 1",
         f"{surroundings.WITHDRAW} 1",
         *faults.STALE,
+        faults.SLOW_READING,
         faults.OLD_LIST,
         faults.SLOW,
     ]

@@ -61,6 +61,11 @@ FOUND = {
         ("deletes the target", "creates the target anew", "effect: done"),
     ),
     "an abort is not heard": Found(Case(moves=1), invariants.STOPPED, ("aborts", "looks")),
+    "a slow reading counts as new": Found(
+        Case(faults=2, moves=1, but=all_but(surroundings.ABORT)),
+        invariants.DENIED,
+        ("late", "seconds", "arrives", "seconds", "slow reading", "Applied=False"),
+    ),
     "nobody waits for a turn": Found(
         Case(requests=2), invariants.CROWD, ("request 1 is Running", "request 2 is Running")
     ),

@@ -76,6 +76,10 @@ class World(NamedTuple):
     target: Deployment | None
     before: Deployment | None
     """The target before its last change, where a reading may still show it."""
+    first: Deployment | None
+    """The target when this tick began, if it was changed since."""
+    earlier: Deployment | None
+    """The target when the tick before began, if it was changed in it: a slow reading may have begun then."""
     processes: tuple[Process, ...]
     flying: tuple[Flying, ...] = ()
 
@@ -88,7 +92,7 @@ def phase_of(status: int) -> Phase:
 def beginning(case: Case) -> World:
     """Requests were just created for a target whose third revision, b, is bad; a came before, and o before that."""
     asking = tuple(Asking(Body(index, statuses.EMPTY, abort=False, created=0)) for index in range(case.requests))
-    return World(asking, Deployment(), None, (fresh_process(case.requests),) * case.operators)
+    return World(asking, Deployment(), None, None, None, (fresh_process(case.requests),) * case.operators)
 
 
 def fresh_process(requests: int) -> Process:
@@ -105,7 +109,7 @@ def start_of(world: World, process: Process, index: int, spec: tuple[tuple[str, 
 
 
 def with_target(world: World, target: Deployment | None) -> World:
-    return world._replace(target=target, before=world.target)
+    return world._replace(target=target, before=world.target, first=world.first or world.target)
 
 
 def with_request(world: World, index: int, changed: Asking) -> World:
@@ -185,7 +189,13 @@ def forget_what_cannot_matter(case: Case, world: World) -> World:
         for process in world.processes
     )
     before = world.before if case.faults and not all(over) and world.before != world.target else None
-    return World(asking, world.target, before, processes, world.flying)
+    first, earlier = (None, None) if all(over) or not case.faults else (world.first, world.earlier)
+    return World(asking, world.target, before, first, earlier, processes, world.flying)
+
+
+def without_old_readings(world: World) -> World:
+    """When no more faults come, nobody reads anything old."""
+    return world._replace(before=None, first=None, earlier=None)
 
 
 def _long_there(one: Asking) -> Asking:
@@ -214,7 +224,7 @@ def a_tick_later(world: World) -> World:
         process._replace(calls=tuple(call and call._replace(late=call.late + 1) for call in process.calls))
         for process in world.processes
     )
-    return world._replace(asking=asking, before=None, processes=processes, flying=flying)
+    return World(asking, world.target, None, None, world.first, processes, flying)
 
 
 def _older(body: Body) -> Body:
