@@ -164,6 +164,8 @@ def test_it_ends_at_once_for(case: str) -> None:
     assert (decision.status.phase, why(decision.status)) == (phase, reason)
     assert says in message(decision.status)
     assert (decision.action, decision.again) == (None, None)
+    assert decision.status.target in (None, "Deployment/checkout")
+    assert (decision.status.target is None) == (asked.spec.policy_ref is not None and seen.policy is None)
     good = phase is Phase.SUCCEEDED
     expected = {on.APPLIED: "False", on.READY: "True" if good else "False"}
     assert states(decision.status) == (expected if good else {**expected, on.STALLED: "True"})
