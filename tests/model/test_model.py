@@ -42,7 +42,7 @@ CASES = [
 ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES)
 def test_exactly_once(case: Case, shell: Shell, walks: list[Walk]) -> None:
     walk = explore(case, shell)
