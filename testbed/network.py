@@ -14,6 +14,7 @@ from testbed.errors import TestbedError
 BRIDGE = "testbed0"
 GATEWAY = "10.244.0.1"
 PODS = "10.244.0.0/24"
+_HARDWARE_ADDRESS = "0a:58:0a:f4:00:01"  # made from the gateway's, as the bridge plugin makes the pods'
 
 _FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
 _IPTABLES_TABLES = frozenset({"filter", "nat", "mangle", "raw"})
@@ -48,8 +49,12 @@ def before() -> dict[str, object]:
 
 
 def create_bridge() -> None:
-    """The bridge that pods are plugged into, with the node's address."""
-    _run("ip", "link", "add", BRIDGE, "type", "bridge")
+    """The bridge that pods are plugged into, with the node's address.
+
+    A bridge without a hardware address of its own takes the lowest of its plugs, so that each pod that comes or goes
+    may change it; the other pods then lose their packets to the gateway (DNS, Services) until they ask for it again.
+    """
+    _run("ip", "link", "add", BRIDGE, "address", _HARDWARE_ADDRESS, "type", "bridge")
     _run("ip", "address", "add", f"{GATEWAY}/24", "dev", BRIDGE)
     _run("ip", "link", "set", BRIDGE, "up")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")

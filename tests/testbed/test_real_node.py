@@ -30,7 +30,18 @@ try:
 except urllib.error.HTTPError as error:
     print(json.load(error)["message"])
 """
-ASK_A_SERVICE = "import urllib.request; print(urllib.request.urlopen('http://web.default.svc:8080', timeout=5).status)"
+# A Service answers a moment after its pods are ready: kube-proxy has to hear of them.
+ASK_A_SERVICE = """
+import time, urllib.error, urllib.request
+while True:
+    try:
+        print(urllib.request.urlopen("http://web.default.svc:8080", timeout=5).status)
+        break
+    except urllib.error.URLError as error:
+        if not isinstance(error.reason, ConnectionRefusedError):
+            raise
+        time.sleep(0.1)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +80,12 @@ def test_a_service_is_reached_by_name_from_a_pod_of_the_same_node(cluster: Clust
     cluster.kubectl("expose", "deployment", "web")
     cluster.kubectl("wait", "deployment/web", "--for=condition=Available", "--timeout=60s", timeout=70)
     assert run(cluster, "asks-service", "python3", "-c", ASK_A_SERVICE) == "200"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_pods_that_come_and_go_do_not_change_the_gateways_hardware_address() -> None:
+    set_by_hand = "3"  # NET_ADDR_SET of <linux/netdevice.h>; 0 and 1 follow the plugs
+    assert Path("/sys/class/net", network.BRIDGE, "addr_assign_type").read_text().strip() == set_by_hand
 
 
 def test_commands_run_in_a_pod(cluster: Cluster) -> None:
