@@ -45,6 +45,7 @@ def test_every_error_is_an_answer_that_the_model_gives() -> None:
     assert answers == {kind.__name__ for kind in raised}
 
 
+@pytest.mark.timeout(300)
 def test_every_fault_and_every_move_is_met_in_a_walk(shell: Shell, small_walk: Walk) -> None:
     resumed = Case(moves=2, but=all_but(surroundings.PAUSE, surroundings.RESUME))
     created = Case(moves=2, but=all_but(surroundings.DELETE, surroundings.CREATE))

@@ -189,8 +189,13 @@ def forget_what_cannot_matter(case: Case, world: World) -> World:
         for process in world.processes
     )
     before = world.before if case.faults and not all(over) and world.before != world.target else None
-    first, earlier = (None, None) if all(over) or not case.faults else (world.first, world.earlier)
+    settling = case.faults and any(_running(one) for one in asking)  # else it does not matter how long a reading took
+    first, earlier = (world.first, world.earlier) if settling else (None, None)
     return World(asking, world.target, before, first, earlier, processes, world.flying)
+
+
+def _running(one: Asking) -> bool:
+    return not one.gone and phase_of(one.body.status) is Phase.RUNNING
 
 
 def without_old_readings(world: World) -> World:
