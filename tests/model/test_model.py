@@ -17,7 +17,7 @@ NAMED = (("to", "2"),)
 WALKED = {
     "one operator, and nothing goes wrong": Case(),
     "one operator, two faults": Case(faults=2),
-    "one operator, a fault, and people interfere": Case(faults=1, moves=1),
+    "one operator, two faults, and people interfere": Case(faults=2, moves=1),
     "one operator, a fault, and a dry run": Case(faults=1, moves=1, spec=DRY_RUN),
     "one operator, a revision that is named, and people interfere": Case(moves=1, spec=NAMED),
     "two operators, a fault": Case(operators=2, faults=1),
@@ -27,7 +27,6 @@ WALKED = {
     "two operators, two requests": Case(operators=2, requests=2),
 }
 DEEP = {
-    "one operator, two faults, and people interfere": Case(faults=2, moves=1),
     "one operator, three faults, and people interfere": Case(faults=3, moves=1),
     "one operator, a fault, a revision that is named, and people interfere": Case(faults=1, moves=1, spec=NAMED),
     "one operator, a fault, and people interfere twice": Case(faults=1, moves=2),

@@ -181,6 +181,13 @@ def rolling(**fields: Any) -> Object:
 CURRENT = replica_set(4, "shop:2")
 
 
+def between_crashes(now: str) -> Object:
+    crash = {"reason": "Error", "exitCode": 1, "message": "SECRET last words"}
+    state = {"terminated": crash} if now == "terminated" else {"running": {"startedAt": "now"}}
+    last = {} if now == "terminated" else {"terminated": crash}
+    return {"name": "web", "image": "shop:2", "ready": False, "restartCount": 2, "state": state, "lastState": last}
+
+
 PODS: dict[str, tuple[tuple[Object, ...], Wellbeing, str]] = {
     "nothing more, if its pods have nothing to say": (
         (pod("a", CURRENT),),
@@ -212,6 +219,21 @@ PODS: dict[str, tuple[tuple[Object, ...], Wellbeing, str]] = {
         (pod("a", CURRENT, initial=[waiting("CrashLoopBackOff", name="init", last={"exitCode": 1})]),),
         Wellbeing.FAILING,
         "2 of 3 pods are available; pod a, container init: CrashLoopBackOff (ended, exit code 1, restarted 0 times)",
+    ),
+    "a container that runs between two crashes": (
+        (pod("a", CURRENT, between_crashes("running")),),
+        Wellbeing.FAILING,
+        "2 of 3 pods are available; pod a, container web: crashed (Error, exit code 1, restarted 2 times)",
+    ),
+    "a container that has just crashed": (
+        (pod("a", CURRENT, between_crashes("terminated")),),
+        Wellbeing.FAILING,
+        "2 of 3 pods are available; pod a, container web: crashed (Error, exit code 1, restarted 2 times)",
+    ),
+    "no container that is ready, however often it crashed before": (
+        (pod("a", CURRENT, {**between_crashes("running"), "ready": True}),),
+        Wellbeing.PROGRESSING,
+        "2 of 3 pods are available",
     ),
     "no pod that only starts": (
         (pod("a", CURRENT, waiting("ContainerCreating")),),

@@ -48,20 +48,23 @@ def _failing(pod: Object) -> list[str]:
     status = pod.get("status") or {}
     states = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     name = pod["metadata"]["name"]
-    return [f"pod {name}, container {state['name']}: {_why(state)}" for state in states if _reason(state) in FAILING]
+    return [f"pod {name}, container {state['name']}: {why}" for state in states if (why := _why(state))]
 
 
-def _reason(state: Object) -> str | None:
-    reason: str | None = ((state.get("state") or {}).get("waiting") or {}).get("reason")
-    return reason
+def _why(state: Object) -> str | None:
+    """Why a container fails, with how it ended last; never its own words, which may hold a secret.
 
-
-def _why(state: Object) -> str:
-    """The waiting reason with how the container ended last; never its own words, which may hold a secret."""
-    reason = str(_reason(state))
-    last = (state.get("lastState") or {}).get("terminated") or {}
+    One that crashes again and again is between two crashes for a moment each time: not ready, and not waiting.
+    """
+    now = state.get("state") or {}
+    reason = (now.get("waiting") or {}).get("reason")
+    last = now.get("terminated") or (state.get("lastState") or {}).get("terminated") or {}
+    crashed = not state.get("ready") and last.get("exitCode", 0) != 0
+    if reason not in FAILING and not crashed:
+        return None
+    reason = reason if reason in FAILING else "crashed"
     if not last:
-        return f"{reason} (image {state.get('image')})" if "mage" in reason else reason
+        return f"{reason} (image {state.get('image')})" if "mage" in reason else str(reason)
     ended = last.get("reason") or "ended"
     return f"{reason} ({ended}, exit code {last.get('exitCode')}, restarted {state.get('restartCount', 0)} times)"
 
