@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from rollback_operator import metrics
 from rollback_operator.api import REQUESTS
 from rollback_operator.api.common import TargetRef
-from rollback_operator.api.policy import PolicySpec
+from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, RequestStatus
 from rollback_operator.core import conditions as on
@@ -35,6 +35,7 @@ from rollback_operator.core.values import (
     Snapshot,
     resolved_target,
 )
+from rollback_operator.core.verdicts import Streak
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
@@ -61,12 +62,18 @@ class RequestWorker:
     """Works on one request at a time a key; see `work`."""
 
     def __init__(
-        self, api: Api, targets: Mapping[str, Target], settings: Settings, wake: Callable[[Key], None]
+        self,
+        api: Api,
+        targets: Mapping[str, Target],
+        settings: Settings,
+        wake: Callable[[Key], None],
+        streaks: Callable[[Key], Mapping[str, Streak]] = lambda _: {},
     ) -> None:
         self._api = api
         self._targets = targets
         self._settings = settings
         self._wake = wake
+        self._streaks = streaks
         self._bodies = Bodies()
         self._heard: dict[str, _Heard] = {}
         self._claims: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
@@ -107,10 +114,10 @@ class RequestWorker:
 
     async def _one_round(self, body: Object, request: Request) -> tuple[Object | None, float | None]:
         """One decision, written and acted on; gives the request as it is then and, if it has to wait, for how long."""
-        policy = await self._policy(request)
+        policy, entries = await self._policy(request) or (None, ())
         ref = _ref(request, policy)
         async with self._claim(request, ref):
-            observation = await self._gather(request, ref, policy)
+            observation = replace(await self._gather(request, ref, policy), entries=entries)
             decision = await self._decide(request, observation, ref)
             try:
                 body = await self._report(body, request, decision)
@@ -133,7 +140,7 @@ class RequestWorker:
 
     # Gather.
 
-    async def _policy(self, request: Request) -> PolicySpec | None:
+    async def _policy(self, request: Request) -> tuple[PolicySpec, tuple[Entry, ...]] | None:
         if request.spec.policy_ref is None:
             return None
         return await resources.read_policy(self._api, (request.namespace, request.spec.policy_ref.name))
@@ -150,8 +157,17 @@ class RequestWorker:
             if _begun(request):
                 raise
             return Observation(policy=policy, answer=Refused(Reason.FORBIDDEN, own_rights(error)))
-        account = self._settings.service_account
-        return Observation(policy, target, others, heard.answer, heard.answered, account, since, heard.kept)
+        return Observation(
+            policy,
+            target,
+            others,
+            heard.answer,
+            heard.answered,
+            self._settings.service_account,
+            since,
+            heard.kept,
+            streaks=self._streaks((request.namespace, request.spec.policy_ref.name)) if request.spec.policy_ref else {},
+        )
 
     async def _observe(self, request: Request, ref: TargetRef) -> Snapshot | None:
         plan = request.status.targets[0].plan if request.status.targets else None

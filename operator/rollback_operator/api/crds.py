@@ -42,10 +42,15 @@ _REQUEST_COLUMNS = [
 ]
 _POLICY_COLUMNS = [
     _column("Target", ".status.target", about="What is rolled back."),
-    _column("Ready", f"{_READY}.status", about="Whether requests can use the policy."),
-    _column("To", ".spec.to", about="Where requests go back to."),
-    _column("Age", ".metadata.creationTimestamp", "date"),
-    _column("Message", f"{_READY}.message", wide=True),
+    _column("Mode", ".spec.mode", about="How far the policy goes."),
+    _column("Ready", f"{_READY}.status", about="Whether the policy is accepted and evaluated."),
+    _column("Armed", '.status.conditions[?(@.type=="Armed")].status', about="Whether it could be rolled back now."),
+    _column("Verdict", ".status.verdict", about="The worst of the triggers' verdicts."),
+    _column("Current", ".status.current.revision", about="Revision that runs."),
+    _column("Good", ".status.lastKnownGood.revision", about="Newest revision that proved good."),
+    _column("Last Rollback", ".status.lastRequest.at", "date", about="When the policy last asked for a rollback."),
+    _column("Alert", '.status.conditions[?(@.type=="Alert")].reason', about="What people should know."),
+    _column("Message", '.status.conditions[?(@.type=="Alert")].message', wide=True),
 ]
 
 

@@ -10,6 +10,7 @@ class Reason(StrEnum):
 
     # A request on its way.
     QUEUED = "Queued"
+    AWAITING_APPROVAL = "AwaitingApproval"
     WAITING_FOR_POLICY = "WaitingForPolicy"
     WAITING_FOR_CONTROLLER = "WaitingForController"
     PLANNED = "Planned"
@@ -18,6 +19,7 @@ class Reason(StrEnum):
     APPLIED = "Applied"
     ROLLING_OUT = "RollingOut"
     PODS_FAILING = "PodsFailing"
+    NOT_YET_WELL = "NotYetWell"
 
     # Succeeded.
     COMPLETED = "Completed"
@@ -46,5 +48,27 @@ class Reason(StrEnum):
     # Aborted, before or after the effect.
     ABORTED = "Aborted"
 
-    # A policy.
+    # A policy: Ready.
     ACCEPTED = "Accepted"
+    EVALUATING = "Evaluating"
+    SUSPENDED = "Suspended"
+    TARGET_TAKEN = "TargetTaken"
+    INVALID_TRIGGER = "InvalidTrigger"
+
+    # A policy: Armed; other reasons are those that a request would fail with.
+    ARMED = "Armed"
+    MAY_NOT_ROLL_BACK = "MayNotRollBack"
+
+    # A policy: Alert.
+    NOTHING_WRONG = "NothingWrong"
+    FIRING = "Firing"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+    WOULD_ROLL_BACK = "WouldRollBack"
+    NO_RECENT_CHANGE = "NoRecentChange"
+    EARLIER_REVISION = "EarlierRevision"
+    BAD_RELEASE_RETURNED = "BadReleaseReturned"
+    BREAKER_OPEN = "BreakerOpen"
+    AUTOMATIC_ROLLBACKS_OFF = "AutomaticRollbacksOff"
+    MANY_AT_ONCE = "ManyAtOnce"
+    COULD_NOT_ROLL_BACK = "CouldNotRollBack"

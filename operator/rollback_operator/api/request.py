@@ -19,7 +19,7 @@ from rollback_operator.api.fields import (
     rules,
 )
 
-IMMUTABLE = ("target", "policyRef", "to", "reason", "dryRun", "timeout", "serviceAccountName")
+IMMUTABLE = ("target", "policyRef", "to", "reason", "dryRun", "grace", "timeout", "serviceAccountName")
 MAX_DIFF_BYTES = 32 * 1024
 MAX_REASON = 512
 
@@ -28,6 +28,7 @@ class Phase(StrEnum):
     """Where a request is in its life. The last four are final."""
 
     PENDING = "Pending"
+    AWAITING_APPROVAL = "AwaitingApproval"
     RUNNING = "Running"
     VERIFYING = "Verifying"
     SUCCEEDED = "Succeeded"
@@ -49,6 +50,9 @@ class PolicyRef(Resource):
 
     name: Annotated[str, object_name("policy", "checkout")] = Field(
         description="Name of a RollbackPolicy in the request's namespace."
+    )
+    uid: str | None = Field(
+        default=None, max_length=64, description="UID of the policy, when it made the request itself."
     )
 
 
@@ -75,12 +79,13 @@ _SPEC_RULES = rules(
         "it is what people find here afterwards",
     ),
     *(_frozen(field) for field in IMMUTABLE),
+    rule("!oldSelf.approve || self.approve", "approve cannot be taken back: to stop the request, set abort: true"),
     rule("!oldSelf.abort || self.abort", "abort cannot be taken back: write a new RollbackRequest"),
 )
 
 
 class RequestSpec(Resource):
-    """What is asked for. Nothing of it can be changed afterwards but `abort`."""
+    """What is asked for. Nothing of it can be changed afterwards but `abort` and `approve`."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", json_schema_extra=_SPEC_RULES
@@ -111,6 +116,12 @@ class RequestSpec(Resource):
         default=False,
         description="Plan, show the difference, ask the API server to try it (as the service account), touch nothing.",
     )
+    grace: Duration | None = Field(
+        default=None,
+        description="How long after its creation the request waits for people: approve: true lets it run at once, "
+        "abort: true vetoes it.",
+    )
+    approve: bool = Field(default=False, description="Set to true to let the request run before its grace is over.")
     timeout: Duration = Field(
         default="10m",
         description="How long the rollback may take once it may run, verification included; such as 90s or 10m.",
@@ -170,6 +181,9 @@ class Plan(Resource):
     )
     verify_timeout: str | None = Field(
         default=None, max_length=32, description="How long verification may take after the effect (the policy's)."
+    )
+    verify_triggers: tuple[Annotated[str, Field(max_length=63)], ...] = Field(
+        default=(), max_length=16, description="Triggers of the policy that have to be Healthy again after the effect."
     )
 
 
@@ -241,7 +255,8 @@ class RequestStatus(Resource):
     )
 
     phase: Phase | None = Field(
-        default=None, description="Pending, Running, Verifying, then one of Succeeded, Failed, Superseded, Aborted."
+        default=None,
+        description="Pending, AwaitingApproval, Running, Verifying, then Succeeded, Failed, Superseded or Aborted.",
     )
     conditions: tuple[Condition, ...] = Field(
         default=(),
@@ -283,5 +298,5 @@ class RollbackRequest(Resource):
     )
 
     kind: Literal["RollbackRequest"] = "RollbackRequest"
-    spec: RequestSpec = Field(description="What is asked for. Immutable but for abort.")
+    spec: RequestSpec = Field(description="What is asked for. Immutable but for abort and approve.")
     status: RequestStatus = Field(default=RequestStatus(), description="What happened.")

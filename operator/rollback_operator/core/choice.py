@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from rollback_operator.api.common import TargetRef
@@ -22,13 +22,19 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def choose(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> Chosen | Ending:
+def choose(
+    to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str], good: Collection[str] = ()
+) -> Chosen | Ending:
     """The revision that `to` means for this target, or the ending of the request if it means none.
 
     `to` is a revision's number, a fingerprint, Previous or LastKnownGood (which means Previous until something has
-    proved good). `bad` maps fingerprints that were rolled back from to the request that did it; a revision that a
-    person names outright is taken as named, with a note.
+    proved good). `bad` maps fingerprints that are not gone back to, to a clause that says why; a revision that a
+    person names outright is taken as named, with a note. `good`: fingerprints that proved good.
     """
+    if to == LAST_KNOWN_GOOD:
+        proved = [one for one in target.history if _may_be_gone_back_to(one, target, bad) and one.fingerprint in good]
+        if proved:
+            return Chosen(max(proved, key=lambda one: one.order))
     if to in (PREVIOUS, LAST_KNOWN_GOOD):
         return _previous(to, ref, target, bad)
     named = [revision for revision in target.history if to in (revision.name, revision.fingerprint)]
@@ -38,12 +44,16 @@ def choose(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) ->
     if revision.fingerprint == target.current.fingerprint:
         return _already(ref, target, revision)
     if revision.fingerprint in bad:
-        return Chosen(revision, (f"Revision {revision.name} was rolled back from by {bad[revision.fingerprint]}.",))
+        return Chosen(revision, (f"Revision {revision.name} counts as bad: {bad[revision.fingerprint]}.",))
     return Chosen(revision)
 
 
+def _may_be_gone_back_to(revision: Revision, target: Snapshot, bad: Mapping[str, str]) -> bool:
+    return revision.fingerprint != target.current.fingerprint and revision.fingerprint not in bad
+
+
 def _previous(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> Chosen | Ending:
-    notes = ["Nothing has proved good yet, so LastKnownGood means Previous."] if to == LAST_KNOWN_GOOD else []
+    notes = ["Nothing earlier has proved good yet, so LastKnownGood means Previous."] if to == LAST_KNOWN_GOOD else []
     same: Revision | None = None
     for revision in sorted(target.history, key=lambda one: -one.order):
         if revision.order >= target.current.order:
@@ -51,7 +61,7 @@ def _previous(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str])
         if revision.fingerprint == target.current.fingerprint:
             same = same or revision
         elif revision.fingerprint in bad:
-            notes.append(f"Skipped revision {revision.name}: {bad[revision.fingerprint]} rolled back from it.")
+            notes.append(f"Skipped revision {revision.name}: {bad[revision.fingerprint]}.")
         else:
             return Chosen(revision, tuple(notes))
     if same is not None and not any(revision.fingerprint in bad for revision in target.history):
@@ -81,9 +91,9 @@ def _not_found(to: str, ref: TargetRef, target: Snapshot) -> str:
 def _nothing(ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> str:
     earlier = [one for one in target.history if one.order < target.current.order and one.fingerprint in bad]
     if earlier:
-        names = _and([f"{one.name} (by {bad[one.fingerprint]})" for one in earlier])
+        names = _and([f"{one.name} ({bad[one.fingerprint]})" for one in earlier])
         return (
-            f"{ref} has no earlier revision that was not itself rolled back from: {names}. "
+            f"{ref} has no earlier revision that does not count as bad: {names}. "
             "To go back to one all the same, name it in `to`."
         )
     return (

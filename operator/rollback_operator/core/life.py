@@ -1,13 +1,13 @@
 """The life of a request: given what is known, what its status is and what is done next.
 
-    Pending -> Running -> Verifying -> Succeeded
-       |          |           |
-       +----------+-----------+-----> Failed | Superseded | Aborted
+    Pending (-> AwaitingApproval) -> Running -> Verifying -> Succeeded
+       |               |                |           |
+       +---------------+----------------+-----------+-----> Failed | Superseded | Aborted
 
 The status is written before the action is taken, guarded by the version of the request that was read. So what a
 status says is true whoever reads it next, and any operator can go on from it:
 
-- Pending: nothing was done. Everything is still to be decided.
+- Pending, AwaitingApproval: nothing was done. Everything is still to be decided.
 - Running: the plan is written; its effect may have been made, or be under way, or not. The target itself tells: it
   carries the request's uid once the effect is there. The effect's own precondition keeps it from happening twice.
 - Verifying: the effect was seen. Nothing more is done to the target but giving fields back.
@@ -15,6 +15,7 @@ status says is true whoever reads it next, and any operator can go on from it:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestStatus
 from rollback_operator.core import progress
 from rollback_operator.core.choice import LAST_KNOWN_GOOD, PREVIOUS, Chosen, choose
+from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.turn import ahead, meanwhile, rolled_back_from
 from rollback_operator.core.values import (
     Apply,
@@ -32,6 +34,7 @@ from rollback_operator.core.values import (
     Examine,
     Findings,
     GiveBack,
+    Health,
     Observation,
     Obstacle,
     Other,
@@ -44,6 +47,7 @@ from rollback_operator.core.values import (
     Wellbeing,
     resolved_target,
 )
+from rollback_operator.core.verdicts import Streak, Verdict
 
 SEND_WITHIN = timedelta(seconds=3)
 """An attempt at an effect that was written down is sent within this time, or not at all."""
@@ -80,7 +84,7 @@ def advance(request: Request, seen: Observation, now: datetime) -> Decision:
     return _prepare(request, seen, now)
 
 
-# Pending: whose turn, which revision, what would be done.
+# Pending, AwaitingApproval: whose turn, which revision, what would be done.
 
 
 def _prepare(request: Request, seen: Observation, now: datetime) -> Decision:
@@ -90,14 +94,25 @@ def _prepare(request: Request, seen: Observation, now: datetime) -> Decision:
         return _end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, _UNTOUCHED), **named)
     if ref is None:
         return _without_policy(request, now)
+    if grace_left(request, now) > timedelta():
+        return _await(request, ref, now)
     if _overdue(request, now):
         return _end(request, now, _too_late(request, str(ref)), **named)
     if isinstance(seen.answer, Refused):
         return _refused(request, ref, seen.answer, now)
+    return _take_turn(request, ref, seen, now)
+
+
+def _await(request: Request, ref: TargetRef, now: datetime) -> Decision:
+    status = progress.awaiting(request, now, str(ref), request.created + _grace(request))
+    return Decision(status, again=grace_left(request, now))
+
+
+def _take_turn(request: Request, ref: TargetRef, seen: Observation, now: datetime) -> Decision:
     first = ahead(request, seen.others)
     if first is not None:
         message = f"Waiting for {first.name}, which is rolling back {ref} and came first."
-        return Decision(progress.waiting(request, now, Reason.QUEUED, message, **named), again=QUEUE_POLL)
+        return Decision(progress.waiting(request, now, Reason.QUEUED, message, target=str(ref)), again=QUEUE_POLL)
     return _select(request, ref, seen, now)
 
 
@@ -130,7 +145,8 @@ def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) 
     other = meanwhile(request, seen.others) if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else None
     if other is not None:
         return _end(request, now, _already_rolled_back(ref, target, other), target=str(ref), from_=target.current.name)
-    choice = choose(wanted, ref, target, rolled_back_from(seen.others))
+    ledger = Ledger.of(seen.policy, seen.entries) if seen.policy is not None else Ledger()
+    choice = choose(wanted, ref, target, ledger.bad_with(rolled_back_from(seen.others)), ledger.good)
     if isinstance(choice, Ending):
         to = None if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else wanted
         return _end(request, now, choice, target=str(ref), from_=target.current.name, to=to)
@@ -148,8 +164,8 @@ def _plan(request: Request, ref: TargetRef, choice: Chosen, seen: Observation, n
     if answer.missing:
         ending = _missing(ref, choice.revision, answer.missing)
         return _end(request, now, ending, target=str(ref), from_=target.current.name, to=choice.revision.name)
-    verify_timeout = seen.policy.verify.timeout if seen.policy is not None else None
-    plan = progress.make_plan(target, choice, answer, account=account, verify_timeout=verify_timeout)
+    verify = seen.policy.verify if seen.policy is not None else None
+    plan = progress.make_plan(target, choice, answer, account=account, verify=verify)
     if request.spec.dry_run:
         return Decision(request.status, Rehearse(plan))
     return Decision(progress.planned(request, now, ref, plan), Apply(plan))
@@ -261,21 +277,48 @@ def _verify(request: Request, seen: Observation, now: datetime) -> Decision:
     if target is not None and target.uid == plan.uid and _stale(request, target):
         return Decision(request.status, again=timedelta(seconds=1))
     lost = _lost(plan, name, target)
-    decision = _end(request, now, lost) if lost is not None else _fare(request, target, now)
+    decision = _end(request, now, lost) if lost is not None else _fare(request, seen, now)
     return _giving_back(request, seen, decision)
 
 
-def _fare(request: Request, target: Snapshot | None, now: datetime) -> Decision:
+def _fare(request: Request, seen: Observation, now: datetime) -> Decision:
     """How the target does, with the effect on it."""
     plan, name = _planned(request)
+    target = seen.target
     assert target is not None
-    if target.health.state is Wellbeing.HEALTHY:
-        message = f"{name} is back at revision {plan.to.revision}: {target.health.message}."
+    health = judged(target.health, plan, _made(request), seen.streaks)
+    if health.state is Wellbeing.HEALTHY:
+        message = f"{name} is back at revision {plan.to.revision}: {health.message}."
         return _end(request, now, Ending(Phase.SUCCEEDED, Reason.COMPLETED, message))
     if request.spec.abort:
         message = f"Aborted after {name} was set back to revision {plan.to.revision}: it stays there, not verified."
         return _end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, message))
-    return _not_healthy(request, target, now)
+    return _not_healthy(request, target.health, health, now)
+
+
+def judged(health: Health, plan: Plan, made: datetime | None, streaks: Mapping[str, Streak]) -> Health:
+    """The target's own health, and what the triggers say that the plan has to be verified by.
+
+    Only what was seen after the effect counts.
+    """
+    if health.state is not Wellbeing.HEALTHY or not plan.verify_triggers:
+        return health
+    seen = {name: streaks.get(name, Streak()) for name in plan.verify_triggers}
+    late = {name: one for name, one in seen.items() if made is not None and one.at > made.timestamp()}
+    bad = [name for name, one in late.items() if one.verdict is Verdict.BREACH]
+    if bad:
+        said = "; ".join(f"{name} is still in Breach: {seen[name].message}" for name in bad)
+        return Health(Wellbeing.FAILING, f"{health.message}, but {said}")
+    unknown = [name for name in seen if name not in late or late[name].verdict is not Verdict.HEALTHY]
+    if unknown:
+        return Health(Wellbeing.PROGRESSING, f"{health.message}; {', '.join(unknown)} did not say Healthy yet")
+    return Health(Wellbeing.HEALTHY, f"{health.message}, and {', '.join(seen)} is Healthy")
+
+
+def _made(request: Request) -> datetime | None:
+    """When the effect was seen on the target."""
+    (mine,) = request.status.targets
+    return max((step.finished_at for step in mine.steps if step.finished_at is not None), default=None)
 
 
 def _giving_back(request: Request, seen: Observation, decision: Decision) -> Decision:
@@ -317,9 +360,10 @@ def _lost(plan: Plan, name: str, target: Snapshot | None) -> Ending | None:
     return Ending(Phase.FAILED, Reason.OVERTAKEN, message)
 
 
-def _not_healthy(request: Request, target: Snapshot, now: datetime) -> Decision:
+def _not_healthy(request: Request, own: Health, health: Health, now: datetime) -> Decision:
+    """`own` is what the pods say; `health` also what triggers do."""
     plan, name = _planned(request)
-    deadline, health = verify_deadline(request), target.health
+    deadline = verify_deadline(request)
     failing = health.state is Wellbeing.FAILING
     if now >= deadline:
         message = (
@@ -329,15 +373,16 @@ def _not_healthy(request: Request, target: Snapshot, now: datetime) -> Decision:
         return _end(request, now, Ending(Phase.FAILED, Reason.UNHEALTHY if failing else Reason.TIMEOUT, message))
     status = request.status
     if failing:
-        status = _note_failing(request, now, f"{name} at revision {plan.to.revision}: {health.message}.")
+        reason = Reason.PODS_FAILING if own.state is Wellbeing.FAILING else Reason.NOT_YET_WELL
+        status = _note(request, now, reason, f"{name} at revision {plan.to.revision}: {health.message}.")
     return Decision(status, again=min(HEALTH_POLL, deadline - now))
 
 
-def _note_failing(request: Request, now: datetime, message: str) -> RequestStatus:
-    """Pods failing is worth one write; that they go on failing, in other words, is not."""
-    if any(condition.reason == Reason.PODS_FAILING for condition in request.status.conditions):
+def _note(request: Request, now: datetime, reason: Reason, message: str) -> RequestStatus:
+    """That something fails is worth one write; that it goes on failing, in other words, is not."""
+    if any(condition.reason == reason for condition in request.status.conditions):
         return request.status
-    return progress.holding(request, now, Reason.PODS_FAILING, message)
+    return progress.holding(request, now, reason, message)
 
 
 # What several stages ask.
@@ -350,11 +395,10 @@ def pause(tries: int) -> timedelta:
 
 def verify_deadline(request: Request) -> datetime:
     """When a request that made its effect must be healthy: its timeout, or its policy's for verification if earlier."""
-    deadline = _deadline(request)
+    deadline, made = _deadline(request), _made(request)
     (mine,) = request.status.targets
-    done = [step.finished_at for step in mine.steps if step.finished_at is not None]
-    if mine.plan is not None and mine.plan.verify_timeout and done:
-        return min(deadline, max(done) + parse_duration(mine.plan.verify_timeout))
+    if mine.plan is not None and mine.plan.verify_timeout and made is not None:
+        return min(deadline, made + parse_duration(mine.plan.verify_timeout))
     return deadline
 
 
@@ -365,9 +409,25 @@ def _deadline(request: Request) -> datetime:
 
 
 def _overdue(request: Request, now: datetime) -> bool:
-    """Whether it is too late for an effect. A request that nobody has taken up could have run since its creation."""
-    started = request.status.started_at or (request.created if request.status.phase is None else None)
+    """Whether it is too late for an effect.
+
+    A request that nobody has taken up could have run since its creation, or since its grace was over; one that was
+    approved, since then, and nobody knows when that was.
+    """
+    started = request.status.started_at
+    untouched = request.status.phase in (None, Phase.AWAITING_APPROVAL)
+    if started is None and untouched and not (request.spec.approve and request.spec.grace):
+        started = request.created + _grace(request)
     return started is not None and now >= started + parse_duration(request.spec.timeout)
+
+
+def grace_left(request: Request, now: datetime) -> timedelta:
+    """How long people may still veto the request before it runs by itself."""
+    return timedelta() if request.spec.approve else request.created + _grace(request) - now
+
+
+def _grace(request: Request) -> timedelta:
+    return parse_duration(request.spec.grace) if request.spec.grace else timedelta()
 
 
 def _planned(request: Request) -> tuple[Plan, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.fields import format_duration
+from rollback_operator.api.policy import Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import (
     MAX_DIFF_BYTES,
@@ -29,9 +30,7 @@ _LOST = "It was sent, and the target was gone before it could be seen: nobody ca
 CUT = "\n… cut here: the whole difference is longer than 32 KiB\n"
 
 
-def make_plan(
-    target: Snapshot, chosen: Chosen, findings: Findings, *, account: str, verify_timeout: str | None
-) -> Plan:
+def make_plan(target: Snapshot, chosen: Chosen, findings: Findings, *, account: str, verify: Verify | None) -> Plan:
     """The plan as it is written down: everything that the effect will be held to."""
     to = chosen.revision
     plan = Plan(
@@ -43,7 +42,8 @@ def make_plan(
         diff=cut_diff(findings.diff),
         notes=tuple(on.shorten(note, 1024) for note in (*chosen.notes, *findings.notes)[:16]),
         service_account_name=account,
-        verify_timeout=verify_timeout,
+        verify_timeout=verify.timeout if verify else None,
+        verify_triggers=verify.triggers if verify else (),
     )
     canonical = json.dumps(plan.dump(), sort_keys=True, separators=(",", ":"))
     return plan.model_copy(update={"digest": "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()})
@@ -61,6 +61,16 @@ def cut_diff(diff: str) -> str:
 def waiting(request: Request, now: datetime, reason: Reason, message: str, **fields: Any) -> RequestStatus:
     """Pending for a reason; nothing has been done."""
     return _moved(request, now, Phase.PENDING, (reason, message), **fields)
+
+
+def awaiting(request: Request, now: datetime, target: str, until: datetime) -> RequestStatus:
+    """AwaitingApproval: it will run at `until`, and people may hasten or veto it."""
+    message = (
+        f"{target} will be rolled back at {until:%H:%M:%S} UTC. To do it now: approve: true; to prevent it: "
+        f'abort: true (kubectl patch rbr {request.name} --type merge -p \'{{"spec":{{"abort":true}}}}\').'
+    )
+    why = (Reason.AWAITING_APPROVAL, message)
+    return _moved(request, now, Phase.AWAITING_APPROVAL, why, target=target)
 
 
 def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> RequestStatus:

@@ -16,7 +16,7 @@ def ahead(request: Request, others: Iterable[Other]) -> Other | None:
 
     Whoever has begun is ahead; of those that have not, the oldest. Creation times have a resolution of a second, so
     the uid breaks a tie: any order will do, as long as everybody sees the same one. Dry runs change nothing, so they
-    neither wait nor are waited for.
+    neither wait nor are waited for; what still waits for people is not waited for.
     """
     if request.spec.dry_run:
         return None
@@ -38,15 +38,16 @@ def meanwhile(request: Request, others: Iterable[Other]) -> Other | None:
 
 
 def rolled_back_from(others: Iterable[Other]) -> Mapping[str, str]:
-    """Fingerprints that earlier requests rolled back from, with the request's name.
+    """Fingerprints that earlier requests rolled back from, with a clause that says so.
 
     Only a request whose effect was made says anything about the revision it left.
     """
-    return {other.left: other.name for other in others if other.applied and other.left and not other.dry_run}
+    made = (other for other in others if other.applied and not other.dry_run)
+    return {other.left: f"{other.name} rolled back from it" for other in made if other.left}
 
 
 def _in_line(other: Other) -> bool:
-    return not other.dry_run and not (other.phase is not None and other.phase.final)
+    return not other.dry_run and not other.graced and not (other.phase is not None and other.phase.final)
 
 
 def _age(other: Other) -> tuple[datetime, str]:

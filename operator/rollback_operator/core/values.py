@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
 from rollback_operator.api.common import TargetRef
-from rollback_operator.api.policy import PolicySpec
+from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestSpec, RequestStatus
+from rollback_operator.core.verdicts import Streak
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,17 @@ class Other:
     left: str | None = None
     """Fingerprint that the request's plan goes away from."""
     finished: datetime | None = None
+    left_name: str = ""
+    to: str | None = None
+    """Fingerprint that the request's plan brings back."""
+    to_name: str = ""
+    reason: str = ""
+    message: str = ""
+    """Why it is in its phase."""
+    policy_uid: str | None = None
+    """The policy that made it."""
+    graced: bool = False
+    """It still waits for people: nobody has to wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +158,10 @@ class Observation:
     default_service_account: str = "rollback"
     since: datetime | None = None
     kept: int = 0
+    entries: tuple[Entry, ...] = ()
+    """The policy's ledger."""
+    streaks: Mapping[str, Streak] = field(default_factory=dict)
+    """What the policy's triggers say, as far as this process asks them."""
 
 
 @dataclass(frozen=True, slots=True)

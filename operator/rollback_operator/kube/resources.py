@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, VERSION
 from rollback_operator.api.common import TargetRef
-from rollback_operator.api.fields import Resource
-from rollback_operator.api.policy import PolicySpec
-from rollback_operator.api.request import RequestSpec, RequestStatus
+from rollback_operator.api.fields import Resource, parse_duration
+from rollback_operator.api.policy import Entry, PolicySpec, PolicyStatus
+from rollback_operator.api.request import Phase, RequestSpec, RequestStatus
 from rollback_operator.core import conditions as on
 from rollback_operator.core.values import Other, Request
 from rollback_operator.kube import errors
@@ -62,10 +62,12 @@ async def read(api: Api, plural: str, key: Key) -> Object | None:
         return None
 
 
-async def read_policy(api: Api, key: Key) -> PolicySpec | None:
-    """The orders of a policy, or None if there is none."""
+async def read_policy(api: Api, key: Key) -> tuple[PolicySpec, tuple[Entry, ...]] | None:
+    """The orders of a policy and its ledger, or None if there is none."""
     body = await read(api, POLICIES, key)
-    return None if body is None else PolicySpec.model_validate(body["spec"])
+    if body is None:
+        return None
+    return PolicySpec.model_validate(body["spec"]), PolicyStatus.model_validate(body.get("status") or {}).ledger
 
 
 async def write_status(api: Api, plural: str, body: Object, status: Resource) -> Object:
@@ -126,15 +128,31 @@ def _is_about(body: Object, ref: TargetRef) -> bool:
 
 def _others(bodies: Iterable[Object]) -> Iterable[Other]:
     for body in bodies:
-        request = parse_request(body)
-        plans = [target.plan for target in request.status.targets if target.plan is not None]
-        yield Other(
-            uid=request.uid,
-            name=request.name,
-            created=request.created,
-            phase=request.status.phase,
-            dry_run=request.spec.dry_run,
-            applied=on.is_true(request.status.conditions, on.APPLIED),
-            left=plans[0].from_.fingerprint if plans else None,
-            finished=request.status.finished_at,
-        )
+        yield other_of(parse_request(body))
+
+
+def other_of(request: Request) -> Other:
+    """A request as others see it."""
+    status = request.status
+    plan = next((target.plan for target in status.targets if target.plan is not None), None)
+    ready = on.find(status.conditions, on.READY)
+    return Other(
+        uid=request.uid,
+        name=request.name,
+        created=request.created,
+        phase=status.phase,
+        dry_run=request.spec.dry_run,
+        applied=on.is_true(status.conditions, on.APPLIED),
+        left=plan.from_.fingerprint if plan else None,
+        finished=status.finished_at,
+        left_name=plan.from_.revision if plan else "",
+        to=plan.to.fingerprint if plan else None,
+        to_name=plan.to.revision if plan else "",
+        reason=ready.reason if ready else "",
+        message=ready.message if ready else "",
+        policy_uid=request.spec.policy_ref.uid if request.spec.policy_ref else None,
+        graced=status.phase in (None, Phase.PENDING, Phase.AWAITING_APPROVAL)
+        and request.spec.grace is not None
+        and not request.spec.approve
+        and datetime.now(UTC) < request.created + parse_duration(request.spec.grace),
+    )

@@ -1,0 +1,111 @@
+"""The ledger: which releases proved good or bad. People correct it in the policy's spec, and their word wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rollback_operator.api.policy import MAX_LEDGER, CurrentRevision, Entry, PolicySpec, Proof
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase
+from rollback_operator.core.values import Other
+
+_NOT_WELL = (Reason.UNHEALTHY, Reason.TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What is known of releases by their fingerprint; `bad` with a clause that says why."""
+
+    good: tuple[str, ...] = ()
+    """The newest last."""
+    bad: Mapping[str, str] = field(default_factory=dict)
+    forgiven: frozenset[str] = frozenset()
+    """What people call good, whatever was rolled back from it."""
+
+    @classmethod
+    def of(cls, spec: PolicySpec, entries: Iterable[Entry]) -> Ledger:
+        """The entries as people corrected them."""
+        told = {one.fingerprint: one for one in spec.ledger}
+        good = [one.fingerprint for one in entries if one.verdict is Proof.GOOD and one.fingerprint not in told]
+        bad = {one.fingerprint: one.reason for one in entries if one.verdict is Proof.BAD}
+        for one in spec.ledger:
+            bad.pop(one.fingerprint, None)
+            if one.verdict is Proof.GOOD:
+                good.append(one.fingerprint)
+            else:
+                bad[one.fingerprint] = "the policy's spec.ledger calls it bad" + (
+                    f": {one.reason}" if one.reason else ""
+                )
+        forgiven = frozenset(one.fingerprint for one in spec.ledger if one.verdict is Proof.GOOD)
+        return cls(tuple(dict.fromkeys(good)), bad, forgiven)
+
+    def bad_with(self, rolled_back_from: Mapping[str, str]) -> Mapping[str, str]:
+        """What must not be gone back to, with a clause that says why."""
+        both = {**rolled_back_from, **self.bad}
+        return {one: why for one, why in both.items() if one not in self.forgiven}
+
+    def newest_good(self, but: str) -> str | None:
+        """The release that proved good last, other than `but`."""
+        return next((one for one in reversed(self.good) if one != but and one not in self.bad), None)
+
+
+def learned(
+    entries: tuple[Entry, ...],
+    before: CurrentRevision | None,
+    current: CurrentRevision | None,
+    others: Iterable[Other],
+    now: datetime,
+    *,
+    soaked: bool,
+) -> tuple[Entry, ...]:
+    """`entries` with what is new: the same tuple if nothing is.
+
+    Bad is what was rolled back from, by a request or by hand, and what was brought back and was not well. Good is what
+    soaked. What is bad stays bad until people say otherwise.
+    """
+    known = {one.fingerprint: one for one in entries}
+    for other in sorted(others, key=lambda one: one.created):
+        _learn_of_request(known, other)
+    if current is not None and before is not None:
+        _learn_of_return(known, before, current, others, now)
+    if soaked and current is not None and current.fingerprint not in known:
+        reason = "all triggers were Healthy for the soak time"
+        known[current.fingerprint] = _entry(current.fingerprint, current.revision, Proof.GOOD, now, reason)
+    if len(known) == len(entries) and all(known[one.fingerprint] is one for one in entries):
+        return entries
+    return tuple(sorted(known.values(), key=lambda one: one.at)[-MAX_LEDGER:])
+
+
+def _learn_of_request(known: dict[str, Entry], other: Other) -> None:
+    if not other.applied or other.finished is None or other.dry_run:
+        return
+    if other.left is not None:
+        reason = f"{other.name} rolled back from it"
+        _learn_bad(known, _entry(other.left, other.left_name, Proof.BAD, other.finished, reason))
+    if other.to is not None and other.phase is Phase.FAILED and other.reason in _NOT_WELL:
+        reason = f"it was not well after {other.name} brought it back"
+        _learn_bad(known, _entry(other.to, other.to_name, Proof.BAD, other.finished, reason))
+
+
+def _learn_of_return(
+    known: dict[str, Entry], before: CurrentRevision, current: CurrentRevision, others: Iterable[Other], now: datetime
+) -> None:
+    """Somebody went back by hand: that says something of the release that was left, unless a bad one came back."""
+    by_hand = current.rollback and before.uid == current.uid and before.fingerprint != current.fingerprint
+    came_by_request = any(one.applied and one.to == current.fingerprint for one in others)
+    came_bad = current.fingerprint in known and known[current.fingerprint].verdict is Proof.BAD
+    if by_hand and not came_by_request and not came_bad:
+        reason = f"somebody went back from it to revision {current.revision}"
+        _learn_bad(known, _entry(before.fingerprint, before.revision, Proof.BAD, now, reason))
+
+
+def _learn_bad(known: dict[str, Entry], entry: Entry) -> None:
+    old = known.get(entry.fingerprint)
+    if old is None or (old.verdict is Proof.GOOD and old.at < entry.at):
+        known[entry.fingerprint] = entry
+
+
+def _entry(fingerprint: str, revision: str, verdict: Proof, at: datetime, reason: str) -> Entry:
+    return Entry(fingerprint=fingerprint, revision=revision, verdict=verdict, at=at, reason=reason[:512])
