@@ -59,13 +59,17 @@ class Threshold:
         return _COMPARE[self.sign](value, self.bound)
 
     def show(self, value: float) -> str:
-        """A value in the threshold's unit."""
-        return f"{value / _SCALE[self.unit]:.4g}{self.unit}"
+        """A value in the threshold's unit, with four digits or as a whole number."""
+        number = value / _SCALE[self.unit]
+        whole = _FOUR_DIGITS <= abs(number) < _TOO_LONG  # `.4g` would write 12345 as 1.234e+04
+        return f"{number:{'.0f' if whole else '.4g'}}{self.unit}"
 
     def __str__(self) -> str:
         return f"{self.sign} {self.show(self.bound)}"
 
 
+_FOUR_DIGITS = 1e4
+_TOO_LONG = 1e15
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {">": gt, ">=": ge, "<": lt, "<=": le, "==": eq, "!=": ne}
 _SCALE: Mapping[str, float] = {
     "": 1.0,
@@ -138,7 +142,7 @@ def fold(streak: Streak, sample: Sample, rule: Rule) -> Streak:
     """
     if sample.at <= streak.at:
         return streak
-    fresh = streak.verdict is not sample.verdict
+    fresh = not streak.at or streak.verdict is not sample.verdict
     since = sample.at if fresh else streak.since
     if sample.verdict is Verdict.UNKNOWN:
         forgotten = streak.known is not None and sample.at - streak.known > rule.patience
