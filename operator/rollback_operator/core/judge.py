@@ -1,0 +1,348 @@
+"""What a policy does: given what its triggers say and what is known of its target, whether to act, and why not.
+
+Pure and replayable: the backtest and the benchmark of decisions call the same functions as the operator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rollback_operator.api.fields import format_duration, parse_duration
+from rollback_operator.api.policy import CurrentRevision, Entry, Mode, PolicySpec, Proof
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import MAX_REASON, Phase
+from rollback_operator.api.trigger import Action, Trigger
+from rollback_operator.core.conditions import shorten
+from rollback_operator.core.ledger import Ledger
+from rollback_operator.core.values import Other
+from rollback_operator.core.verdicts import Rule, Streak, Verdict
+
+GRACE = "5m"
+"""How long people have to step in before an AlertThenRollback, if the trigger does not say."""
+FIRST_RETRY = timedelta(minutes=1)
+"""After a request that could not act; doubled each time."""
+_NOT_WELL = (Reason.UNHEALTHY, Reason.TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that a policy's decision depends on, but for its orders.
+
+    `excused`: triggers that were bad before the current revision came. `crowd`: why it looks as if the platform were
+    the cause and no release. `requests`: those for the same target.
+    """
+
+    name: str
+    uid: str
+    current: CurrentRevision | None
+    streaks: Mapping[str, Streak]
+    excused: frozenset[str] = frozenset()
+    entries: tuple[Entry, ...] = ()
+    requests: tuple[Other, ...] = ()
+    last_request: str | None = None
+    automatic: bool = True
+    crowd: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """The request that a policy makes."""
+
+    name: str
+    reason: str
+    to: str | None = None
+    grace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What follows: a request to make, one to take back, and what people should know."""
+
+    alert: tuple[Reason, str] | None = None
+    act: Act | None = None
+    withdraw: str | None = None
+    """Name of a request that waits for people while nothing is wrong any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """Why a rollback is wanted."""
+
+    words: str
+    to: str | None = None
+    grace: str | None = None
+
+
+def fires(trigger: Trigger, scene: Scene) -> bool:
+    """Whether a trigger has been bad for long enough, and the current revision may be blamed."""
+    streak = scene.streaks.get(trigger.name)
+    return streak is not None and trigger.name not in scene.excused and streak.fires(Rule.of(trigger))
+
+
+def judge(orders: PolicySpec, scene: Scene, now: datetime) -> Judgement:
+    """Whether the policy acts now; without a current revision it never does."""
+    if orders.mode is Mode.SUSPEND or scene.current is None:
+        return Judgement()
+    own = _own(scene)
+    pending = next((one for one in own if one.phase is None or not one.phase.final), None)
+    if pending is not None:
+        return _wait_for(pending, orders, scene)
+    cause = _cause(orders, scene, own)
+    if isinstance(cause, _Cause):
+        return _act(orders, scene, cause, own, now)
+    return Judgement(cause)
+
+
+def _own(scene: Scene) -> list[Other]:
+    """The policy's own requests, the newest last."""
+    return sorted((one for one in scene.requests if one.policy_uid == scene.uid), key=lambda one: one.created)
+
+
+def _wait_for(pending: Other, orders: PolicySpec, scene: Scene) -> Judgement:
+    if pending.graced and not _any_trouble(orders, scene):
+        message = f"Nothing is wrong any more: {pending.name}, which was waiting for people, is taken back."
+        return Judgement((Reason.NOTHING_WRONG, message), withdraw=pending.name)
+    return Judgement((Reason.ROLLING_BACK, f"{pending.name} is at it: {pending.message or 'it was just made'}"))
+
+
+def _any_trouble(orders: PolicySpec, scene: Scene) -> bool:
+    """Whether a trigger that rolls back is in Breach, or nothing is known of it."""
+    acting = [one.name for one in orders.triggers if one.action is not Action.ALERT]
+    verdicts = [scene.streaks[name].verdict if name in scene.streaks else Verdict.UNKNOWN for name in acting]
+    return any(verdict is not Verdict.HEALTHY for verdict in verdicts)
+
+
+# Causes, the weightiest first.
+
+
+def _cause(orders: PolicySpec, scene: Scene, own: list[Other]) -> _Cause | tuple[Reason, str] | None:
+    failed = _failed_verification(orders, scene, own)
+    if failed is not None:
+        return failed
+    returned = _returned(orders, scene)
+    if returned is not None:
+        return returned
+    firing = [one for one in orders.triggers if fires(one, scene)]
+    acting = [one for one in firing if one.action is not Action.ALERT]
+    recent = [one for one in acting if _recent(one, orders, scene)]
+    if recent:
+        return _of_triggers(recent, scene)
+    if acting:
+        return _too_old(acting, orders, scene)
+    if firing:
+        return Reason.FIRING, _said(firing, scene)
+    return None
+
+
+def _failed_verification(orders: PolicySpec, scene: Scene, own: list[Other]) -> _Cause | tuple[Reason, str] | None:
+    """What was brought back is not well either."""
+    assert scene.current is not None
+    last = own[-1] if own else None
+    if last is None or not last.applied or last.to != scene.current.fingerprint:
+        return None
+    if last.phase is not Phase.FAILED or last.reason not in _NOT_WELL:
+        return None
+    if orders.on_verify_failure != "NextGood":
+        return Reason.COULD_NOT_ROLL_BACK, f"{last.name} was made, and did not help: {last.message}"
+    to = Ledger.of(orders, scene.entries).newest_good(scene.current.fingerprint)
+    if to is None:
+        return (
+            Reason.COULD_NOT_ROLL_BACK,
+            f"{last.name} did not help, and no older revision proved good: {last.message}",
+        )
+    return _Cause(f"revision {last.to_name}, which {last.name} brought back, is not well either", to)
+
+
+def _returned(orders: PolicySpec, scene: Scene) -> _Cause | tuple[Reason, str] | None:
+    """A release that proved bad is back."""
+    current = scene.current
+    assert current is not None
+    why = Ledger.of(orders, scene.entries).bad.get(current.fingerprint)
+    if why is None:
+        return None
+    words = f"revision {current.revision} is a release that counts as bad ({why}), and it is back"
+    asked_for = any(one.applied and one.to == current.fingerprint for one in scene.requests)
+    if orders.on_return == "Rollback" and not asked_for:
+        return _Cause(words)
+    correct = "If it is well now, call it Good in the policy's spec.ledger; else release another one."
+    return Reason.BAD_RELEASE_RETURNED, f"{words[0].upper()}{words[1:]}. {correct}"
+
+
+def _recent(trigger: Trigger, orders: PolicySpec, scene: Scene) -> bool:
+    """Whether it began soon enough after the change for the change to be the cause."""
+    assert scene.current is not None
+    began = scene.streaks[trigger.name].began
+    if trigger.watch == "Always" or began is None:
+        return True
+    return began - scene.current.since.timestamp() <= parse_duration(orders.watch.within).total_seconds()
+
+
+def _of_triggers(recent: list[Trigger], scene: Scene) -> _Cause:
+    at_once = [one for one in recent if one.action is Action.ROLLBACK]
+    grace = None if at_once else min((one.grace or GRACE for one in recent), key=parse_duration)
+    return _Cause(_said(at_once or recent, scene), grace=grace)
+
+
+def _said(triggers: list[Trigger], scene: Scene) -> str:
+    return "; ".join(_one(trigger, scene.streaks[trigger.name]) for trigger in triggers)
+
+
+def _one(trigger: Trigger, streak: Streak) -> str:
+    held = f" for {format_duration(timedelta(seconds=streak.breached))}" if trigger.for_ else ""
+    count = f" ({streak.count} in a row)" if trigger.consecutive else ""
+    return f"{trigger.name}: {streak.message or 'bad'}{held}{count}"
+
+
+def _too_old(acting: list[Trigger], orders: PolicySpec, scene: Scene) -> tuple[Reason, str]:
+    assert scene.current is not None
+    since = f"{scene.current.since:%Y-%m-%d %H:%M:%S} UTC"
+    message = (
+        f"{_said(acting, scene)}. It began more than {orders.watch.within} after {orders.target} last changed "
+        f"({since}), so no release is the cause: nothing is rolled back."
+    )
+    return Reason.NO_RECENT_CHANGE, message
+
+
+# Whether a cause is acted on.
+
+
+def _act(orders: PolicySpec, scene: Scene, cause: _Cause, own: list[Other], now: datetime) -> Judgement:
+    current = scene.current
+    assert current is not None
+    why_not = _forbidden(orders, scene, cause, own, now)
+    if why_not is not None:
+        return Judgement(why_not)
+    for attempt in range(orders.breaker.limit + 1):
+        name = request_name(scene, attempt)
+        made = next((one for one in scene.requests if one.name == name and one.policy_uid == scene.uid), None)
+        if made is None and name != scene.last_request:
+            reason = shorten(f"{cause.words} (policy {scene.name})", MAX_REASON)
+            return Judgement((Reason.ROLLING_BACK, f"{cause.words}."), Act(name, reason, cause.to, cause.grace))
+        stop = _after(made, name, cause, attempt, now)
+        if stop is not None:
+            return Judgement(stop)
+    assert made is not None
+    message = f"{cause.words}. {made.name} was the last of {orders.breaker.limit + 1} tries: {made.message}"
+    return Judgement((Reason.COULD_NOT_ROLL_BACK, message))
+
+
+def _forbidden(
+    orders: PolicySpec, scene: Scene, cause: _Cause, own: list[Other], now: datetime
+) -> tuple[Reason, str] | None:
+    current = scene.current
+    assert current is not None
+    if current.rollback and cause.to is None and not _is_bad(orders, scene):
+        message = f"{cause.words}. {orders.target} went back to this revision, and a rollback is not rolled back."
+        return Reason.EARLIER_REVISION, message
+    if orders.mode is Mode.OBSERVE:
+        return Reason.WOULD_ROLL_BACK, f"{cause.words}. With mode: Enforce, {orders.target} would be rolled back."
+    if not scene.automatic:
+        message = f"{cause.words}. The operator's setting ROLLBACK_AUTOMATIC=off keeps policies from rolling back."
+        return Reason.AUTOMATIC_ROLLBACKS_OFF, message
+    if scene.crowd is not None:
+        return Reason.MANY_AT_ONCE, f"{cause.words}. {scene.crowd}"
+    return _breaker(orders, cause, own, scene, now)
+
+
+def _is_bad(orders: PolicySpec, scene: Scene) -> bool:
+    assert scene.current is not None
+    return scene.current.fingerprint in Ledger.of(orders, scene.entries).bad
+
+
+def _breaker(
+    orders: PolicySpec, cause: _Cause, own: list[Other], scene: Scene, now: datetime
+) -> tuple[Reason, str] | None:
+    window = parse_duration(orders.breaker.window)
+    made = [one for one in own if one.applied and now - one.created < window]
+    made = [one for one in made if not _recovered_after(one, scene.entries)]
+    if len(made) < orders.breaker.limit:
+        return None
+    closes = f"{min(one.created for one in made[-orders.breaker.limit :]) + window:%H:%M:%S} UTC"
+    message = (
+        f"{cause.words}. {_times(len(made))} within {orders.breaker.window} this policy rolled back, and its breaker "
+        f"allows no more until {closes}, or until a new release proves good."
+    )
+    return Reason.BREAKER_OPEN, message
+
+
+def _times(count: int) -> str:
+    return {1: "Once", 2: "Twice"}.get(count, f"{count} times")
+
+
+def _recovered_after(one: Other, entries: tuple[Entry, ...]) -> bool:
+    """Whether another release than the one that was brought back proved good since."""
+    end = one.finished or one.created
+    return any(entry.verdict is Proof.GOOD and entry.at > end and entry.fingerprint != one.to for entry in entries)
+
+
+def _after(made: Other | None, name: str, cause: _Cause, attempt: int, now: datetime) -> tuple[Reason, str] | None:
+    """Why nothing more is done after this attempt; None if there may be another."""
+    if made is None:
+        return Reason.COULD_NOT_ROLL_BACK, f"{cause.words}. {name} was made for that, and somebody deleted it."
+    if made.applied:
+        return Reason.ROLLED_BACK, f"{made.name} ended: {made.message}"
+    if made.phase is Phase.ABORTED:
+        return Reason.COULD_NOT_ROLL_BACK, f"{cause.words}. {made.name} was made for that, and somebody aborted it."
+    again = (made.finished or made.created) + FIRST_RETRY * (1 << min(attempt, 10))
+    if now < again:
+        message = (
+            f"{cause.words}. {made.name} changed nothing: {made.message} It is tried again at {again:%H:%M:%S} UTC."
+        )
+        return Reason.COULD_NOT_ROLL_BACK, message
+    return None
+
+
+def request_name(scene: Scene, attempt: int) -> str:
+    """The name that a request for this target, at this revision, has: whoever makes it, and however often."""
+    current = scene.current
+    assert current is not None
+    parts = (scene.uid, current.uid, current.fingerprint, current.revision, str(attempt))
+    digest = hashlib.sha256("/".join(parts).encode()).hexdigest()[:10]
+    return f"{scene.name[:52].rstrip('-.')}-{digest}"
+
+
+# When the target changes.
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What is left of the triggers' past when the target changed."""
+
+    streaks: Mapping[str, Streak] = field(default_factory=dict)
+    excused: frozenset[str] = frozenset()
+
+
+def changed(
+    orders: PolicySpec, streaks: Mapping[str, Streak], excused: frozenset[str], before: CurrentRevision
+) -> Fresh:
+    """The target left `before`: the triggers begin anew.
+
+    What was bad already, and was not caused by `before` either, is not blamed on what comes now, until it was well
+    once. What `before` may have caused goes on counting against its successor: one bad release after another.
+    """
+    within = parse_duration(orders.watch.within).total_seconds()
+    innocent = set()
+    for trigger in orders.triggers:
+        streak = streaks.get(trigger.name, Streak())
+        if streak.count == 0 or streak.began is None:
+            continue
+        late = streak.began - before.since.timestamp() > within and trigger.watch != "Always"
+        if late or trigger.name in excused:
+            innocent.add(trigger.name)
+    return Fresh({}, frozenset(innocent))
+
+
+def soaked(orders: PolicySpec, streaks: Mapping[str, Streak]) -> bool:
+    """Whether every trigger has been Healthy for the soak time."""
+    need = parse_duration(orders.soak).total_seconds()
+    seen = [streaks.get(trigger.name, Streak()) for trigger in orders.triggers]
+    return bool(seen) and all(one.verdict is Verdict.HEALTHY and one.good >= need for one in seen)
+
+
+def worst(streaks: Mapping[str, Streak], orders: PolicySpec) -> Verdict | None:
+    """The worst of the triggers' verdicts; None without triggers."""
+    verdicts = {streaks.get(trigger.name, Streak()).verdict for trigger in orders.triggers}
+    return next((one for one in (Verdict.BREACH, Verdict.UNKNOWN, Verdict.HEALTHY) if one in verdicts), None)
