@@ -18,6 +18,9 @@ from testbed.modules import OF_PROGRAM, Module
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kubectl")
 CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kwok", "helm")
 NODE = ("kubelet", "kube-proxy", "coredns", "pause")
+MONITORING = ("prometheus", "promtool", "alertmanager")
+# What benchmarks run beside the operator.
+PEERS = ("rollouts-controller",)
 
 # Whoever has these from setup-envtest or a distribution need not build them.
 _PREBUILT = frozenset(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from testbed import Binaries, Cluster, images
+from testbed.binaries import MONITORING
 from testbed.realnode import what_is_missing, who_has_it
 from testbed.starting import needed
 
@@ -22,11 +23,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         images.prepare()
     elif wanted & {"real_cluster", "fake_cluster", "built"}:
         Binaries.ensure(needed("fake"))
+    if "monitoring" in wanted:
+        Binaries.ensure(MONITORING)
 
 
 @pytest.fixture(scope="session")
 def built() -> None:
     """For tests that start clusters of their own."""
+
+
+@pytest.fixture(scope="session")
+def monitoring() -> None:
+    """For tests that start a Prometheus or an Alertmanager."""
 
 
 @pytest.fixture(scope="session")

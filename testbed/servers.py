@@ -1,0 +1,147 @@
+"""A program that answers HTTP, as a process in a folder of its own."""
+
+import shutil
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from testbed.binaries import Binaries
+from testbed.errors import TestbedError
+from testbed.processes import ComponentEndedError, Roster, wait_until
+
+_ATTEMPTS = 3
+# No proxy: the machine may have one for the outside.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Server:
+    """One such program; a context manager that leaves nothing behind. When this process dies, so does it."""
+
+    url: str = ""
+    """Its address, without a slash at the end; the same for life."""
+    folder: Path
+    """Everything of it; removed by `stop`."""
+
+    def __init__(self, name: str, folder: Path, address: str, flags: Sequence[str]) -> None:
+        """Make the folder; `up` runs it.
+
+        Raises:
+            TestbedError: when the folder exists.
+        """
+        self.name = name
+        self.folder = folder.absolute()
+        self._address = address
+        self._flags = flags
+        self._port = 0
+        try:
+            self.folder.mkdir(parents=True, mode=0o700)
+        except FileExistsError:
+            raise TestbedError(f"{folder} exists: {name} makes its own folder, and removes it.") from None
+        self._roster = Roster.begin(self.folder / "state.json", detached=False, facts={})
+
+    def __enter__(self) -> Self:
+        """Nothing more: it runs already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.stop()
+
+    @property
+    def listen(self) -> str:
+        """`HOST:PORT`."""
+        return f"{self._address}:{self._port}"
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+        return self.folder / f"{self.name}.log"
+
+    def up(self) -> None:
+        """Run it, and wait until it is ready.
+
+        Raises:
+            TestbedError: with the end of its log.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            known = self._port != 0
+            self._choose_port()
+            self._roster.launch(self.name, self._command(), self.log)
+            try:
+                wait_until(self.ready, f"Getting {self.name} ready", self._roster, timeout=60)
+            except ComponentEndedError as error:
+                # Someone was faster. Another port will do as long as nobody knows this one.
+                if known or attempt == _ATTEMPTS or "address already in use" not in str(error):
+                    raise
+                self._port = 0
+            else:
+                return
+
+    def down(self) -> None:
+        """Kill it; data and port stay for `up`."""
+        self._roster.end()
+
+    def restart(self) -> None:
+        """End it as the kubelet would, and run it again on its data."""
+        self._roster.end(signal_number=signal.SIGTERM)
+        self.up()
+
+    def stop(self) -> None:
+        """End it and remove its folder; again is harmless."""
+        self.down()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ready(self) -> bool:
+        """Whether it says so now."""
+        try:
+            self.call("/-/ready")
+        except (OSError, TestbedError):
+            return False
+        return True
+
+    def call(self, path: str, body: bytes | None = None, content: str = "application/json") -> str:
+        """GET `path`, or POST `body` to it.
+
+        Raises:
+            OSError: when it cannot be reached.
+            TestbedError: when it answers with an error status.
+        """
+        request = urllib.request.Request(  # noqa: S310 - the address is ours
+            self.url + path, data=body, headers={"Content-Type": content}
+        )
+        try:
+            with _OPENER.open(request, timeout=30) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                raise TestbedError(f"{self.name}: {path}: {error.code} {error.read().decode()}") from None
+
+    def tail(self, lines: int = 20) -> str:
+        """The end of its log."""
+        return "\n".join(component.tail(lines) for component in self._roster.components)
+
+    def write(self, name: str, content: str) -> Path:
+        """A file in its folder, which nobody else may read."""
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text(content)
+        return path
+
+    def _arguments(self) -> list[str]:
+        """What it is started with, all in the form `--name=value`."""
+        raise NotImplementedError
+
+    def _command(self) -> list[str | Path]:
+        # By name: such a program refuses a flag that is there twice.
+        flags = {flag.partition("=")[0]: flag for flag in [*self._arguments(), *self._flags]}
+        return [Binaries().path(self.name), *flags.values()]
+
+    def _choose_port(self) -> None:
+        if not self._port:
+            with socket.create_server((self._address, 0)) as probe:
+                self._port = probe.getsockname()[1]
+            self.url = f"http://{self.listen}"
