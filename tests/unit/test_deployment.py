@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, get_args
 
 import pytest
@@ -16,7 +17,7 @@ from rollback_operator.targets import by_kind
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.deployment import REVISION, DeploymentTarget
 from rollback_operator.targets.podtemplate import fingerprint
-from tests.unit.builders import CHECKOUT_UID, running
+from tests.unit.builders import CHECKOUT_UID, after, running
 from tests.unit.fakes import FakeApi, failing
 from tests.unit.objects import SELECTOR, Object, deployment, pod, replica_set, template, waiting
 
@@ -487,3 +488,197 @@ TOLD: dict[str, tuple[Object, bool]] = {
 def test_an_event_is_worth_a_look_if(case: str) -> None:
     thing, worth = TOLD[case]
     assert (target(FakeApi()).told(thing) != target(FakeApi()).told(deployment())) == worth
+
+
+# When it changed.
+
+
+def at(seconds: float) -> str:
+    return after(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def made(seconds: float, number: int, image: str | None = None, **fields: Any) -> Object:
+    """A ReplicaSet that was made so many seconds after `NOW`."""
+    thing = replica_set(number, image, **fields)
+    thing["metadata"]["creationTimestamp"] = at(seconds)
+    return thing
+
+
+def writes(seconds: float | None, *path: str, **more: Any) -> Object:
+    """What a manager wrote, when."""
+    fields: Object = {}
+    for name in reversed(path):
+        fields = {f"f:{name}": fields}
+    time = {} if seconds is None else {"time": at(seconds)}
+    return {"manager": "kubectl", "operation": "Update", "fieldsV1": fields, **time, **more}
+
+
+RESTARTED = template("shop:3")
+RESTARTED["metadata"] = {
+    **RESTARTED["metadata"],
+    "annotations": {"kubectl.kubernetes.io/restartedAt": "2026-03-01T03:05:00Z"},
+}
+TEMPLATE = ("spec", "template", "spec")
+BACK = deployment("shop:1", number=4)
+RETURN = (made(0, 4, "shop:1"), made(60, 2), made(120, 3))
+
+CHANGED: dict[str, tuple[tuple[Object, ...], float | None, bool]] = {
+    "when the newest ReplicaSet was made": ((deployment(), made(0, 1), made(60, 2), made(120, 3)), 120, False),
+    "so, whatever was written since": (
+        (deployment(managed=[writes(900, *TEMPLATE)]), made(0, 1), made(120, 3)),
+        120,
+        False,
+    ),
+    "when it was restarted, as the same release": (
+        (deployment(number=4, pods=RESTARTED), made(0, 3), made(300, 4, pods=RESTARTED)),
+        300,
+        False,
+    ),
+    "when both releases of one second were made": ((deployment(), made(0, 2), made(0, 3)), 0, False),
+    "when somebody went back": (
+        (deployment("shop:1", number=4, managed=[writes(60, *TEMPLATE), writes(600, *TEMPLATE)]), *RETURN),
+        600,
+        True,
+    ),
+    "some time after somebody went back": ((BACK, *RETURN), None, True),
+    "when somebody went back, before it has a new number": (
+        (deployment("shop:1", managed=[writes(600, *TEMPLATE)]), made(0, 1), made(60, 2), made(60, 3)),
+        600,
+        True,
+    ),
+    "when somebody went back within the second": (
+        (deployment("shop:2", managed=[writes(1, *TEMPLATE)]), made(0, 2), made(0, 3)),
+        1,
+        True,
+    ),
+    "some time after somebody went back, whoever wrote other fields": (
+        (
+            deployment(
+                "shop:1",
+                number=4,
+                managed=[
+                    writes(700, "spec", "replicas"),
+                    writes(700, *TEMPLATE, subresource="status"),
+                    writes(None, *TEMPLATE),
+                    {"manager": "old"},
+                ],
+            ),
+            *RETURN,
+        ),
+        None,
+        True,
+    ),
+    "some time after, if the owner's entry tells of the release that was left": (
+        (deployment("shop:1", number=4, managed=[writes(120, *TEMPLATE)]), *RETURN),
+        None,
+        True,
+    ),
+    "when the template was written, if no ReplicaSet has it yet": (
+        (deployment("shop:4", managed=[writes(600, *TEMPLATE)]), made(0, 1), made(120, 3)),
+        600,
+        False,
+    ),
+    "unknown, if nothing tells": ((deployment("shop:4"), made(0, 1)), None, False),
+    "unknown, if a ReplicaSet does not say when it was made": ((deployment(), *HISTORY), None, False),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+async def test_it_changed(case: str) -> None:
+    things, seconds, back = CHANGED[case]
+    seen = await observed(*things)
+    assert seen.changed == (None if seconds is None else after(seconds))
+    assert seen.reactivated == back
+    assert not seen.changed_estimated
+
+
+async def test_a_revision_is_as_old_as_its_replica_set() -> None:
+    seen = await observed(*(BACK, *RETURN))
+    assert [(one.name, one.created) for one in seen.history] == [("2", after(60)), ("3", after(120)), ("4", after())]
+    assert seen.current.created == after(0)
+    assert isinstance(seen.current.created, datetime)
+    assert (await observed(deployment("shop:9"), *RETURN)).current.created is None
+
+
+# What signals ask.
+
+
+async def test_its_pods_are_those_of_the_current_revision() -> None:
+    mine = [pod("a", HISTORY[2]), pod("b", HISTORY[2])]
+    api = FakeApi(deployment(), *HISTORY, *mine, pod("old", HISTORY[1]))
+    assert [one["metadata"]["name"] for one in await target(api).pods(HERE)] == ["a", "b"]
+    assert {call.as_ for call in api.calls} == {"the operator"}
+
+
+async def test_of_two_replica_sets_with_its_template_the_older_one_has_its_pods() -> None:
+    older, newer = made(0, 3), made(60, 4, "shop:3")
+    newer["metadata"] |= {"name": "checkout-", "labels": {**SELECTOR, "pod-template-hash": "a"}}
+    api = FakeApi(deployment(), newer, older, pod("a", newer), pod("b", older))
+    assert [one["metadata"]["name"] for one in await target(api).pods(HERE)] == ["b"]
+
+
+NO_PODS: dict[str, tuple[Object, ...]] = {
+    "there is no Deployment": (HISTORY[2], pod("a", HISTORY[2])),
+    "no ReplicaSet has its template yet": (deployment("shop:4"), HISTORY[2], pod("a", HISTORY[2])),
+    "none were made yet": (deployment(), HISTORY[2]),
+}
+
+
+@pytest.mark.parametrize("case", NO_PODS)
+async def test_it_has_no_pods_if(case: str) -> None:
+    assert await target(FakeApi(*NO_PODS[case])).pods(HERE) == []
+
+
+async def test_pods_that_cannot_be_read_are_not_taken_for_none() -> None:
+    api = FakeApi(deployment(), *HISTORY)
+    api.faults.append(failing("GET", errors.Unavailable("no answer")))
+    with pytest.raises(errors.Unavailable):
+        await target(api).pods(HERE)
+
+
+def says(reason: str, about: str, kind: str = "Progressing") -> Object:
+    return counts(3, 1, 2) | {"conditions": [{"type": kind, "status": "False", "reason": reason, "message": about}]}
+
+
+MINE = f'ReplicaSet "{HISTORY[2]["metadata"]["name"]}" has timed out progressing.'
+LEFT = f'ReplicaSet "{HISTORY[1]["metadata"]["name"]}" has timed out progressing.'
+WHOLE = 'Deployment "checkout" has timed out progressing.'
+DEADLINE = "ProgressDeadlineExceeded"
+
+STUCK: dict[str, tuple[Object, str | None]] = {
+    "no, if it is rolled out": (deployment(), None),
+    "no, if nothing is known": (deployment(status={}), None),
+    "no, if its controller only makes progress": (deployment(status=says("ReplicaSetUpdated", "progressing")), None),
+    "yes, if its ReplicaSet timed out": (deployment(status=says(DEADLINE, MINE)), MINE),
+    "no, if the one it left timed out": (deployment(status=says(DEADLINE, LEFT)), None),
+    "no, if its template has no ReplicaSet": (deployment("shop:4", status=says(DEADLINE, MINE)), None),
+    "yes, if it timed out without any": (deployment("shop:4", status=says(DEADLINE, WHOLE)), WHOLE),
+    "no, if that was said of an earlier change": (
+        deployment(generation=4, observed=3, status=says(DEADLINE, MINE)),
+        None,
+    ),
+    "no, if another condition has that reason": (deployment(status=says(DEADLINE, MINE, "Available")), None),
+    "yes, if no words were left": (
+        deployment(status=says(DEADLINE, "")),
+        "the rollout exceeded its progress deadline",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STUCK)
+async def test_it_is_stuck(case: str) -> None:
+    thing, expected = STUCK[case]
+    assert await target(FakeApi(thing, *HISTORY)).stuck(HERE) == expected
+
+
+async def test_whether_it_is_stuck_costs_one_call() -> None:
+    api = FakeApi(deployment(), *HISTORY)
+    await target(api).stuck(HERE)
+    assert [(str(call), call.as_) for call in api.calls] == [
+        ("GET /apis/apps/v1/namespaces/shop/deployments/checkout", "the operator")
+    ]
+
+
+async def test_what_is_not_there_is_not_stuck_but_missing() -> None:
+    with pytest.raises(errors.NotFound):
+        await target(FakeApi()).stuck(HERE)

@@ -20,7 +20,8 @@ class Revision:
     """One state of a target that can be gone back to.
 
     `order` grows with each release; `name` is the number that kubectl, Helm or Argo CD shows for it. `tags` are
-    its images that are not pinned by digest: what they mean can change under the same fingerprint.
+    its images that are not pinned by digest: what they mean can change under the same fingerprint. `created`: when it
+    was first released, to the second; a return to it does not move that.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Revision:
     fingerprint: str
     source: str = ""
     tags: tuple[str, ...] = ()
+    created: datetime | None = None
 
 
 class Wellbeing(Enum):
@@ -71,6 +73,10 @@ class Snapshot:
     `settled`: the target's own controller has seen the latest change, so that revision numbers can be trusted.
     `marks`: uids of the requests whose effect the target shows. `holds_fields`: fields that the effect changed are
     still recorded as the operator's own. `raw` is the target module's own business.
+
+    `changed`: when the target changed to its current revision; None if this reading cannot tell, and whoever remembers
+    earlier readings fills in the time of first sight, with `changed_estimated`. `reactivated`: the current revision is
+    a return to an earlier one, as its own record; the same content released anew is none.
     """
 
     uid: str
@@ -83,6 +89,9 @@ class Snapshot:
     marks: frozenset[str] = frozenset()
     holds_fields: bool = False
     raw: Any = field(default=None, compare=False, repr=False)
+    changed: datetime | None = None
+    changed_estimated: bool = False
+    reactivated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,3 +64,18 @@ class Target(Protocol):
 
     async def give_back(self, where: Where, target: Snapshot, account: ServiceAccount) -> None:
         """Return the ownership of what `apply` changed, so that the owner's next release does not conflict."""
+
+    async def pods(self, where: Where) -> list[dict[str, Any]]:
+        """The pods of the target's current revision; none if there is no such target, or no pod of it yet.
+
+        Raises:
+            kube.errors.KubeError: they could not be read.
+        """
+
+    async def stuck(self, where: Where) -> str | None:
+        """Why the rollout of the current revision makes no progress, in its controller's words; None if it does.
+
+        Raises:
+            kube.errors.NotFound: there is no such target.
+            kube.errors.KubeError: it could not be read.
+        """

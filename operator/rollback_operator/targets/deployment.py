@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Hashable
+from datetime import datetime
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
@@ -22,7 +23,10 @@ from rollback_operator.targets.ownership import LAST_APPLIED
 
 REVISION = "deployment.kubernetes.io/revision"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
+TIMED_OUT = "ProgressDeadlineExceeded"
 _NUMBER = re.compile("[0-9]{1,19}")
+_NAMED = re.compile(r'^ReplicaSet "([^"]+)"')
+"""How the Deployment controller's words on progress begin, if it has a ReplicaSet to speak of."""
 
 Object = dict[str, Any]
 
@@ -88,6 +92,28 @@ class DeploymentTarget:
         patch = ownership.giving_back(FIELD_MANAGER, target.raw[0]["metadata"]["managedFields"])
         await self._api.patch(_path(where), patch, as_=account, field_manager=f"{FIELD_MANAGER}-give-back")
 
+    async def pods(self, where: Where) -> list[Object]:
+        """See `Target.pods`."""
+        deployment = await dependencies.read(self._api, _path(where), OPERATOR)
+        if deployment is None:
+            return []
+        current = _matching(deployment, await self._replica_sets(where, deployment))
+        return [] if current is None else await self._pods_of(where, deployment, current)
+
+    async def stuck(self, where: Where) -> str | None:
+        """See `Target.stuck`. One call, a second one if the controller says so.
+
+        The controller leaves what it said of a stuck release standing until the one that was gone back to makes its
+        first step, so its words count only if they are about the current ReplicaSet.
+        """
+        deployment = await self._api.get(_path(where), as_=OPERATOR)
+        said = _timed_out(deployment)
+        named = _NAMED.match(said or "")
+        if named is None:
+            return said
+        current = _matching(deployment, await self._replica_sets(where, deployment))
+        return said if current is not None and current["metadata"]["name"] == named[1] else None
+
     async def _replica_sets(self, where: Where, deployment: Object) -> list[Object]:
         selector = dependencies.label_selector(deployment["spec"]["selector"])
         path = f"/apis/apps/v1/namespaces/{where.namespace}/replicasets"
@@ -99,21 +125,22 @@ class DeploymentTarget:
         self, where: Where, deployment: Object, replica_sets: list[Object], rollout: Health, plan: Plan | None
     ) -> Health:
         """What the pods of the new ReplicaSet themselves say, and the claims they use."""
-        current = [
-            one for one in replica_sets if podtemplate.same(one["spec"]["template"], deployment["spec"]["template"])
-        ]
-        if not current:
+        current = _matching(deployment, replica_sets)
+        if current is None:
             return rollout
-        template_hash = current[-1]["metadata"]["labels"][podtemplate.HASH_LABEL]
-        selector = (
-            f"{dependencies.label_selector(deployment['spec']['selector'])},{podtemplate.HASH_LABEL}={template_hash}"
-        )
-        path = f"/api/v1/namespaces/{where.namespace}/pods"
         listed, unbound = await asyncio.gather(
-            self._api.get(path, as_=OPERATOR, query={"labelSelector": selector}),
-            self._unbound_claims(where, deployment, plan),
+            self._pods_of(where, deployment, current), self._unbound_claims(where, deployment, plan)
         )
-        return pods.judge(rollout, listed["items"], unbound)
+        return pods.judge(rollout, listed, unbound)
+
+    async def _pods_of(self, where: Where, deployment: Object, replica_set: Object) -> list[Object]:
+        of_deployment = dependencies.label_selector(deployment["spec"]["selector"])
+        template_hash = replica_set["metadata"]["labels"][podtemplate.HASH_LABEL]
+        selector = f"{of_deployment},{podtemplate.HASH_LABEL}={template_hash}"
+        path = f"/api/v1/namespaces/{where.namespace}/pods"
+        listed = await self._api.get(path, as_=OPERATOR, query={"labelSelector": selector})
+        items: list[Object] = listed["items"]
+        return items
 
     async def _unbound_claims(self, where: Where, deployment: Object, plan: Plan | None) -> tuple[str, ...]:
         if plan is None:
@@ -176,12 +203,19 @@ def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) ->
     metadata, template = deployment["metadata"], deployment["spec"]["template"]
     history = sorted((_revision(one) for one in replica_sets), key=lambda one: one.order)
     number = _number(deployment) or "0"
+    matching = _matching(deployment, replica_sets)
+    reactivated = matching is not None and any(_older(matching, one) for one in replica_sets)
     marks = {_annotations(one).get(REQUEST_ANNOTATION) for one in (deployment, *replica_sets)}
     return Snapshot(
         uid=metadata["uid"],
         generation=metadata["generation"],
         current=Revision(
-            number, int(number), podtemplate.fingerprint(template), "the Deployment", podtemplate.moving_tags(template)
+            name=number,
+            order=int(number),
+            fingerprint=podtemplate.fingerprint(template),
+            source="the Deployment",
+            tags=podtemplate.moving_tags(template),
+            created=_created(matching) if matching else None,
         ),
         history=tuple(history),
         settled=_fresh(deployment) and _number(deployment) is not None,
@@ -190,6 +224,50 @@ def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) ->
         marks=frozenset(mark for mark in marks if mark),
         holds_fields=bool(ownership.held_by(FIELD_MANAGER, metadata.get("managedFields") or [])),
         raw=(deployment, replica_sets),
+        changed=_changed(deployment, replica_sets, None if reactivated else matching),
+        reactivated=reactivated,
+    )
+
+
+def _changed(deployment: Object, replica_sets: list[Object], made_for_it: Object | None) -> datetime | None:
+    """When the Deployment got its template; `made_for_it` is the ReplicaSet that the change brought.
+
+    Without one, the managed fields tell who wrote the template last. A time that is not after the newest ReplicaSet
+    is that of an earlier change: the operator gives fields back to an owner whose entry keeps its old time.
+    """
+    if made_for_it is not None:
+        return _created(made_for_it)
+    written = _template_written(deployment["metadata"].get("managedFields") or [])
+    newest = max((made for one in replica_sets if (made := _created(one))), default=None)
+    return None if written is None or (newest is not None and written <= newest) else written
+
+
+def _template_written(managed: list[Object]) -> datetime | None:
+    """The newest time at which a manager of fields of the template wrote (perhaps another field of its own)."""
+    times = [
+        datetime.fromisoformat(entry["time"])
+        for entry in managed
+        if not entry.get("subresource")
+        and entry.get("time")
+        and "f:template" in (entry.get("fieldsV1") or {}).get("f:spec", {})
+    ]
+    return max(times, default=None)
+
+
+def _older(one: Object, other: Object) -> bool:
+    """Whether `one` was made before `other`; of the same second, the lower number is the older one."""
+    made, then = _created(one), _created(other)
+    if made is None or then is None:
+        return False
+    return made < then or (made == then and int(_annotations(one)[REVISION]) < int(_annotations(other)[REVISION]))
+
+
+def _matching(deployment: Object, replica_sets: list[Object]) -> Object | None:
+    """The ReplicaSet of the Deployment's template; of several the oldest, as the controller has it."""
+    template = podtemplate.without_hash(deployment["spec"]["template"])
+    fitting = [one for one in replica_sets if podtemplate.without_hash(one["spec"]["template"]) == template]
+    return min(
+        fitting, key=lambda one: (one["metadata"].get("creationTimestamp", ""), one["metadata"]["name"]), default=None
     )
 
 
@@ -202,6 +280,7 @@ def _revision(replica_set: Object) -> Revision:
         fingerprint=podtemplate.fingerprint(template),
         source=f"ReplicaSet {replica_set['metadata']['name']}",
         tags=podtemplate.moving_tags(template),
+        created=_created(replica_set),
     )
 
 
@@ -238,6 +317,16 @@ def _stuck(deployment: Object) -> bool:
     return bool(status.get("unavailableReplicas"))
 
 
+def _timed_out(deployment: Object) -> str | None:
+    """What the controller says of a rollout that exceeded its progress deadline, if it has seen the latest change."""
+    if not _fresh(deployment):
+        return None
+    for condition in (deployment.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "Progressing" and condition.get("reason") == TIMED_OUT:
+            return condition.get("message") or "the rollout exceeded its progress deadline"
+    return None
+
+
 def _fresh(deployment: Object) -> bool:
     observed: int = (deployment.get("status") or {}).get("observedGeneration", 0)
     return observed >= int(deployment["metadata"]["generation"])
@@ -258,6 +347,11 @@ def _by_fingerprint(replica_sets: list[Object], plan: Plan) -> Object:
     if not fitting:
         raise errors.NotFound(f"ReplicaSet of revision {plan.to.revision} is gone")
     return (numbered or fitting)[0]
+
+
+def _created(thing: Object) -> datetime | None:
+    text = thing["metadata"].get("creationTimestamp")
+    return datetime.fromisoformat(text) if text else None
 
 
 def _controller(replica_set: Object) -> str | None:
