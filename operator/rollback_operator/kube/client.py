@@ -11,12 +11,13 @@ import itertools
 import json
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from kubernetes.aio.client.configuration import Configuration
@@ -76,6 +77,17 @@ class Api:
     async def close(self) -> None:
         """Close all connections."""
         await self._rest.close()
+
+    def addresses(self) -> tuple[str, ...]:
+        """Where the API server is: `IP:port`, one for each address that its name has; none if it has none."""
+        url = urlsplit(self._configuration.host)
+        port = url.port or 443
+        try:
+            found = socket.getaddrinfo(url.hostname, port, proto=socket.IPPROTO_TCP)
+        except OSError:
+            return ()
+        hosts = dict.fromkeys(str(address[0]) for *_, address in found)
+        return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts)
 
     async def get(self, path: str, *, as_: Identity, query: Query | None = None) -> JsonObject:
         """One object, or a list."""

@@ -60,6 +60,9 @@ class Signal(Protocol):
     async def history(self, question: Question, start: float, end: float) -> Sequence[Sample]:
         """Answers of the past, an interval apart, oldest first; none where the past cannot be asked."""
 
+    async def check(self, question: Question) -> str | None:
+        """What is wrong with the question itself, as it is written; None if nothing is, or nobody can tell."""
+
     async def close(self) -> None:
         """Close what is open."""
 

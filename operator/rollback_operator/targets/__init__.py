@@ -5,13 +5,30 @@ A new kind is one new module and one line in `BY_KIND`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from rollback_operator.api.common import TargetRef
 from rollback_operator.kube.client import Api
-from rollback_operator.targets.base import Target
+from rollback_operator.targets.base import Target, Where
 from rollback_operator.targets.deployment import DeploymentTarget
 
 
 def by_kind(api: Api) -> Mapping[str, Target]:
     """Every kind of target, ready to use."""
     return {target.kind: target for target in (DeploymentTarget(api),)}
+
+
+class Workloads:
+    """What signals may know of the targets (`signals.base.Workloads`)."""
+
+    def __init__(self, targets: Mapping[str, Target]) -> None:
+        self._targets = targets
+
+    async def pods(self, namespace: str, ref: TargetRef) -> Sequence[dict[str, Any]]:
+        """The pods of the target's current revision."""
+        return await self._targets[ref.kind].pods(Where(namespace, ref.name))
+
+    async def stuck(self, namespace: str, ref: TargetRef) -> str | None:
+        """Why the target's rollout makes no progress; None if it does."""
+        return await self._targets[ref.kind].stuck(Where(namespace, ref.name))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.values import Findings, Revision, Snapshot
+from rollback_operator.kube.access import Right
 from rollback_operator.kube.identity import ServiceAccount
 
 
@@ -40,6 +41,12 @@ class Target(Protocol):
 
     def told(self, body: dict[str, Any]) -> Hashable:
         """What an event about `body` tells a request that waits for it; while that stays the same, it is not woken."""
+
+    def version(self, body: dict[str, Any]) -> Hashable:
+        """Which revision `body` asks for, as far as an event tells; while that stays the same, nothing was released."""
+
+    def rights(self, where: Where) -> tuple[Right, ...]:
+        """What a service account has to be allowed for `apply` to be."""
 
     async def observe(self, where: Where, phase: Phase | None, plan: Plan | None) -> Snapshot | None:
         """The target as it is now, or None if there is none. Reads only what a request in `phase` has to know.

@@ -14,6 +14,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.values import Findings, Health, Obstacle, Revision, Snapshot, Wellbeing
 from rollback_operator.kube import errors
+from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import FIELD_MANAGER, Api
 from rollback_operator.kube.identity import OPERATOR, ServiceAccount
 from rollback_operator.targets import dependencies, ownership, pods, podtemplate
@@ -44,6 +45,14 @@ class DeploymentTarget:
         """See `Target.told`. How many pods are up on the way there is not worth a look."""
         metadata = body["metadata"]
         return metadata["uid"], metadata["generation"], _fresh(body), _rollout(body).state
+
+    def version(self, body: Object) -> Hashable:
+        """See `Target.version`. The revision number moves a moment after the template did."""
+        return body["metadata"]["uid"], body["metadata"]["generation"], _number(body), _fresh(body)
+
+    def rights(self, where: Where) -> tuple[Right, ...]:
+        """See `Target.rights`."""
+        return (Right("patch", "apps", "deployments", where.namespace, where.name),)
 
     async def observe(self, where: Where, phase: Phase | None, plan: Plan | None) -> Snapshot | None:
         """See `Target.observe`. One call while a rollout goes on, a second for history, a third for the pods."""
