@@ -46,7 +46,7 @@ async def run(settings: Settings) -> None:
     handlers.register(registry, operator, load_configuration)
     ready = asyncio.Event()
     try:
-        async with serving(settings, operator.stuck, ready.is_set):
+        async with serving(settings, operator.stuck, ready.is_set, operator.signals.receiver()):
             await _check(api)
             log.info("Rollback Operator %s watches %s/%s", __version__, GROUP, VERSION)
             await _until_stopped(operator, registry, ready, settings.namespace)

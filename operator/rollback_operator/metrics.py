@@ -24,6 +24,14 @@ WATCH_RESTARTS = Counter("rollback_watch_restarts", "Times that all watches had 
 LAST_EVENT = Gauge("rollback_watch_last_event_timestamp_seconds", "When a watch last brought an event.", ["resource"])
 
 
+EVALUATIONS = Counter("rollback_evaluations", "Answers that triggers got.", ["source", "verdict"])
+EVALUATIONS_LATE = Counter("rollback_evaluations_late", "Evaluations that began more than a second after their time.")
+EVALUATIONS_SKIPPED = Counter(
+    "rollback_evaluations_skipped", "Evaluations that were left out: the one before was late."
+)
+REQUESTS_MADE = Counter("rollback_requests_made", "Requests that policies made.")
+
+
 class Phases(Collector):
     """Requests by phase, counted from what the watch last said of each."""
 
@@ -47,8 +55,46 @@ class Phases(Collector):
         return [family]
 
 
+class Policies(Collector):
+    """Policies by verdict, and those that people should look at, as they were last written."""
+
+    def __init__(self) -> None:
+        self._verdicts: dict[tuple[str, str], str] = {}
+        self._alerts: dict[tuple[str, str], str] = {}
+
+    def saw(self, key: tuple[str, str], verdict: str | None, alert: str | None) -> None:
+        """What a policy says now; without an alert, people are not needed."""
+        self._verdicts[key] = verdict or "None"
+        if alert is None:
+            self._alerts.pop(key, None)
+        else:
+            self._alerts[key] = alert
+
+    def gone(self, key: tuple[str, str]) -> None:
+        """A policy was deleted."""
+        self._verdicts.pop(key, None)
+        self._alerts.pop(key, None)
+
+    def collect(self) -> list[Metric]:
+        """One sample a verdict, and one an alert."""
+        verdicts = GaugeMetricFamily("rollback_policies", "Policies by verdict.", labels=["verdict"])
+        count = Tally(self._verdicts.values())
+        for verdict in ("Healthy", "Breach", "Unknown", "None"):
+            verdicts.add_metric([verdict], count[verdict])
+        alerts = GaugeMetricFamily(
+            "rollback_policy_alert",
+            "1 for a policy that people should look at.",
+            labels=["namespace", "policy", "reason"],
+        )
+        for (namespace, policy), reason in self._alerts.items():
+            alerts.add_metric([namespace, policy, reason], 1)
+        return [verdicts, alerts]
+
+
 PHASES = Phases()
+POLICIES = Policies()
 REGISTRY.register(PHASES)
+REGISTRY.register(POLICIES)
 
 
 def note_call(verb: str, _path: str, status: int) -> None:

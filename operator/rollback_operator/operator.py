@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Hashable
+from collections.abc import Coroutine, Hashable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -19,7 +19,8 @@ from rollback_operator.kube.resources import Key
 from rollback_operator.policies import PolicyWorker
 from rollback_operator.requests import RequestWorker
 from rollback_operator.settings import Settings
-from rollback_operator.targets import by_kind
+from rollback_operator.signals import Signals
+from rollback_operator.targets import Workloads, by_kind
 from rollback_operator.targets.base import Target
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ TOO_LATE = 60.0
 """Seconds that the agenda may be behind before the operator counts as stuck."""
 UNNOTICED = 5.0
 """Seconds after which a request must have been told of by the watch."""
+AFTER_AN_END = 1.0
+"""Seconds after the end of a policy's request that the policy looks at it: several may end together."""
 MISSES = 3
 """Resyncs in a row that found what the watch missed before the watch counts as dead."""
 
@@ -43,9 +46,11 @@ class RollbackOperator:
         self._api = api
         self._settings = settings
         self.targets = by_kind(api)
-        self._requests = RequestWorker(api, self.targets, settings, lambda key: self.agenda.wake((REQUESTS, *key)))
-        self._policies = PolicyWorker(api)
-        self.agenda = Agenda(self._work, settings.workers, self._failed)
+        self.signals = Signals(api, Workloads(self.targets), settings, self._alerted)
+        self._policies = PolicyWorker(api, self.targets, self.signals.by_source, settings, self._wake_policy)
+        self._requests = RequestWorker(api, self.targets, settings, self._wake_request, self._policies.watching.streaks)
+        self.agenda = Agenda(self._work_on_request, settings.workers, self._failed)
+        self.orders = Agenda(self._work_on_policy, settings.evaluations, self._failed)
         self._beat = time.monotonic()
         self._misses = 0
         self.watch_is_dead = asyncio.Event()
@@ -64,31 +69,52 @@ class RollbackOperator:
             return
         phase = (body.get("status") or {}).get("phase")
         metrics.PHASES.saw(key, phase)
-        if phase not in FINAL:
-            if self._requests.saw(body):
-                self.agenda.wake((REQUESTS, *key))
-        elif body["spec"].get("policyRef"):
-            self.agenda.wake((POLICIES, key[0], body["spec"]["policyRef"]["name"]), 1.0)
+        if phase not in FINAL and self._requests.saw(body):
+            self._wake_request(key)
+        if body["spec"].get("policyRef"):
+            self._request_of_policy((key[0], body["spec"]["policyRef"]["name"]), ended=phase in FINAL)
+
+    def _request_of_policy(self, policy: Key, *, ended: bool) -> None:
+        self._policies.request_changed(policy)
+        if ended:
+            self._wake_policy(policy, AFTER_AN_END)
 
     def policy_changed(self, body: dict[str, Any], *, deleted: bool) -> None:
         """The watch says that a policy is there, changed, or gone."""
         metrics.note_event(POLICIES)
-        if not deleted:
-            self.agenda.wake((POLICIES, *resources.key_of(body)))
+        key = resources.key_of(body)
+        if deleted:
+            self._policies.gone(key)
+            self.orders.forget((POLICIES, *key))
+        elif self._policies.saw(body):
+            self._wake_policy(key)
 
     def target_changed(self, target: Target, body: dict[str, Any], *, deleted: bool) -> None:
         """The watch says that something happened to an object that may be a target."""
         metrics.note_event(target.watched.plural)
+        place = (target.kind, *resources.key_of(body))
         told = None if deleted else target.told(body)
-        for key in self._requests.interest.news((target.kind, *resources.key_of(body)), told):
-            self.agenda.wake((REQUESTS, *key))
+        for key in self._requests.interest.news(place, told):
+            self._wake_request(key)
+        self._policies.target_changed(place, None if deleted else target.version(body))
+
+    def _wake_request(self, key: Key) -> None:
+        self.agenda.wake((REQUESTS, *key))
+
+    def _wake_policy(self, key: Key, after: float = 0.0) -> None:
+        self.orders.wake((POLICIES, *key), after)
+
+    def _alerted(self, namespace: str, policy: str) -> None:
+        self._policies.alerted((namespace, policy))
 
     # Work.
 
-    async def _work(self, key: Hashable) -> float | None:
-        plural, namespace, name = cast("Work", key)
-        if plural == REQUESTS:
-            return await self._requests.work((namespace, name))
+    async def _work_on_request(self, key: Hashable) -> float | None:
+        _, namespace, name = cast("Work", key)
+        return await self._requests.work((namespace, name))
+
+    async def _work_on_policy(self, key: Hashable) -> float | None:
+        _, namespace, name = cast("Work", key)
         return await self._policies.work((namespace, name))
 
     def _failed(self, key: Hashable, error: BaseException) -> None:
@@ -100,7 +126,7 @@ class RollbackOperator:
 
     async def run(self) -> None:
         """Work until cancelled; then let the Events that are under way be recorded."""
-        tasks = [asyncio.create_task(coroutine) for coroutine in (self.agenda.run(), self._resync(), self._heartbeat())]
+        tasks = [asyncio.create_task(coroutine) for coroutine in self._everything()]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -108,6 +134,10 @@ class RollbackOperator:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._requests.told()
+            await self.signals.close()
+
+    def _everything(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        return self.agenda.run(), self.orders.run(), self._resync(), self._heartbeat(), self.signals.run()
 
     async def _resync(self) -> None:
         """Find unfinished requests that no event told of: the net below the watch."""
@@ -150,8 +180,9 @@ class RollbackOperator:
         """Why the operator makes no progress, for the liveness probe; None if it does."""
         if time.monotonic() - self._beat > TOO_LATE:
             return "the event loop stands still"
-        if self.agenda.lateness() > TOO_LATE:
-            return f"work is overdue by {self.agenda.lateness():.0f} seconds"
+        lateness = max(self.agenda.lateness(), self.orders.lateness())
+        if lateness > TOO_LATE:
+            return f"work is overdue by {lateness:.0f} seconds"
         if self._misses >= MISSES:
             return "the watch misses requests"
         return None

@@ -1,8 +1,8 @@
-"""/metrics for Prometheus, /healthz and /readyz for the kubelet."""
+"""/metrics for Prometheus, /alerts for Alertmanager, /healthz and /readyz for the kubelet."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -13,11 +13,15 @@ from rollback_operator.settings import Settings
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, stuck: Callable[[], str | None], ready: Callable[[], bool]
+    settings: Settings,
+    stuck: Callable[[], str | None],
+    ready: Callable[[], bool],
+    alerts: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> AsyncIterator[None]:
     """Serve while the context lasts.
 
-    `stuck` says why no progress is made (liveness); `ready` whether requests are taken up (readiness).
+    `stuck` says why no progress is made (liveness); `ready` whether requests are taken up (readiness); `alerts` takes
+    what Alertmanager sends.
     """
 
     async def metrics(_: web.Request) -> web.Response:
@@ -31,7 +35,14 @@ async def serving(
         return web.Response(text="ok\n" if ready() else "starting\n", status=200 if ready() else 503)
 
     app = web.Application()
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    app.add_routes(
+        [
+            web.get("/metrics", metrics),
+            web.get("/healthz", healthz),
+            web.get("/readyz", readyz),
+            web.post("/alerts", alerts),
+        ]
+    )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -33,6 +33,27 @@ class Settings:
     resync: int = 15
     """Seconds between looks for unfinished requests that no watch event told of."""
 
+    prometheus: str = ""
+    """Address of the Prometheus that policies ask which name none."""
+    prometheus_token_file: str = ""
+    """File with a bearer token for that Prometheus; read again when it changes."""
+    prometheus_ca_file: str = ""
+    """File with the certificate authority of that Prometheus; empty: the system's."""
+    alertmanager: str = ""
+    """Address of the Alertmanager that is asked after a start which alerts fire."""
+    alerts_token_file: str = ""
+    """File with the bearer token that Alertmanager shows at /alerts; empty: alerts are not received."""
+    allowed_networks: str = ""
+    """Networks that policies may call although they are loopback, link-local or the API server's: 127.0.0.0/8,..."""
+    automatic: str = "on"
+    """off: no policy rolls anything back; requests of people go on."""
+    guard: int = 5
+    """How many policies in Breach at once are taken for the platform's trouble; 0: never."""
+    guard_percent: int = 20
+    """How many of a hundred evaluated policies it takes besides."""
+    evaluations: int = 200
+    """How many policies are evaluated at the same time."""
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """Settings as the environment has them."""
@@ -50,6 +71,7 @@ class Settings:
         return cls(**given)  # type: ignore[arg-type]
 
 
+_ADDRESS = (r"(https?://[^/@\s]+(/\S*)?)?", "an address such as http://prometheus.monitoring:9090")
 _NUMBER = ("[1-9][0-9]{0,8}", "a whole number from 1")
 _ALLOWED: Mapping[str, tuple[str, str]] = {
     "service_account": (r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "the name of a service account"),
@@ -58,6 +80,13 @@ _ALLOWED: Mapping[str, tuple[str, str]] = {
     "namespace": (r"([a-z0-9]([-a-z0-9]*[a-z0-9])?)?", "the name of a namespace"),
     "port": ("0|[1-9][0-9]{0,4}", "a port, or 0 for any that is free"),
     "workers": _NUMBER,
+    "evaluations": _NUMBER,
+    "automatic": ("on|off", "on or off"),
+    "guard": ("0|[1-9][0-9]{0,8}", "a whole number"),
+    "guard_percent": ("[1-9]?[0-9]|100", "a percentage: 0 to 100"),
+    "prometheus": _ADDRESS,
+    "alertmanager": _ADDRESS,
+    "allowed_networks": (r"[0-9a-fA-F.:/, ]*", "a list of networks such as 127.0.0.0/8,10.0.0.0/8"),
     "resync": _NUMBER,
 }
 

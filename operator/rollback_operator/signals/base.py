@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.trigger import PrometheusServer, Trigger
@@ -60,11 +60,16 @@ class Signal(Protocol):
     async def history(self, question: Question, start: float, end: float) -> Sequence[Sample]:
         """Answers of the past, an interval apart, oldest first; none where the past cannot be asked."""
 
-    async def check(self, question: Question) -> str | None:
-        """What is wrong with the question itself, as it is written; None if nothing is, or nobody can tell."""
-
     async def close(self) -> None:
         """Close what is open."""
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A signal that can tell a mistake in a question before it is asked for its answer."""
+
+    async def check(self, question: Question) -> str | None:
+        """What is wrong with the question itself, as it is written; None if nothing is, or nobody can tell."""
 
 
 def missing(question: Question, at: float, why: str) -> Sample:

@@ -1,0 +1,57 @@
+"""Whether a target could be rolled back right now: said before the incident, not in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.choice import choose
+from rollback_operator.core.ledger import Ledger
+from rollback_operator.core.turn import rolled_back_from
+from rollback_operator.core.values import Ending, Other, Snapshot
+from rollback_operator.kube import access
+from rollback_operator.kube.client import Api
+from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.settings import Settings
+from rollback_operator.targets.base import Target, Where
+from rollback_operator.watching import Standing
+
+Disarmed = tuple[Reason, str]
+
+
+class Arming:
+    """Goes the way of a request as far as it goes without changing anything."""
+
+    def __init__(self, api: Api, targets: Mapping[str, Target], settings: Settings) -> None:
+        self._api = api
+        self._targets = targets
+        self._default_account = settings.service_account
+
+    async def look(self, standing: Standing, snapshot: Snapshot | None, requests: tuple[Other, ...]) -> Disarmed | None:
+        """Why the target could not be rolled back now; None if it could.
+
+        Raises:
+            kube.errors.KubeError: it could not be looked at.
+        """
+        spec, namespace = standing.spec, standing.key[0]
+        if snapshot is None:
+            return Reason.TARGET_NOT_FOUND, f"There is no {spec.target} in namespace {namespace}."
+        if snapshot.obstacle is not None:
+            return snapshot.obstacle.reason, snapshot.obstacle.message
+        ledger = Ledger.of(spec, standing.status.ledger)
+        choice = choose(spec.to, spec.target, snapshot, ledger.bad_with(rolled_back_from(requests)), ledger.good)
+        if isinstance(choice, Ending):
+            return choice.reason, choice.message
+        account = ServiceAccount(namespace, spec.service_account_name or self._default_account)
+        where, target = Where(namespace, spec.target.name), self._targets[spec.target.kind]
+        findings = await target.examine(where, snapshot, choice.revision, account)
+        if findings.missing:
+            what = f"Revision {choice.revision.name} of {spec.target}, which it would go back to, needs what is gone"
+            return Reason.MISSING_DEPENDENCY, f"{what}: {', '.join(findings.missing)}. Restore it."
+        lacking = await access.first_lacking(self._api, target.rights(where), account)
+        if lacking is not None:
+            message = (
+                f"Service account {account} may not {lacking}. Give it the rights: examples/rbac.yaml shows which."
+            )
+            return Reason.MAY_NOT_ROLL_BACK, message
+        return None
