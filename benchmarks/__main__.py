@@ -1,18 +1,29 @@
-"""`python -m benchmarks [single] [thousand]`: measure on clusters of their own, print Markdown."""
+"""`python -m benchmarks [NAME ...]`: measure on clusters of their own, print Markdown. `MEASUREMENTS` has the names."""
 
 from __future__ import annotations
 
 import platform
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
 
-from benchmarks import requests
+from benchmarks import policies, requests
+from benchmarks.table import Table
+
+MEASUREMENTS: Mapping[str, Callable[[Path], Table]] = {
+    "single": requests.one_after_another,
+    "thousand": requests.a_thousand_at_once,
+    "policies": policies.a_thousand,
+    "policies-10000": policies.ten_thousand,
+}
 
 if __name__ == "__main__":
     print(f"{datetime.now(UTC):%Y-%m-%d}, {cpu_count()} cores, Python {platform.python_version()}\n")
     with tempfile.TemporaryDirectory(prefix="rollback-bench-") as folder:
-        for table in requests.run(Path(folder), sys.argv[1:]):
-            print(table, flush=True)
+        for name in sys.argv[1:] or MEASUREMENTS:
+            place = Path(folder, name)
+            place.mkdir()
+            print(MEASUREMENTS[name](place), flush=True)

@@ -46,9 +46,10 @@ class Ground:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def prepared(cls, cluster: Cluster, folder: Path) -> AsyncIterator[Ground]:
-        """A ground with the operator running and the examples' service account in place."""
-        operator = OperatorProcess(install(cluster, folder), folder / "operator.log", log_level="WARNING")
+    async def prepared(cls, cluster: Cluster, folder: Path, **settings: str) -> AsyncIterator[Ground]:
+        """A ground with the operator running, under these settings, and the examples' service account in place."""
+        kubeconfig = install(cluster, folder)
+        operator = OperatorProcess(kubeconfig, folder / "operator.log", **{"log_level": "WARNING", **settings})
         headers = {"Authorization": f"Bearer {cluster.token}"}
         connector = aiohttp.TCPConnector(ssl=False, limit=0)
         try:
@@ -77,13 +78,18 @@ class Ground:
 
     async def deployments(self, prefix: str, count: int) -> list[str]:
         """As many Deployments, each with a first and a second revision, rolled out."""
-        names = [f"{prefix}-{number}" for number in range(count)]
-        await gathered(self.call("POST", _DEPLOYMENTS, deployment(name)) for name in names)
-        await self._rolled_out(prefix, count)
+        names = await self.released(prefix, count)
         for_second = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "shop:2"}]}}}}
         strategic = "application/strategic-merge-patch+json"
-        await gathered(self.call("PATCH", f"{_DEPLOYMENTS}/{name}", for_second, strategic) for name in names)
-        await self._rolled_out(prefix, count)
+        await gathered(self.call("PATCH", f"{DEPLOYMENTS}/{name}", for_second, strategic) for name in names)
+        await self._rolled_out(prefix, count, 1)
+        return names
+
+    async def released(self, prefix: str, count: int, replicas: int = 1) -> list[str]:
+        """As many Deployments of one revision, rolled out."""
+        names = [f"{prefix}-{number}" for number in range(count)]
+        await gathered(self.call("POST", DEPLOYMENTS, deployment(name, replicas)) for name in names)
+        await self._rolled_out(prefix, count, replicas)
         return names
 
     async def roll_back(self, names: Iterable[str]) -> None:
@@ -107,11 +113,13 @@ class Ground:
         items = {one["metadata"]["name"]: one for one in (await self.call("GET", _REQUESTS))["items"]}
         return [log.of(name, items[name]["status"]["phase"]) for name in names]
 
-    async def _rolled_out(self, prefix: str, count: int) -> None:
+    async def _rolled_out(self, prefix: str, count: int, replicas: int) -> None:
         deadline = time.monotonic() + 600
         while True:
-            items = (await self.call("GET", _DEPLOYMENTS))["items"]
-            done = [one for one in items if one["metadata"]["name"].startswith(f"{prefix}-") and _available(one)]
+            items = (await self.call("GET", DEPLOYMENTS))["items"]
+            done = [
+                one for one in items if one["metadata"]["name"].startswith(f"{prefix}-") and _available(one, replicas)
+            ]
             if len(done) == count:
                 return
             if time.monotonic() > deadline:
@@ -149,7 +157,7 @@ class AuditTimes:
             self._patched[about["name"]] = at
 
 
-_DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 _REQUESTS = f"/apis/rollback.dev/v1alpha1/namespaces/{NAMESPACE}/rollbackrequests"
 
 
@@ -158,14 +166,14 @@ async def gathered(calls: Iterable[Awaitable[Any]]) -> None:
     await asyncio.gather(*calls)
 
 
-def deployment(name: str) -> Object:
-    """A Deployment of one replica."""
+def deployment(name: str, replicas: int = 1) -> Object:
+    """A Deployment."""
     labels = {"app": name}
     pod = {"terminationGracePeriodSeconds": 0, "containers": [{"name": "web", "image": "shop:1"}]}
     return {
         "metadata": {"name": name},
         "spec": {
-            "replicas": 1,
+            "replicas": replicas,
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
@@ -182,10 +190,10 @@ def request(name: str) -> Object:
     }
 
 
-def _available(body: Object) -> bool:
+def _available(body: Object, replicas: int) -> bool:
     status = body.get("status", {})
-    counts = {status.get(name) for name in ("replicas", "updatedReplicas", "availableReplicas")}
-    return counts == {1} and status.get("observedGeneration") == body["metadata"]["generation"]
+    counts = {status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")}
+    return counts == {replicas} and status.get("observedGeneration") == body["metadata"]["generation"]
 
 
 def _rights() -> str:

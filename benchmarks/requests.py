@@ -109,12 +109,11 @@ def _phases(phases: Sequence[str]) -> str:
     return ", ".join(f"{count} {phase}" for phase, count in Counter(phases).most_common())
 
 
-def run(folder: Path, which: Sequence[str]) -> list[Table]:
-    """The measurements of these names, or all."""
-    every = {"single": side_by_side, "thousand": a_thousand}
-    tables = []
-    for name in which or every:
-        place = folder / name
-        place.mkdir()
-        tables.append(asyncio.run(every[name](place)))
-    return tables
+def one_after_another(folder: Path) -> Table:
+    """See `side_by_side`."""
+    return asyncio.run(side_by_side(folder))
+
+
+def a_thousand_at_once(folder: Path) -> Table:
+    """See `a_thousand`."""
+    return asyncio.run(a_thousand(folder))

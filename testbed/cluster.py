@@ -146,6 +146,11 @@ class Cluster(Clients):
         rosters = [self._roster, *([self._node.roster] if self._node else [])]
         return {part.name: part.alive() for roster in rosters for part in roster.components}
 
+    def pids(self) -> dict[str, int]:
+        """The process of each program that belongs to it, for measuring."""
+        rosters = [self._roster, *([self._node.roster] if self._node else [])]
+        return {part.name: part.identity.pid for roster in rosters for part in roster.components}
+
     def stop(self) -> None:
         """End everything and remove every trace; again is harmless."""
         starting.dismantle(self._roster, self._node)

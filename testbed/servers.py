@@ -57,6 +57,11 @@ class Server:
         return f"{self._address}:{self._port}"
 
     @property
+    def pid(self) -> int:
+        """Its process, for measuring."""
+        return self._roster.components[-1].identity.pid
+
+    @property
     def log(self) -> Path:
         """What it printed."""
         return self.folder / f"{self.name}.log"
