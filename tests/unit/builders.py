@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rollback_operator.api.common import TargetRef
-from rollback_operator.api.policy import PolicySpec
+from rollback_operator.api.policy import Correction, Entry, PolicySpec, Proof
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, RequestSpec, RequestStatus
 from rollback_operator.core import conditions as on
@@ -29,6 +29,7 @@ from rollback_operator.core.values import (
     Snapshot,
     Wellbeing,
 )
+from rollback_operator.core.verdicts import Streak, Verdict
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 """When requests are created; every other time is said relative to it."""
@@ -134,6 +135,24 @@ def other(
     return Other(uid=uid or f"uid-of-{name}", name=name, created=NOW - timedelta(seconds=age), phase=phase, **fields)
 
 
+def entry(letter: str, verdict: Proof = Proof.GOOD, *, at: float = -3600, **fields: Any) -> Entry:
+    """What the ledger says of the release of that letter, found `at` seconds after `NOW`."""
+    number = "abcdefghij".index(letter) + 1
+    known = {"revision": str(number), "reason": f"{letter} proved {verdict}", **fields}
+    return Entry(fingerprint=fingerprint(letter), verdict=verdict, at=after(at), **known)
+
+
+def called(letter: str, verdict: Proof, reason: str = "") -> Correction:
+    """What people call the release of that letter, in the policy's spec."""
+    return Correction(fingerprint=fingerprint(letter), verdict=verdict, reason=reason)
+
+
+def said(verdict: Verdict, at: float = 0.0, words: str = "") -> Streak:
+    """A trigger whose newest answer came `at` seconds after `NOW`."""
+    moment = after(at).timestamp()
+    return Streak(verdict=verdict, since=moment, at=moment, message=words)
+
+
 def step_on(asked: Request, decision: Decision) -> Request:
     """The request as it is read again once the decision's status was written."""
     stored = RequestStatus.model_validate(decision.status.dump())
@@ -141,7 +160,7 @@ def step_on(asked: Request, decision: Decision) -> Request:
 
 
 def changed(asked: Request, **fields: Any) -> Request:
-    """The request after somebody edited its spec (which only `abort` allows)."""
+    """The request after somebody edited its spec (which only `abort` and `approve` allow)."""
     edited = asked.spec.model_copy(update=fields)
     return replace(asked, generation=asked.generation + 1, spec=edited)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,13 @@ from rollback_operator.api.request import Phase
 from rollback_operator.core.choice import Chosen, choose
 from rollback_operator.core.values import Ending, Revision, Snapshot
 from tests.unit.builders import CHECKOUT, fingerprint, snapshot
+
+WHY = "tuesday rolled back from it"
+
+
+def known_bad(letters: Iterable[str]) -> dict[str, str]:
+    return {fingerprint(letter): WHY for letter in letters}
+
 
 CHOICES: dict[str, tuple[str, Snapshot, str, str]] = {
     "the newest earlier one": ("Previous", snapshot("abc"), "", "2"),
@@ -32,28 +41,34 @@ CHOICES: dict[str, tuple[str, Snapshot, str, str]] = {
 @pytest.mark.parametrize("case", CHOICES)
 def test_it_goes_back_to(case: str) -> None:
     to, target, bad, expected = CHOICES[case]
-    chosen = choose(to, CHECKOUT, target, {fingerprint(letter): "tuesday" for letter in bad})
+    chosen = choose(to, CHECKOUT, target, known_bad(bad))
     assert isinstance(chosen, Chosen)
     assert chosen.revision.name == expected
 
 
+NOTHING_GOOD = "Nothing earlier has proved good yet, so LastKnownGood means Previous."
 NOTES: dict[str, tuple[str, Snapshot, str, tuple[str, ...]]] = {
     "nothing, when there is nothing to say": ("Previous", snapshot("abc"), "", ()),
     "what LastKnownGood means": (
         "LastKnownGood",
         snapshot("abc"),
         "",
-        ("Nothing has proved good yet, so LastKnownGood means Previous.",),
+        (NOTHING_GOOD,),
     ),
     "what was skipped": ("Previous", snapshot("abc"), "b", ("Skipped revision 2: tuesday rolled back from it.",)),
-    "a bad one that was named": ("2", snapshot("abc"), "b", ("Revision 2 was rolled back from by tuesday.",)),
+    "a bad one that was named": (
+        "2",
+        snapshot("abc"),
+        "b",
+        ("Revision 2 counts as bad: tuesday rolled back from it.",),
+    ),
 }
 
 
 @pytest.mark.parametrize("case", NOTES)
 def test_the_plan_notes(case: str) -> None:
     to, target, bad, expected = NOTES[case]
-    chosen = choose(to, CHECKOUT, target, {fingerprint(letter): "tuesday" for letter in bad})
+    chosen = choose(to, CHECKOUT, target, known_bad(bad))
     assert isinstance(chosen, Chosen)
     assert chosen.notes == expected
 
@@ -74,14 +89,14 @@ ENDINGS: dict[str, tuple[str, Snapshot, str, Reason, str]] = {
         snapshot("abc"),
         "ab",
         Reason.NOTHING_TO_ROLL_BACK_TO,
-        "no earlier revision that was not itself rolled back from: 1 (by tuesday) and 2 (by tuesday).",
+        f"no earlier revision that does not count as bad: 1 ({WHY}) and 2 ({WHY}).",
     ),
     "the bad release was restarted": (
         "Previous",
         snapshot("aa"),
         "a",
         Reason.NOTHING_TO_ROLL_BACK_TO,
-        "no earlier revision that was not itself rolled back from: 1 (by tuesday).",
+        "no earlier revision that does not count as bad: 1 (tuesday rolled back from it).",
     ),
     "the release was only restarted": (
         "Previous",
@@ -103,7 +118,7 @@ ENDINGS: dict[str, tuple[str, Snapshot, str, Reason, str]] = {
 @pytest.mark.parametrize("case", ENDINGS)
 def test_there_is_nothing_to_do_when(case: str) -> None:
     to, target, bad, reason, says = ENDINGS[case]
-    ending = choose(to, CHECKOUT, target, {fingerprint(letter): "tuesday" for letter in bad})
+    ending = choose(to, CHECKOUT, target, known_bad(bad))
     assert isinstance(ending, Ending)
     assert ending.reason == reason
     assert says in ending.message
@@ -116,6 +131,46 @@ def test_a_tag_that_did_not_move_is_not_talked_about() -> None:
     assert "tag" not in ending.message
 
 
+# What proved good.
+
+PROVED: dict[str, tuple[Snapshot, str, str, str, tuple[str, ...]]] = {
+    "the one that proved good, not the one before": (snapshot("abc"), "", "a", "1", ()),
+    "the newest of those that did, whichever proved it last": (snapshot("abcd"), "", "ba", "2", ()),
+    "the newest of one that was released twice": (snapshot("abac"), "", "a", "3", ()),
+    "what is still in the history": (snapshot(".bcd"), "", "ab", "2", ()),
+    "no bad one, although it proved good once": (snapshot("abcd"), "c", "cb", "2", ()),
+    "not what runs, although it proved good": (snapshot("abc"), "", "ca", "1", ()),
+    "the one before, if only what runs proved good": (snapshot("abc"), "", "c", "2", (NOTHING_GOOD,)),
+    "the one before, if what proved good is gone": (snapshot(".bc"), "", "a", "2", (NOTHING_GOOD,)),
+    "the newest that is not bad, if only bad ones proved good": (
+        snapshot("abc"),
+        "b",
+        "b",
+        "1",
+        (NOTHING_GOOD, "Skipped revision 2: tuesday rolled back from it."),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PROVED)
+def test_last_known_good_is(case: str) -> None:
+    target, bad, good, expected, notes = PROVED[case]
+    chosen = choose("LastKnownGood", CHECKOUT, target, known_bad(bad), [fingerprint(letter) for letter in good])
+    assert chosen == Chosen(next(one for one in target.history if one.name == expected), notes)
+
+
+def test_previous_is_the_one_before_whatever_proved_good() -> None:
+    chosen = choose("Previous", CHECKOUT, snapshot("abc"), {}, [fingerprint("a")])
+    assert isinstance(chosen, Chosen)
+    assert chosen.revision.name == "2"
+
+
+def test_a_restart_of_what_proved_good_is_no_earlier_release() -> None:
+    ending = choose("LastKnownGood", CHECKOUT, snapshot("aa"), {}, [fingerprint("a")])
+    assert isinstance(ending, Ending)
+    assert ending.reason is Reason.ALREADY_AT_REVISION
+
+
 letters = st.sampled_from("abcd.")
 
 
@@ -126,7 +181,7 @@ def test_previous_is_never_bad_never_later_and_never_what_stands(
     numbers = [number for number, letter in enumerate(history, 1) if letter != "."]
     current = data.draw(st.sampled_from(numbers)) if numbers else None
     target = snapshot("".join(history), current=current)
-    known = {fingerprint(letter): "tuesday" for letter in bad}
+    known = known_bad(bad)
     chosen = choose("Previous", CHECKOUT, target, known)
     fitting = [
         one
@@ -141,6 +196,27 @@ def test_previous_is_never_bad_never_later_and_never_what_stands(
         assert not fitting
 
 
+@given(st.lists(letters, min_size=1, max_size=8), st.sets(st.sampled_from("abcd")), st.sets(st.sampled_from("abcd")))
+def test_last_known_good_is_never_bad_and_good_if_anything_is(
+    history: list[str], bad: set[str], good: set[str]
+) -> None:
+    target = snapshot("".join(history))
+    proved = [fingerprint(letter) for letter in good]
+    chosen = choose("LastKnownGood", CHECKOUT, target, known_bad(bad), proved)
+    fitting = [
+        one
+        for one in target.history
+        if one.fingerprint in proved
+        and one.fingerprint != target.current.fingerprint
+        and one.fingerprint not in known_bad(bad)
+    ]
+    if fitting:
+        assert chosen == Chosen(max(fitting, key=lambda one: one.order))
+    elif isinstance(chosen, Chosen):
+        assert chosen.revision.fingerprint not in known_bad(bad)
+        assert chosen.notes[0] == NOTHING_GOOD
+
+
 @given(st.lists(letters, min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_the_order_in_which_the_history_is_listed_does_not_matter(history: list[str], random: object) -> None:
     target = snapshot("".join(history))
@@ -148,4 +224,5 @@ def test_the_order_in_which_the_history_is_listed_does_not_matter(history: list[
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     other = Snapshot(target.uid, target.generation, target.current, tuple(shuffled), settled=True, health=target.health)
     for to in ("Previous", "LastKnownGood", "1", "3", fingerprint("a")):
-        assert choose(to, CHECKOUT, target, {}) == choose(to, CHECKOUT, other, {})
+        for good in ((), (fingerprint("a"), fingerprint("b"))):
+            assert choose(to, CHECKOUT, target, {}, good) == choose(to, CHECKOUT, other, {}, good)

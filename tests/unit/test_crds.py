@@ -99,8 +99,13 @@ DEFAULTS: dict[str, tuple[Schema, tuple[str, ...], Any]] = {
     "a request's timeout": (REQUEST, ("spec", "timeout"), "10m"),
     "a dry run": (REQUEST, ("spec", "dryRun"), False),
     "an abort": (REQUEST, ("spec", "abort"), False),
+    "an approval": (REQUEST, ("spec", "approve"), False),
     "a policy's goal": (POLICY, ("spec", "to"), "LastKnownGood"),
     "a policy's history": (POLICY, ("spec", "historyLimit"), 20),
+    "a policy's mode": (POLICY, ("spec", "mode"), "Enforce"),
+    "a policy's breaker": (POLICY, ("spec", "breaker"), {"limit": 2, "window": "1h"}),
+    "what a policy does with a bad release that is back": (POLICY, ("spec", "onReturn"), "Alert"),
+    "what a policy does after a rollback that did not help": (POLICY, ("spec", "onVerifyFailure"), "Stop"),
     "what kstatus waits on, of a request": (REQUEST, ("status",), {"observedGeneration": -1}),
     "what kstatus waits on, of a policy": (POLICY, ("status",), {"observedGeneration": -1}),
 }
@@ -114,14 +119,14 @@ def test_the_api_server_fills_in(case: str) -> None:
     assert node["default"] == expected
 
 
-@pytest.mark.parametrize("name", ["target", "policyRef", "to", "reason", "serviceAccountName"])
+@pytest.mark.parametrize("name", ["target", "policyRef", "to", "reason", "serviceAccountName", "grace"])
 def test_nothing_is_filled_in_for(name: str) -> None:
     assert "default" not in REQUEST["properties"]["spec"]["properties"][name]
 
 
-def test_all_of_a_request_is_frozen_but_its_abort() -> None:
+def test_all_of_a_request_is_frozen_but_what_people_may_still_say_of_it() -> None:
     fields = {field.alias for field in RequestSpec.model_fields.values()}
-    assert fields - set(IMMUTABLE) == {"abort"}
+    assert fields - set(IMMUTABLE) == {"abort", "approve"}
     rules = [rule["rule"] for rule in REQUEST["properties"]["spec"][RULES]]
     for name in IMMUTABLE:
         assert any(f"has(self.{name}) == has(oldSelf.{name})" in rule for rule in rules)

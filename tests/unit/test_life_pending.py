@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from rollback_operator.api.policy import Verify
+from rollback_operator.api.policy import Correction, Entry, Proof, Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, PolicyRef, RequestStatus, StepState
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import CONTROLLER_POLL, POLICY_GRACE, QUEUE_POLL, advance
+from rollback_operator.core.life import CONTROLLER_POLL, HEALTH_POLL, POLICY_GRACE, QUEUE_POLL, advance, verify_deadline
 from rollback_operator.core.values import (
     Apply,
     Examine,
@@ -28,7 +29,10 @@ from tests.unit.builders import (
     NOW,
     PAUSED,
     after,
+    called,
+    changed,
     decide,
+    entry,
     fingerprint,
     message,
     other,
@@ -42,6 +46,7 @@ from tests.unit.builders import (
 )
 
 BY_POLICY: dict[str, Any] = {"policy_ref": PolicyRef(name="checkout")}
+NOTHING_GOOD = "Nothing earlier has proved good yet, so LastKnownGood means Previous."
 MISSING = Findings(steps=("Replace it.",), diff="", missing=("Secret db", "ConfigMap web (key theme)"))
 DENIED = Refused(Reason.FORBIDDEN, "Service account shop/rollback may not patch Deployment checkout.")
 
@@ -103,7 +108,7 @@ ENDINGS: dict[str, tuple[Request, Observation, Phase, Reason, str]] = {
         ),
         Phase.FAILED,
         Reason.NOTHING_TO_ROLL_BACK_TO,
-        "no earlier revision that was not itself rolled back from: 1 (by tuesday).",
+        "no earlier revision that does not count as bad: 1 (tuesday rolled back from it).",
     ),
     "the revision that stands": (
         request(to="3"),
@@ -307,6 +312,15 @@ def test_two_who_ask_for_the_same_mean_one_rollback(case: str) -> None:
         assert decision.action.plan.to.revision == "1"
 
 
+def test_two_policies_requests_for_the_last_known_good_mean_one_rollback() -> None:
+    before = other("alice", phase=Phase.SUCCEEDED, applied=True, left=fingerprint("c"), finished=after(5))
+    seen = Observation(
+        policy=policy(to="LastKnownGood"), target=snapshot("a.cb"), others=(before,), entries=(entry("a"),)
+    )
+    status = decide(request(**BY_POLICY), seen, after(30)).status
+    assert (status.phase, why(status)) == (Phase.SUPERSEDED, Reason.ALREADY_ROLLED_BACK)
+
+
 def test_a_request_that_made_no_effect_supersedes_nobody() -> None:
     failed = other("alice", phase=Phase.FAILED, left=fingerprint("c"), finished=after(5))
     decision = decide(request(), Observation(target=snapshot(), others=(failed,)))
@@ -382,10 +396,11 @@ def test_it_runs_with_the_rights_of(case: str) -> None:
 
 
 def test_the_plan_remembers_what_the_policy_says_about_verification() -> None:
-    orders = policy(verify=Verify(timeout="90s"), to="1")
+    orders = policy(verify=Verify(timeout="90s", triggers=("errors", "probe")), to="1")
     decision = decide(request(**BY_POLICY), Observation(policy=orders, target=snapshot()))
     assert isinstance(decision.action, Apply)
     assert decision.action.plan.verify_timeout == "90s"
+    assert decision.action.plan.verify_triggers == ("errors", "probe")
     assert decision.action.plan.to.revision == "1"
 
 
@@ -394,6 +409,217 @@ def test_what_the_request_names_goes_before_what_the_policy_names() -> None:
     decision = decide(request(**BY_POLICY, to="2"), Observation(policy=orders, target=snapshot()))
     assert isinstance(decision.action, Apply)
     assert decision.action.plan.to.revision == "2"
+
+
+# Last known good.
+
+LEDGERS: dict[str, tuple[tuple[Entry, ...], tuple[Correction, ...], str, tuple[str, ...]]] = {
+    "the newest that proved good": ((entry("b"), entry("a")), (), "2", ()),
+    "the one that proved good, not the one before": ((entry("a"),), (), "1", ()),
+    "the one before, until something proved good": ((), (), "3", (NOTHING_GOOD,)),
+    "no bad one": (
+        (entry("c", Proof.BAD, reason="tuesday rolled back from it"),),
+        (),
+        "2",
+        (NOTHING_GOOD, "Skipped revision 3: tuesday rolled back from it."),
+    ),
+    "what people call good": ((entry("a"),), (called("c", Proof.GOOD),), "3", ()),
+    "what people call good, although it proved bad": ((entry("c", Proof.BAD),), (called("c", Proof.GOOD),), "3", ()),
+    "nothing that people call bad, although it proved good": (
+        (entry("b"), entry("c")),
+        (called("c", Proof.BAD, "INC-7"),),
+        "2",
+        (),
+    ),
+    "nothing that people call bad, and what they say of it is in the plan": (
+        (),
+        (called("c", Proof.BAD, "INC-7"), called("b", Proof.BAD)),
+        "1",
+        (
+            NOTHING_GOOD,
+            "Skipped revision 3: the policy's spec.ledger calls it bad: INC-7.",
+            "Skipped revision 2: the policy's spec.ledger calls it bad.",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LEDGERS)
+def test_a_policys_last_known_good_is(case: str) -> None:
+    entries, corrections, to, notes = LEDGERS[case]
+    seen = Observation(policy=policy(ledger=corrections), target=snapshot("abcd"), entries=entries)
+    decision = decide(request(**BY_POLICY), seen)
+    assert isinstance(decision.action, Apply)
+    assert (decision.action.plan.to.revision, decision.action.plan.notes) == (to, notes)
+
+
+def test_what_an_earlier_request_rolled_back_from_is_not_good_unless_people_say_so() -> None:
+    left = other("tuesday", phase=Phase.SUCCEEDED, applied=True, left=fingerprint("c"), finished=after(-30))
+    for corrections, to in ((), "2"), ((called("c", Proof.GOOD),), "3"):
+        seen = Observation(
+            policy=policy(ledger=corrections), target=snapshot("abcd"), others=(left,), entries=(entry("b"), entry("c"))
+        )
+        decision = decide(request(**BY_POLICY), seen)
+        assert isinstance(decision.action, Apply)
+        assert decision.action.plan.to.revision == to
+
+
+def test_a_request_may_ask_for_the_last_known_good_of_a_policy_that_says_otherwise() -> None:
+    seen = Observation(policy=policy(to="Previous"), target=snapshot("abcd"), entries=(entry("a"),))
+    for to, expected in ((None, "3"), ("LastKnownGood", "1")):
+        decision = decide(request(**BY_POLICY, to=to), seen)
+        assert isinstance(decision.action, Apply)
+        assert decision.action.plan.to.revision == expected
+
+
+# People are asked first.
+
+GRACE = timedelta(minutes=5)
+
+
+def graced(seen: Snapshot | None = None, **fields: Any) -> Request:
+    """A request in its grace of five minutes, first looked at when it was made; the release is revision 3, c."""
+    asked = request(grace="5m", **fields)
+    decision = advance(asked, Observation(target=seen or snapshot()), NOW)
+    assert decision.status.phase is Phase.AWAITING_APPROVAL
+    return step_on(asked, decision)
+
+
+def test_in_its_grace_a_request_waits_for_people_and_says_what_they_can_do() -> None:
+    decision = advance(request(grace="5m"), Observation(target=snapshot()), after(1))
+    status = decision.status
+    assert (status.phase, why(status)) == (Phase.AWAITING_APPROVAL, Reason.AWAITING_APPROVAL)
+    assert message(status) == (
+        "Deployment/checkout will be rolled back at 03:05:00 UTC. To do it now: approve: true; to prevent it: "
+        'abort: true (kubectl -n shop patch rbr undo --type merge -p \'{"spec":{"abort":true}}\').'
+    )
+    assert states(status) == {on.READY: "False", on.RECONCILING: "True"}
+    assert (status.target, status.from_, status.to) == ("Deployment/checkout", "3", None)
+    assert (status.started_at, status.targets) == (None, ())
+    assert (decision.action, decision.again) == (None, timedelta(seconds=299))
+
+
+def test_in_its_grace_it_writes_once() -> None:
+    decision = advance(graced(), Observation(target=snapshot("abcd")), after(100))
+    assert decision.status == graced().status
+    assert (decision.action, decision.again) == (None, timedelta(seconds=200))
+
+
+def test_it_runs_by_itself_when_its_grace_is_over() -> None:
+    seen = Observation(target=snapshot())
+    assert decide(graced(), seen, NOW + GRACE - timedelta(milliseconds=1)).status == graced().status
+    decision = decide(graced(), seen, NOW + GRACE)
+    assert isinstance(decision.action, Apply)
+    assert decision.status.started_at == NOW + GRACE
+
+
+@pytest.mark.parametrize("asked", [graced(), request(grace="5m")], ids=["seen before", "not seen before"])
+def test_an_approval_lets_it_run_at_once(asked: Request) -> None:
+    decision = decide(changed(asked, approve=True), Observation(target=snapshot()), after(10))
+    assert isinstance(decision.action, Apply)
+    assert decision.status.started_at == after(10)
+
+
+@pytest.mark.parametrize("fields", [{"abort": True}, {"abort": True, "approve": True}], ids=str)
+@pytest.mark.parametrize("at", [10, 300, 9999])
+def test_an_abort_vetoes_it(fields: dict[str, bool], at: float) -> None:
+    decision = advance(changed(graced(), **fields), Observation(target=snapshot()), after(at))
+    assert (decision.status.phase, why(decision.status)) == (Phase.ABORTED, Reason.ABORTED)
+    assert message(decision.status) == "Aborted before anything was changed."
+    assert states(decision.status)[on.APPLIED] == "False"
+    assert decision.action is None
+
+
+def test_its_timeout_counts_from_when_it_may_run() -> None:
+    decision = decide(graced(timeout="1m"), Observation(target=snapshot()), after(310))
+    begun = step_on(graced(timeout="1m"), decision)
+    assert verify_deadline(begun) == after(370)
+
+
+NOBODY_LOOKED: dict[str, Request] = {
+    "in its grace": graced(timeout="1m"),
+    "before it was looked at": request(grace="5m", timeout="1m"),
+    "in its grace, when it was approved": changed(graced(timeout="1m"), approve=True),
+    "before it was looked at, and it was approved": request(grace="5m", timeout="1m", approve=True),
+}
+
+
+@pytest.mark.parametrize("case", NOBODY_LOOKED)
+def test_it_starts_no_effect_when_its_time_passed_while_the_operator_was_down(case: str) -> None:
+    in_time = decide(NOBODY_LOOKED[case], Observation(target=snapshot()), after(359.9))
+    assert isinstance(in_time.action, Apply)
+    late = decide(NOBODY_LOOKED[case], Observation(target=snapshot()), after(360))
+    assert (late.status.phase, why(late.status)) == (Phase.FAILED, Reason.TIMEOUT)
+    assert late.action is None
+
+
+def test_what_waits_for_people_holds_nobody_up_and_is_superseded_by_whoever_went_first() -> None:
+    waits = other("waits", age=60, phase=Phase.AWAITING_APPROVAL, graced=True)
+    assert isinstance(decide(request(), Observation(target=snapshot(), others=(waits,))).action, Apply)
+    quick = other("quick", age=-10, phase=Phase.VERIFYING, applied=True, left=fingerprint("c"))
+    queued = step_on(graced(), advance(graced(), Observation(target=snapshot("a.cb"), others=(quick,)), after(300)))
+    assert (queued.status.phase, why(queued.status)) == (Phase.PENDING, Reason.QUEUED)
+    done = replace(quick, phase=Phase.SUCCEEDED, finished=after(301))
+    for asked in (queued, graced()):
+        status = decide(asked, Observation(target=snapshot("a.cb"), others=(done,)), after(302)).status
+        assert (status.phase, why(status)) == (Phase.SUPERSEDED, Reason.ALREADY_ROLLED_BACK)
+        assert states(status)[on.APPLIED] == "False"
+
+
+MEANWHILE: dict[str, tuple[str | None, Snapshot, str | None]] = {
+    "nothing": (None, snapshot(), "2"),
+    "a restart": (None, snapshot("abcc"), "2"),
+    "a restart, and the release's old ReplicaSet was removed": (None, snapshot("ab.c"), None),
+    "another release": (None, snapshot("abcd"), None),
+    "another release, whatever revision was asked for": ("1", snapshot("abcd"), None),
+    "a return to an earlier one": (None, snapshot("a.cb"), None),
+}
+
+
+@pytest.mark.parametrize("case", MEANWHILE)
+@pytest.mark.parametrize("approved", [False, True])
+def test_people_are_asked_about_one_release_and_meanwhile_came(case: str, *, approved: bool) -> None:
+    """A release that nobody was asked about is not rolled back: it may be the very remedy."""
+    to, target, goes_to = MEANWHILE[case]
+    asked = changed(graced(to=to), approve=approved)
+    decision = decide(asked, Observation(target=target), after(300))
+    if goes_to is not None:
+        assert isinstance(decision.action, Apply)
+        assert decision.action.plan.to.revision == goes_to
+        return
+    assert (decision.status.phase, why(decision.status)) == (Phase.SUPERSEDED, Reason.NEWER_RELEASE)
+    assert message(decision.status) == (
+        "Deployment/checkout moved on from revision 3 while people were asked: nothing was changed. "
+        "If the new release is bad too, write a new request."
+    )
+    assert (decision.status.from_, decision.action) == ("3", None)
+
+
+def test_what_people_are_asked_about_is_noted_once_its_controller_numbered_it() -> None:
+    asked = request(grace="5m")
+    first = advance(asked, Observation(target=snapshot(settled=False)), NOW)
+    assert (first.status.phase, first.status.from_, first.again) == (Phase.AWAITING_APPROVAL, None, HEALTH_POLL)
+    second = advance(step_on(asked, first), Observation(target=snapshot("abcd")), after(5))
+    assert second.status.from_ == "4"
+    third = advance(step_on(asked, second), Observation(target=snapshot("abcde")), after(9))
+    assert third.status.from_ == "4"
+
+
+def test_in_its_grace_a_request_may_be_about_a_target_that_is_not_there_yet() -> None:
+    waiting = advance(request(grace="5m"), Observation(), NOW)
+    assert (waiting.status.phase, waiting.status.from_, waiting.again) == (Phase.AWAITING_APPROVAL, None, GRACE)
+    ended = advance(step_on(request(grace="5m"), waiting), Observation(), NOW + GRACE).status
+    assert (ended.phase, why(ended)) == (Phase.FAILED, Reason.TARGET_NOT_FOUND)
+
+
+def test_a_request_without_a_grace_waits_for_nobody_although_the_clock_that_dated_it_is_ahead() -> None:
+    decision = decide(request(created=after(2)), Observation(target=snapshot()))
+    assert isinstance(decision.action, Apply)
+
+
+def test_a_dry_run_asks_nobody() -> None:
+    decision = decide(request(grace="5m", dry_run=True), Observation(target=snapshot()))
+    assert (decision.status.phase, why(decision.status)) == (Phase.SUCCEEDED, Reason.DRY_RUN)
 
 
 # Dry runs.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,8 +13,9 @@ from rollback_operator.api.policy import Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, PolicyRef, StepState
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import GIVE_BACK_TRIES, HEALTH_POLL, advance, verify_deadline
-from rollback_operator.core.values import Apply, GiveBack, Observation, Refused, Request, Snapshot
+from rollback_operator.core.life import GIVE_BACK_TRIES, HEALTH_POLL, advance, judged, verify_deadline
+from rollback_operator.core.values import Apply, GiveBack, Health, Observation, Refused, Request, Snapshot, Wellbeing
+from rollback_operator.core.verdicts import Streak, Verdict
 from tests.unit.builders import (
     FAILING,
     HEALTHY,
@@ -24,6 +27,7 @@ from tests.unit.builders import (
     policy,
     rolled_back,
     running,
+    said,
     snapshot,
     states,
     step_on,
@@ -218,6 +222,132 @@ def test_pods_that_failed_at_first_may_come_up_after_all() -> None:
     status = advance(failing, Observation(target=WELL), after(20)).status
     assert (status.phase, why(status)) == (Phase.SUCCEEDED, Reason.COMPLETED)
     assert on.find(status.conditions, on.STALLED) is None
+
+
+# Triggers that have to be well again.
+
+WELL_AGAIN = {"errors": said(Verdict.HEALTHY, 2), "probe": said(Verdict.HEALTHY, 3)}
+"""Both were asked after the effect, which was seen at second 1."""
+BAD = said(Verdict.BREACH, 3, "7% > 5%")
+
+
+def by_triggers(*names: str, **fields: Any) -> Request:
+    """Being verified since second 1, by these triggers too."""
+    seen = Observation(policy=policy(verify=Verify(timeout="1m", triggers=names)), target=snapshot())
+    asked = running(seen=seen, policy_ref=PolicyRef(name="checkout"), **fields)
+    return step_on(asked, advance(asked, Observation(target=rolled_back()), after(1)))
+
+
+def seen_with(streaks: Mapping[str, Streak], health: Health = HEALTHY) -> Observation:
+    return Observation(target=rolled_back(health=health), streaks=streaks)
+
+
+JUDGED: dict[str, tuple[Mapping[str, Streak], Wellbeing, str]] = {
+    "all are Healthy": (WELL_AGAIN, Wellbeing.HEALTHY, ", and errors, probe are Healthy"),
+    "one was only asked before the effect": (
+        {**WELL_AGAIN, "probe": said(Verdict.HEALTHY, 0.5)},
+        Wellbeing.PROGRESSING,
+        "; probe did not say Healthy yet",
+    ),
+    "one was asked in the moment of the effect": (
+        {**WELL_AGAIN, "probe": said(Verdict.HEALTHY, 1)},
+        Wellbeing.PROGRESSING,
+        "; probe did not say Healthy yet",
+    ),
+    "one gave no answer": (
+        {**WELL_AGAIN, "errors": said(Verdict.UNKNOWN, 2, "connection refused")},
+        Wellbeing.PROGRESSING,
+        "; errors did not say Healthy yet",
+    ),
+    "none was asked": ({}, Wellbeing.PROGRESSING, "; errors, probe did not say Healthy yet"),
+    "one was in Breach before the effect": (
+        {**WELL_AGAIN, "errors": said(Verdict.BREACH, 0.5)},
+        Wellbeing.PROGRESSING,
+        "; errors did not say Healthy yet",
+    ),
+    "one is in Breach": ({**WELL_AGAIN, "errors": BAD}, Wellbeing.FAILING, ", but errors is still in Breach: 7% > 5%"),
+    "one is in Breach, and one gave no answer": (
+        {"errors": BAD},
+        Wellbeing.FAILING,
+        ", but errors is still in Breach: 7% > 5%",
+    ),
+    "both are in Breach": (
+        {"errors": BAD, "probe": said(Verdict.BREACH, 2, "503")},
+        Wellbeing.FAILING,
+        ", but errors is still in Breach: 7% > 5%; probe is still in Breach: 503",
+    ),
+    "one that does not matter is in Breach": (
+        {**WELL_AGAIN, "memory": BAD},
+        Wellbeing.HEALTHY,
+        ", and errors, probe are Healthy",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", JUDGED)
+def test_it_is_judged_by_triggers_when(case: str) -> None:
+    streaks, state, words = JUDGED[case]
+    (mine,) = by_triggers("errors", "probe").status.targets
+    assert mine.plan is not None
+    assert judged(HEALTHY, mine.plan, after(1), streaks) == Health(state, HEALTHY.message + words)
+    for health in (ROLLING, FAILING):
+        assert judged(health, mine.plan, after(1), streaks) == health
+    (without,) = verifying().status.targets
+    assert without.plan is not None
+    assert judged(HEALTHY, without.plan, after(1), streaks) == HEALTHY
+
+
+def test_it_succeeds_once_its_triggers_are_healthy_again() -> None:
+    asked = by_triggers("errors")
+    decision = advance(asked, seen_with({"errors": said(Verdict.HEALTHY, 2)}), after(3))
+    assert (decision.status.phase, why(decision.status)) == (Phase.SUCCEEDED, Reason.COMPLETED)
+    assert message(decision.status) == (
+        "Deployment/checkout is back at revision 2: 3 of 3 pods are updated and available, and errors is Healthy."
+    )
+
+
+def test_a_trigger_in_breach_is_told_once_and_names_itself_when_the_time_is_over() -> None:
+    asked = by_triggers("errors")
+    first = advance(asked, seen_with({"errors": BAD}), after(3))
+    assert (first.status.phase, why(first.status)) == (Phase.VERIFYING, Reason.NOT_YET_WELL)
+    assert message(first.status) == (
+        "Deployment/checkout at revision 2: 3 of 3 pods are updated and available, "
+        "but errors is still in Breach: 7% > 5%."
+    )
+    assert message(first.status, on.VERIFIED) == message(first.status)
+    assert (first.action, first.again) == (None, HEALTH_POLL)
+    told = step_on(asked, first)
+    in_other_words = {"errors": said(Verdict.BREACH, 30, "9% > 5%")}
+    assert advance(told, seen_with(in_other_words), after(30)).status == told.status
+    late = advance(told, seen_with(in_other_words), after(61)).status
+    assert (late.phase, why(late)) == (Phase.FAILED, Reason.UNHEALTHY)
+    assert "but errors is still in Breach: 9% > 5%. It stays there." in message(late)
+    well = advance(told, seen_with({"errors": said(Verdict.HEALTHY, 30)}), after(31)).status
+    assert (well.phase, why(well)) == (Phase.SUCCEEDED, Reason.COMPLETED)
+
+
+@pytest.mark.parametrize("streaks", [{}, {"errors": said(Verdict.UNKNOWN, 50)}], ids=["not asked", "no answer"])
+def test_a_trigger_that_says_nothing_is_waited_for_and_then_it_is_a_timeout(streaks: Mapping[str, Streak]) -> None:
+    asked = by_triggers("errors")
+    decision = advance(asked, seen_with(streaks), after(60))
+    assert (decision.status, decision.action, decision.again) == (asked.status, None, timedelta(seconds=1))
+    late = advance(asked, seen_with(streaks), after(61)).status
+    assert (late.phase, why(late)) == (Phase.FAILED, Reason.TIMEOUT)
+    assert "3 of 3 pods are updated and available; errors did not say Healthy yet." in message(late)
+
+
+def test_failing_pods_are_told_although_a_trigger_was_told_before() -> None:
+    told = step_on(by_triggers("errors"), advance(by_triggers("errors"), seen_with({"errors": BAD}), after(3)))
+    status = advance(told, seen_with({"errors": BAD}, FAILING), after(10)).status
+    assert why(status) == Reason.PODS_FAILING
+    assert message(status) == f"Deployment/checkout at revision 2: {FAILING.message}."
+
+
+def test_an_abort_does_not_wait_for_triggers() -> None:
+    asked = changed(by_triggers("errors"), abort=True)
+    for streaks in ({}, {"errors": BAD}):
+        status = advance(asked, seen_with(streaks), after(3)).status
+        assert (status.phase, why(status)) == (Phase.ABORTED, Reason.ABORTED)
 
 
 # Deadlines.

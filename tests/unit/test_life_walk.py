@@ -5,6 +5,7 @@ may be killed between any two steps, and may get no answer from a call that was 
 Meanwhile people release, revert, pause, delete, restore and abort. Whatever the order:
 
 - the effect is made at most once, and never after the request has ended without it,
+- nothing is planned before people had the time that they were given,
 - a plan, once written, and an ending, once written, stay as they are,
 - every status is one that the API server takes,
 - when the world lets it, the request ends.
@@ -20,6 +21,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.request import Phase, RequestStatus, StepState
 from rollback_operator.core import conditions as on
 from rollback_operator.core.life import SEND_WITHIN, SETTLE, advance
@@ -49,6 +51,7 @@ PEOPLE = (
     "pauses or resumes",
     "pauses or resumes",
     "aborts",
+    "approves",
     "deletes",
     "restores",
 )
@@ -136,10 +139,14 @@ class World(RuleBasedStateMachine):
 
     ever: ClassVar[set[str]] = set()
 
-    @initialize(history=st.sampled_from(["ab", "abc", "abcd", "abca"]), timeout=st.sampled_from(["1m", "20s", "2s"]))
-    def begin(self, history: str, timeout: str) -> None:
+    @initialize(
+        history=st.sampled_from(["ab", "abc", "abcd", "abca"]),
+        timeout=st.sampled_from(["1m", "20s", "2s"]),
+        grace=st.sampled_from([None, None, "5s"]),
+    )
+    def begin(self, history: str, timeout: str, grace: str | None) -> None:
         self.now = NOW
-        self.asked = request(timeout=timeout)
+        self.asked = request(timeout=timeout, grace=grace)
         self.version = 1
         self.target: Deployment | None = Deployment("uid-1", history[0], 0)
         for letter in history:
@@ -260,6 +267,9 @@ class World(RuleBasedStateMachine):
             assert self.asked.status.targets[0].plan == self.plan, "a plan was changed"
         elif self.asked.status.targets:
             self.plan = self.asked.status.targets[0].plan
+            spec = self.asked.spec
+            in_grace = spec.grace is not None and self.now < NOW + parse_duration(spec.grace)
+            assert spec.approve or not in_grace, "people were not given their time"
         assert self.ending is None, "an ending was overwritten"
         if status.phase is not None and status.phase.final:
             self.ending = self.asked.status
@@ -290,8 +300,9 @@ class World(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(PEOPLE))
     def somebody(self, what: str) -> None:
-        if what == "aborts" and not self.asked.spec.abort and self.ending is None:
-            edited = self.asked.spec.model_copy(update={"abort": True})
+        said = {"aborts": "abort", "approves": "approve"}.get(what)
+        if said and not getattr(self.asked.spec, said) and self.ending is None:
+            edited = self.asked.spec.model_copy(update={said: True})
             self.asked = replace(self.asked, spec=edited, generation=self.asked.generation + 1)
             self.version += 1
         if what == "restores" and self.target is None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollback_operator.api.policy import Verify
 from rollback_operator.api.request import MAX_DIFF_BYTES
 from rollback_operator.core.choice import Chosen
 from rollback_operator.core.progress import CUT, cut_diff, make_plan
@@ -54,19 +55,17 @@ def test_one_endless_line_is_cut_too(more: int, letter: str) -> None:
 
 
 def test_the_digest_covers_everything_but_itself() -> None:
-    findings = Findings(steps=("Replace it.",), diff="+a\n")
-    plan = make_plan(snapshot(), Chosen(revision(2)), findings, account="rollback", verify_timeout=None)
-    others = [
-        make_plan(snapshot(uid="another"), Chosen(revision(2)), findings, account="rollback", verify_timeout=None),
-        make_plan(snapshot(), Chosen(revision(1)), findings, account="rollback", verify_timeout=None),
-        make_plan(snapshot(), Chosen(revision(2), ("note",)), findings, account="rollback", verify_timeout=None),
-        make_plan(snapshot(), Chosen(revision(2)), findings, account="mine", verify_timeout=None),
-        make_plan(snapshot(), Chosen(revision(2)), findings, account="rollback", verify_timeout="5m"),
-        make_plan(
-            snapshot(), Chosen(revision(2)), Findings(("Other.",), "+a\n"), account="rollback", verify_timeout=None
-        ),
-        make_plan(
-            snapshot(), Chosen(revision(2)), Findings(("Replace it.",), "+b\n"), account="rollback", verify_timeout=None
-        ),
+    two, found = Chosen(revision(2)), Findings(steps=("Replace it.",), diff="+a\n")
+    triggers = Verify(triggers=("errors",))
+    plans = [
+        make_plan(snapshot(), two, found, account="rollback", verify=None),
+        make_plan(snapshot(uid="another"), two, found, account="rollback", verify=None),
+        make_plan(snapshot(), Chosen(revision(1)), found, account="rollback", verify=None),
+        make_plan(snapshot(), Chosen(revision(2), ("note",)), found, account="rollback", verify=None),
+        make_plan(snapshot(), two, found, account="mine", verify=None),
+        make_plan(snapshot(), two, found, account="rollback", verify=Verify()),
+        make_plan(snapshot(), two, found, account="rollback", verify=triggers),
+        make_plan(snapshot(), two, Findings(("Other.",), "+a\n"), account="rollback", verify=None),
+        make_plan(snapshot(), two, Findings(("Replace it.",), "+b\n"), account="rollback", verify=None),
     ]
-    assert len({plan.digest, *(other.digest for other in others)}) == len(others) + 1
+    assert len({plan.digest for plan in plans}) == len(plans)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from rollback_operator.api import POLICIES, REQUESTS
+from rollback_operator.api.policy import PolicyStatus, Proof
 from rollback_operator.api.request import Phase, RequestStatus
 from rollback_operator.core.values import Other
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
-from tests.unit.builders import CHECKOUT, NOW, after, fingerprint, verifying
+from tests.unit.builders import CHECKOUT, NOW, after, entry, fingerprint, request, verifying
 from tests.unit.fakes import FakeApi
 from tests.unit.objects import Object, policy_body, request_body
 
@@ -53,9 +55,20 @@ async def test_what_is_not_there_is_none() -> None:
 
 async def test_a_policy_is_read_with_its_orders() -> None:
     _, api = door(policy_body(to="3", serviceAccountName="mine"))
-    spec = await resources.read_policy(api, ("shop", "checkout"))
-    assert spec is not None
+    found = await resources.read_policy(api, ("shop", "checkout"))
+    assert found is not None
+    spec, entries = found
     assert (spec.to, spec.service_account_name, spec.verify.timeout) == ("3", "mine", "5m")
+    assert entries == ()
+
+
+async def test_a_policy_is_read_with_its_ledger() -> None:
+    known = entry("b", Proof.GOOD)
+    _, api = door(policy_body() | {"status": PolicyStatus(ledger=(known,)).dump()})
+    found = await resources.read_policy(api, ("shop", "checkout"))
+    assert found is not None
+    _, entries = found
+    assert entries == (known,)
 
 
 class Pages:
@@ -97,8 +110,9 @@ def about(name: str, target: str = "checkout", **more: Any) -> Object:
     return request_body(name, uid=f"uid-of-{name}", target={"kind": "Deployment", "name": target}, **more)
 
 
-def by_policy(name: str, policy: str) -> Object:
-    return request_body(name, uid=f"uid-of-{name}", policyRef={"name": policy})
+def by_policy(name: str, policy: str, *, uid: str | None = None, **more: Any) -> Object:
+    named = {"name": policy} if uid is None else {"name": policy, "uid": uid}
+    return request_body(name, uid=f"uid-of-{name}", policyRef=named, **more)
 
 
 async def names_for_checkout(*things: Object) -> list[str]:
@@ -143,8 +157,8 @@ async def test_a_target_of_another_kind_is_another_target() -> None:
 
 async def test_what_matters_of_another_request_is_told() -> None:
     status = verifying().status
-    body = about("a", dryRun=True) | {"status": status.dump()}
-    _, api = door(body)
+    body = by_policy("a", "p", uid="uid-of-p", dryRun=True) | {"status": status.dump()}
+    _, api = door(body, policy_body("p"))
     (told,) = await resources.requests_for(api, "shop", CHECKOUT)
     assert told == Other(
         uid="uid-of-a",
@@ -154,8 +168,32 @@ async def test_what_matters_of_another_request_is_told() -> None:
         dry_run=True,
         applied=True,
         left=fingerprint("c"),
-        finished=None,
+        left_name="3",
+        to=fingerprint("b"),
+        to_name="2",
+        reason="RollingOut",
+        message="Deployment/checkout was set back to revision 2; waiting for its pods.",
+        policy_uid="uid-of-p",
     )
+
+
+GRACED: dict[str, tuple[dict[str, Any], Phase | None, bool]] = {
+    "it is in its grace": ({"grace": "5m"}, Phase.AWAITING_APPROVAL, True),
+    "nobody took it up yet": ({"grace": "5m"}, None, True),
+    "its policy is not there yet": ({"grace": "5m"}, Phase.PENDING, True),
+    "its grace is over": ({"grace": "10s"}, Phase.AWAITING_APPROVAL, False),
+    "it was approved": ({"grace": "5m", "approve": True}, Phase.AWAITING_APPROVAL, False),
+    "it was approved, and it runs": ({"grace": "5m", "approve": True}, Phase.RUNNING, False),
+    "it has no grace": ({}, Phase.PENDING, False),
+}
+
+
+@pytest.mark.parametrize("case", GRACED)
+def test_whether_a_request_waits_for_people_is_told_when(case: str) -> None:
+    fields, phase, graced = GRACED[case]
+    created = datetime.now(UTC) - timedelta(seconds=60)
+    told = resources.other_of(request(RequestStatus(phase=phase), created=created, **fields))
+    assert told.graced is graced
 
 
 async def test_when_another_request_ended_is_told() -> None:

@@ -14,10 +14,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollback_operator.api.common import TargetRef
-from rollback_operator.api.policy import PolicySpec, PolicyStatus
+from rollback_operator.api.policy import (
+    MAX_LEDGER,
+    MAX_TRIGGERS,
+    CurrentRevision,
+    Entry,
+    LastRequest,
+    PolicySpec,
+    PolicyStatus,
+    Proof,
+    Verify,
+)
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import Phase, RequestStatus
+from rollback_operator.api.request import Phase, PolicyRef, RequestStatus
+from rollback_operator.api.trigger import HttpCheck, Trigger
+from rollback_operator.core.judge import Scene
 from rollback_operator.core.life import SETTLE, advance
+from rollback_operator.core.standing import Findings as Found
+from rollback_operator.core.standing import status_of
 from rollback_operator.core.values import (
     Examine,
     Findings,
@@ -32,14 +46,16 @@ from rollback_operator.core.values import (
     Snapshot,
     Wellbeing,
 )
-from rollback_operator.policies import accepted
-from tests.unit.builders import CHECKOUT_UID, NOW, REQUEST_UID, after, fingerprint, other, request
+from rollback_operator.core.verdicts import Streak, Verdict
+from tests.unit.builders import CHECKOUT_UID, NOW, REQUEST_UID, after, called, fingerprint, other, request, said
 from tests.unit.schema import problems, schema_of
 
 STATUS = schema_of("rollbackrequests.yaml")["properties"]["status"]
 POLICY_STATUS = schema_of("rollbackpolicies.yaml")["properties"]["status"]
 LONGEST_NAME = "n" * 253
 NUMBER = "9" * 10
+TRIGGERS = tuple(f"{'t' * 61}{number:02}" for number in range(MAX_TRIGGERS))
+"""As many as there can be, with the longest names."""
 
 texts = st.sampled_from(["", "x", "é" * 300, "🙂" * 5_000, "line\n" * 8_000, "\u0000\u2028\x7f", "x" * 40_000])
 lists_of_texts = st.lists(texts, max_size=40).map(tuple)
@@ -79,6 +95,8 @@ def observations(draw: st.DrawFn) -> Observation:
     policy = PolicySpec(
         target=TargetRef(kind="Deployment", name=LONGEST_NAME),
         service_account_name=draw(st.none() | st.just(LONGEST_NAME)),
+        verify=Verify(triggers=draw(st.sampled_from([(), TRIGGERS]))),
+        ledger=draw(st.sampled_from([(), (called("a", Proof.BAD, "é" * 512),), (called("a", Proof.GOOD),)])),
     )
     return Observation(
         policy=policy,
@@ -86,9 +104,23 @@ def observations(draw: st.DrawFn) -> Observation:
         others=tuple(draw(st.sampled_from([(), (), (), (other(LONGEST_NAME, phase=Phase.RUNNING),)]))),
         answer=draw(rarely(refused)),
         answered=draw(st.integers(0, 5)),
+        entries=draw(st.sampled_from([(), ledger()])),
+        streaks=draw(st.dictionaries(st.sampled_from(TRIGGERS), st.builds(said, verdicts, seconds, texts))),
     )
 
 
+def ledger() -> tuple[Entry, ...]:
+    """As long as it can be; the first release proved bad, with the longest reason."""
+    prints = (fingerprint("a"), *(f"v1:{number:064x}" for number in range(1, MAX_LEDGER)))
+    return tuple(
+        Entry(fingerprint=one, revision=NUMBER, verdict=Proof.BAD, at=after(-number), reason="🙂" * 512)
+        for number, one in enumerate(prints)
+    )
+
+
+verdicts = st.sampled_from(Verdict)
+seconds = st.sampled_from([-9.0, 9e6])
+"""Before all effects, and after them."""
 findings = st.builds(Findings, lists_of_texts, texts, lists_of_texts)
 found_or_missing = findings | st.builds(Findings, lists_of_texts, texts, lists_of_texts, lists_of_texts)
 
@@ -115,10 +147,14 @@ def requests(draw: st.DrawFn) -> Request:
         to=draw(st.sampled_from(wanted)),
         dry_run=not stage and draw(rarely(st.just("yes"))) == "yes",
         timeout=draw(st.sampled_from(["24h", "24h", "23h59m59s999ms", "1ms"])) if not stage else "24h",
-        target=TargetRef(kind="Deployment", name=LONGEST_NAME),
+        grace=draw(st.sampled_from([None, None, "1s"])) if not stage else None,
+        approve=draw(st.booleans()),
+        target=None,
+        policy_ref=PolicyRef(name=LONGEST_NAME),
     )
+    orders = PolicySpec(target=TargetRef(kind="Deployment", name=LONGEST_NAME), verify=Verify(triggers=TRIGGERS))
     for seen in (before_the_effect(), after_the_effect())[:stage]:
-        asked = replace(asked, status=written(asked, Observation(target=seen), draw(findings), 0))
+        asked = replace(asked, status=written(asked, Observation(policy=orders, target=seen), draw(findings), 0))
     if draw(rarely(st.just("yes"))) == "yes":
         asked = replace(asked, spec=asked.spec.model_copy(update={"abort": True}))
     return asked
@@ -178,10 +214,41 @@ def test_a_status_with_everything_that_a_request_can_have_is_written() -> None:
     assert set(asked.status.dump()["targets"][0]) == set(STATUS["properties"]["targets"]["items"]["properties"])
 
 
+EVERYTHING = "é" * 5000
+
+
+def watched() -> tuple[PolicySpec, Scene]:
+    """A policy with as many triggers as there can be, about all of which much is said."""
+    triggers = tuple(Trigger(name=name, http=HttpCheck(url="http://checkout:8080")) for name in TRIGGERS)
+    current = CurrentRevision(uid="u" * 64, revision=NUMBER, fingerprint=fingerprint("a"), since=NOW)
+    streak = replace(said(Verdict.BREACH, 5, EVERYTHING), value=EVERYTHING, count=9)
+    streaks: dict[str, Streak] = dict.fromkeys(TRIGGERS, streak)
+    orders = PolicySpec(
+        target=TargetRef(kind="Deployment", name=LONGEST_NAME),
+        triggers=triggers,
+        ledger=(called("b", Proof.GOOD),),
+    )
+    scene = Scene(LONGEST_NAME, "uid", current, streaks, excused=frozenset(TRIGGERS[:1]), entries=ledger())
+    return orders, scene
+
+
+def test_a_policys_status_with_everything_that_it_can_have_is_written() -> None:
+    orders, scene = watched()
+    words = (Reason.COULD_NOT_ROLL_BACK, EVERYTHING)
+    found = Found(
+        2**62, trouble=words, disarmed=words, alert=words, last_request=LastRequest(name=LONGEST_NAME, at=NOW)
+    )
+    body = status_of(orders, PolicyStatus(), scene, found, NOW).dump()
+    assert problems(POLICY_STATUS, body) == []
+    assert PolicyStatus.model_validate(body).dump() == body
+    assert set(body) == set(POLICY_STATUS["properties"])
+    assert set(body["triggers"][0]) == set(POLICY_STATUS["properties"]["triggers"]["items"]["properties"])
+
+
 @pytest.mark.parametrize("name", ["checkout", LONGEST_NAME])
-def test_the_status_of_a_policy_can_be_written(name: str) -> None:
+def test_the_status_of_a_policy_without_triggers_is_written(name: str) -> None:
     spec = PolicySpec(target=TargetRef(kind="Deployment", name=name))
-    status = accepted(spec, PolicyStatus(), 2**62, NOW)
+    status = status_of(spec, PolicyStatus(), Scene("checkout", "uid", None, {}), Found(2**62), NOW)
     assert problems(POLICY_STATUS, status.dump()) == []
     assert PolicyStatus.model_validate(status.dump()) == status
 

@@ -14,7 +14,7 @@ from rollback_operator.core.values import Other, Request
 from tests.unit.builders import NOW, after, fingerprint, other, request
 
 BEGUN = (Phase.RUNNING, Phase.VERIFYING)
-NOT_BEGUN = (None, Phase.PENDING)
+NOT_BEGUN = (None, Phase.PENDING, Phase.AWAITING_APPROVAL)
 
 
 @st.composite
@@ -27,8 +27,9 @@ def others(draw: st.DrawFn, phases: tuple[Phase | None, ...] = (*Phase, None)) -
             uid=uid,
             name=f"request-{uid}",
             created=NOW + timedelta(seconds=draw(st.integers(0, 2))),
-            phase=draw(st.sampled_from(phases)),
+            phase=(phase := draw(st.sampled_from(phases))),
             dry_run=draw(st.booleans()),
+            graced=phase in NOT_BEGUN and draw(st.booleans()),
         )
         for uid in uids
     ]
@@ -39,7 +40,7 @@ def as_request(one: Other) -> Request:
 
 
 def in_line(all_: list[Other]) -> list[Other]:
-    return [one for one in all_ if one.phase not in FINAL and not one.dry_run]
+    return [one for one in all_ if one.phase not in FINAL and not one.dry_run and not one.graced]
 
 
 def going(all_: list[Other]) -> list[Other]:
@@ -104,6 +105,12 @@ WAITS: dict[str, tuple[Other, bool]] = {
     "a younger one": (other(age=-1), False),
     "an older one that has ended": (other(age=1, phase=Phase.FAILED), False),
     "an older dry run": (other(age=1, dry_run=True), False),
+    "an older one that waits for people": (other(age=1, phase=Phase.AWAITING_APPROVAL, graced=True), False),
+    "an older one that nobody took up yet and that will wait for people": (
+        other(age=1, phase=None, graced=True),
+        False,
+    ),
+    "an older one whose grace is over": (other(age=1, phase=Phase.AWAITING_APPROVAL), True),
     "itself": (other(age=1, uid="uid-of-request"), False),
 }
 
@@ -142,4 +149,4 @@ LEFT: dict[str, tuple[Other, bool]] = {
 @pytest.mark.parametrize("case", LEFT)
 def test_a_revision_counts_as_rolled_back_from_by_a_request_that(case: str) -> None:
     one, counts = LEFT[case]
-    assert rolled_back_from([one]) == ({fingerprint("c"): "earlier"} if counts else {})
+    assert rolled_back_from([one]) == ({fingerprint("c"): "earlier rolled back from it"} if counts else {})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rollback_operator.api.policy import MAX_LEDGER, CurrentRevision, Entry, PolicySpec, Proof
+from rollback_operator.api.policy import MAX_LEDGER, Correction, CurrentRevision, Entry, PolicySpec, Proof
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
 from rollback_operator.core.values import Other
@@ -27,19 +27,15 @@ class Ledger:
     @classmethod
     def of(cls, spec: PolicySpec, entries: Iterable[Entry]) -> Ledger:
         """The entries as people corrected them."""
-        told = {one.fingerprint: one for one in spec.ledger}
-        good = [one.fingerprint for one in entries if one.verdict is Proof.GOOD and one.fingerprint not in told]
-        bad = {one.fingerprint: one.reason for one in entries if one.verdict is Proof.BAD}
-        for one in spec.ledger:
-            bad.pop(one.fingerprint, None)
-            if one.verdict is Proof.GOOD:
-                good.append(one.fingerprint)
-            else:
-                bad[one.fingerprint] = "the policy's spec.ledger calls it bad" + (
-                    f": {one.reason}" if one.reason else ""
-                )
-        forgiven = frozenset(one.fingerprint for one in spec.ledger if one.verdict is Proof.GOOD)
-        return cls(tuple(dict.fromkeys(good)), bad, forgiven)
+        entries = tuple(entries)
+        verdicts = {one.fingerprint: one.verdict for one in entries}
+        verdicts |= {one.fingerprint: one.verdict for one in spec.ledger}
+        bad = {one.fingerprint: one.reason for one in entries} | {one.fingerprint: _told(one) for one in spec.ledger}
+        return cls(
+            good=tuple(one for one, verdict in verdicts.items() if verdict is Proof.GOOD),
+            bad={one: why for one, why in bad.items() if verdicts[one] is Proof.BAD},
+            forgiven=frozenset(one.fingerprint for one in spec.ledger if one.verdict is Proof.GOOD),
+        )
 
     def bad_with(self, rolled_back_from: Mapping[str, str]) -> Mapping[str, str]:
         """What must not be gone back to, with a clause that says why."""
@@ -48,7 +44,11 @@ class Ledger:
 
     def newest_good(self, but: str) -> str | None:
         """The release that proved good last, other than `but`."""
-        return next((one for one in reversed(self.good) if one != but and one not in self.bad), None)
+        return next((one for one in reversed(self.good) if one != but), None)
+
+
+def _told(one: Correction) -> str:
+    return "the policy's spec.ledger calls it bad" + (f": {one.reason}" if one.reason else "")
 
 
 def learned(
@@ -66,16 +66,16 @@ def learned(
     soaked. What is bad stays bad until people say otherwise.
     """
     known = {one.fingerprint: one for one in entries}
-    for other in sorted(others, key=lambda one: one.created):
+    others = sorted(others, key=lambda one: one.created)
+    for other in others:
         _learn_of_request(known, other)
     if current is not None and before is not None:
         _learn_of_return(known, before, current, others, now)
     if soaked and current is not None and current.fingerprint not in known:
         reason = "all triggers were Healthy for the soak time"
         known[current.fingerprint] = _entry(current.fingerprint, current.revision, Proof.GOOD, now, reason)
-    if len(known) == len(entries) and all(known[one.fingerprint] is one for one in entries):
-        return entries
-    return tuple(sorted(known.values(), key=lambda one: one.at)[-MAX_LEDGER:])
+    newest = tuple(sorted(known.values(), key=lambda one: one.at)[-MAX_LEDGER:])
+    return entries if newest == entries else newest
 
 
 def _learn_of_request(known: dict[str, Entry], other: Other) -> None:
@@ -90,11 +90,12 @@ def _learn_of_request(known: dict[str, Entry], other: Other) -> None:
 
 
 def _learn_of_return(
-    known: dict[str, Entry], before: CurrentRevision, current: CurrentRevision, others: Iterable[Other], now: datetime
+    known: dict[str, Entry], before: CurrentRevision, current: CurrentRevision, others: Sequence[Other], now: datetime
 ) -> None:
     """Somebody went back by hand: that says something of the release that was left, unless a bad one came back."""
     by_hand = current.rollback and before.uid == current.uid and before.fingerprint != current.fingerprint
-    came_by_request = any(one.applied and one.to == current.fingerprint for one in others)
+    later = [one for one in others if one.applied and (one.finished is None or one.finished >= before.since)]
+    came_by_request = any(one.to == current.fingerprint for one in later)
     came_bad = current.fingerprint in known and known[current.fingerprint].verdict is Proof.BAD
     if by_hand and not came_by_request and not came_bad:
         reason = f"somebody went back from it to revision {current.revision}"

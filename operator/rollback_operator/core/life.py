@@ -95,7 +95,7 @@ def _prepare(request: Request, seen: Observation, now: datetime) -> Decision:
     if ref is None:
         return _without_policy(request, now)
     if grace_left(request, now) > timedelta():
-        return _await(request, ref, now)
+        return _await(request, ref, seen.target, now)
     if _overdue(request, now):
         return _end(request, now, _too_late(request, str(ref)), **named)
     if isinstance(seen.answer, Refused):
@@ -103,9 +103,13 @@ def _prepare(request: Request, seen: Observation, now: datetime) -> Decision:
     return _take_turn(request, ref, seen, now)
 
 
-def _await(request: Request, ref: TargetRef, now: datetime) -> Decision:
-    status = progress.awaiting(request, now, str(ref), request.created + _grace(request))
-    return Decision(status, again=grace_left(request, now))
+def _await(request: Request, ref: TargetRef, target: Snapshot | None, now: datetime) -> Decision:
+    """People may step in. What runs now is what they are asked about: nothing else is rolled back afterwards."""
+    numbered = target.current.name if target is not None and target.settled else None
+    leaving = request.status.from_ or numbered
+    status = progress.awaiting(request, now, str(ref), request.created + _grace(request), leaving)
+    again = grace_left(request, now)
+    return Decision(status, again=again if leaving or target is None else min(again, HEALTH_POLL))
 
 
 def _take_turn(request: Request, ref: TargetRef, seen: Observation, now: datetime) -> Decision:
@@ -141,6 +145,10 @@ def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) 
         why = Reason.WAITING_FOR_CONTROLLER
         status = progress.waiting(request, now, why, message, target=str(ref), started_at=started)
         return Decision(status, again=CONTROLLER_POLL)
+    return _pick(request, ref, target, seen, now)
+
+
+def _pick(request: Request, ref: TargetRef, target: Snapshot, seen: Observation, now: datetime) -> Decision:
     wanted = request.spec.to or (seen.policy.to if seen.policy is not None else PREVIOUS)
     other = meanwhile(request, seen.others) if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else None
     if other is not None:
@@ -150,7 +158,16 @@ def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) 
     if isinstance(choice, Ending):
         to = None if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else wanted
         return _end(request, now, choice, target=str(ref), from_=target.current.name, to=to)
+    if _released_meanwhile(request, target):
+        return _end(request, now, _nobody_asked(request, ref), target=str(ref))
     return _plan(request, ref, choice, seen, now)
+
+
+def _released_meanwhile(request: Request, target: Snapshot) -> bool:
+    """Whether another release came while people were asked about the one before; a restart is none."""
+    asked_about, current = request.status.from_, target.current
+    restarted = any((one.name, one.fingerprint) == (asked_about, current.fingerprint) for one in target.history)
+    return asked_about not in (None, current.name) and not restarted
 
 
 def _plan(request: Request, ref: TargetRef, choice: Chosen, seen: Observation, now: datetime) -> Decision:
@@ -312,7 +329,8 @@ def judged(health: Health, plan: Plan, made: datetime | None, streaks: Mapping[s
     unknown = [name for name in seen if name not in late or late[name].verdict is not Verdict.HEALTHY]
     if unknown:
         return Health(Wellbeing.PROGRESSING, f"{health.message}; {', '.join(unknown)} did not say Healthy yet")
-    return Health(Wellbeing.HEALTHY, f"{health.message}, and {', '.join(seen)} is Healthy")
+    are = "is" if len(seen) == 1 else "are"
+    return Health(Wellbeing.HEALTHY, f"{health.message}, and {', '.join(seen)} {are} Healthy")
 
 
 def _made(request: Request) -> datetime | None:
@@ -411,23 +429,28 @@ def _deadline(request: Request) -> datetime:
 def _overdue(request: Request, now: datetime) -> bool:
     """Whether it is too late for an effect.
 
-    A request that nobody has taken up could have run since its creation, or since its grace was over; one that was
-    approved, since then, and nobody knows when that was.
+    A request that nobody has taken up could have run since its creation, or at the latest since its grace was over:
+    nobody knows when it was approved.
     """
     started = request.status.started_at
-    untouched = request.status.phase in (None, Phase.AWAITING_APPROVAL)
-    if started is None and untouched and not (request.spec.approve and request.spec.grace):
+    if started is None and request.status.phase in (None, Phase.AWAITING_APPROVAL):
         started = request.created + _grace(request)
     return started is not None and now >= started + parse_duration(request.spec.timeout)
 
 
 def grace_left(request: Request, now: datetime) -> timedelta:
-    """How long people may still veto the request before it runs by itself."""
-    return timedelta() if request.spec.approve else request.created + _grace(request) - now
+    """How long people may still veto the request before it runs by itself.
+
+    Without a grace there is nothing to wait for, even if the API server's clock, which dated the request, is ahead.
+    """
+    grace = _grace(request)
+    return request.created + grace - now if grace and not request.spec.approve else timedelta()
 
 
 def _grace(request: Request) -> timedelta:
-    return parse_duration(request.spec.grace) if request.spec.grace else timedelta()
+    """A dry run changes nothing, so it asks nobody."""
+    spec = request.spec
+    return parse_duration(spec.grace) if spec.grace and not spec.dry_run else timedelta()
 
 
 def _planned(request: Request) -> tuple[Plan, str]:
@@ -452,6 +475,14 @@ def _end(request: Request, now: datetime, ending: Ending, **fields: Any) -> Deci
 
 def _blocked(obstacle: Obstacle) -> Ending:
     return Ending(Phase.FAILED, obstacle.reason, obstacle.message)
+
+
+def _nobody_asked(request: Request, ref: TargetRef) -> Ending:
+    message = (
+        f"{ref} moved on from revision {request.status.from_} while people were asked: nothing was changed. "
+        "If the new release is bad too, write a new request."
+    )
+    return Ending(Phase.SUPERSEDED, Reason.NEWER_RELEASE, message)
 
 
 def _too_late(request: Request, target: str) -> Ending:

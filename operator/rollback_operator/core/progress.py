@@ -63,14 +63,17 @@ def waiting(request: Request, now: datetime, reason: Reason, message: str, **fie
     return _moved(request, now, Phase.PENDING, (reason, message), **fields)
 
 
-def awaiting(request: Request, now: datetime, target: str, until: datetime) -> RequestStatus:
-    """AwaitingApproval: it will run at `until`, and people may hasten or veto it."""
+def awaiting(
+    request: Request, now: datetime, target: str, until: datetime, leaving: str | None = None
+) -> RequestStatus:
+    """AwaitingApproval: it will run at `until`, and people may hasten or veto it; `leaving` is what they decide on."""
+    patch = f"kubectl -n {request.namespace} patch rbr {request.name} --type merge -p"
     message = (
         f"{target} will be rolled back at {until:%H:%M:%S} UTC. To do it now: approve: true; to prevent it: "
-        f'abort: true (kubectl patch rbr {request.name} --type merge -p \'{{"spec":{{"abort":true}}}}\').'
+        f'abort: true ({patch} \'{{"spec":{{"abort":true}}}}\').'
     )
     why = (Reason.AWAITING_APPROVAL, message)
-    return _moved(request, now, Phase.AWAITING_APPROVAL, why, target=target)
+    return _moved(request, now, Phase.AWAITING_APPROVAL, why, target=target, from_=leaving)
 
 
 def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> RequestStatus:
