@@ -29,8 +29,8 @@ def free_port() -> int:
 class OperatorProcess:
     """The operator as a process of its own; ended by its id."""
 
-    def __init__(self, kubeconfig: Path, log: Path, **settings: str) -> None:
-        self.port = free_port()
+    def __init__(self, kubeconfig: Path, log: Path, *, port: int | None = None, **settings: str) -> None:
+        self.port = port or free_port()
         self.log = log
         environment = {
             **os.environ,
