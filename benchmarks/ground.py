@@ -49,7 +49,8 @@ class Ground:
     async def prepared(cls, cluster: Cluster, folder: Path, **settings: str) -> AsyncIterator[Ground]:
         """A ground with the operator running, under these settings, and the examples' service account in place."""
         kubeconfig = install(cluster, folder)
-        operator = OperatorProcess(kubeconfig, folder / "operator.log", **{"log_level": "WARNING", **settings})
+        settings = {"log_level": "WARNING", **settings}
+        operator = OperatorProcess(kubeconfig, folder / "operator.log", port=None, **settings)
         headers = {"Authorization": f"Bearer {cluster.token}"}
         connector = aiohttp.TCPConnector(ssl=False, limit=0)
         try:

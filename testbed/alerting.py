@@ -67,6 +67,7 @@ class Alertmanager(Server):
         alert = {
             "labels": dict(labels),
             "annotations": dict(annotations),
+            "startsAt": datetime.now(UTC).isoformat(),
             "endsAt": datetime.fromtimestamp(ends, UTC).isoformat(),
         }
         self.call("/api/v2/alerts", json.dumps([alert]).encode())

@@ -17,6 +17,7 @@ from heapq import merge
 from benchmarks.decisions.evaluator import Decisions
 from benchmarks.decisions.trace import Answer, Release, Target, Terms, Trace
 from rollback_operator.api.policy import CurrentRevision, PolicySpec
+from rollback_operator.core.guard import Guard, in_a_crowd
 from rollback_operator.core.judge import Scene, changed, judge
 from rollback_operator.core.verdicts import Rule, Sample, Streak, Verdict, fold
 from rollback_operator.settings import Settings
@@ -138,30 +139,27 @@ class Ours:
     def decide(self, trace: Trace) -> Decisions:
         """What it rolls back, and when first."""
         policies = {one.name: Policy.of(one, trace.terms, self.no_data) for one in trace.targets}
-        breaching: set[str] = set()
+        guard, breaching = Guard(self.settings.guard, self.settings.guard_percent), set[str]()
         decided: dict[tuple[str, str], float] = {}
         for at, name, release in _happenings(trace):
             policy = policies[name]
             if release is not None:
                 policy.released(release)
                 continue
-            policy.heard(self._sample(trace, policy, at))
+            sample = self._sample(trace, policy, at)
+            policy.heard(sample)
             (breaching.add if policy.streak.verdict is Verdict.BREACH else breaching.discard)(name)
+            crowd = guard.crowd(len(breaching), len(policies))
+            if crowd is not None:
+                policy.streak = in_a_crowd(policy.streak, sample, Rule.of(policy.orders.triggers[0]))
             key = (name, policy.current.revision)
-            if key not in decided and policy.acts(at, self._crowd(len(breaching), len(policies))):
+            if key not in decided and policy.acts(at, crowd):
                 decided[key] = at
         return decided
 
     def _sample(self, trace: Trace, policy: Policy, at: float) -> Sample:
         answer = trace.ask(policy.target.name, at)
         return answered(policy.question, EPOCH + at, vector(answer), counted(answer, trace.terms))
-
-    def _crowd(self, count: int, of: int) -> str | None:
-        """As `PolicyWorker._crowd`: so many in Breach at once are the platform's doing."""
-        least, percent = self.settings.guard, self.settings.guard_percent
-        if least == 0 or count < least or count * 100 < of * percent:
-            return None
-        return f"{count} of {of} policies are in Breach at once."
 
 
 def _happenings(trace: Trace) -> Iterator[tuple[float, str, Release | None]]:

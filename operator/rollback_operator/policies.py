@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from rollback_operator import metrics
-from rollback_operator.api import API_VERSION, POLICIES, REQUESTS
+from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, WITHDRAWN_ANNOTATION
+from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.policy import CurrentRevision, LastRequest, PolicyStatus
 from rollback_operator.api.reasons import Reason
 from rollback_operator.arming import Arming
 from rollback_operator.core import conditions as on
-from rollback_operator.core.judge import Act, Judgement, Scene, changed, judge, soaked
+from rollback_operator.core.guard import Guard, in_a_crowd
+from rollback_operator.core.judge import Act, Judgement, Scene, changed, in_the_way, judge, soaked
 from rollback_operator.core.ledger import learned
 from rollback_operator.core.standing import ALERT, Findings, current_of, needs_a_look, status_of
 from rollback_operator.core.values import Other, Snapshot
@@ -32,11 +36,16 @@ from rollback_operator.kube.resources import Key
 from rollback_operator.settings import Settings
 from rollback_operator.signals.base import Checking, Signal
 from rollback_operator.targets.base import Target, Where
-from rollback_operator.watching import Asking, Place, Standing, Watching, horizon, standing_of
+from rollback_operator.watching import Asking, Place, Standing, Watching, horizon, parse_status, standing_of
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
+POLICY_LABEL = f"{GROUP}/policy"
+"""On a request: the policy that made it."""
+PAUSE = 10.0
+CROWD_PAUSE = 60.0
+"""Seconds between looks at a policy with an alert when nothing changes; the second, when the platform is in trouble."""
 ARMED_EVERY = 600.0
 """Seconds between looks whether a target could be rolled back, when nothing tells of a change."""
 LATE = 1.0
@@ -65,6 +74,7 @@ class PolicyWorker:
         self._signals = signals
         self._settings = settings
         self._wake = wake
+        self._guard = Guard(settings.guard, settings.guard_percent)
         self._arming = Arming(api, targets, settings)
         self.watching = Watching()
 
@@ -76,12 +86,29 @@ class PolicyWorker:
         known = self.watching.get(key)
         if known is not None and (known.uid, known.generation) == _version(body):
             return False
-        standing = standing_of(body, known, self._settings.service_account)
+        if (
+            known is not None
+            and known.uid == body["metadata"]["uid"]
+            and body["metadata"]["generation"] < known.generation
+        ):
+            return False  # the watch is behind what was read
+        standing = self._understood(body, known)
+        if standing is None or body["metadata"].get("deletionTimestamp"):
+            self.gone(key)
+            return False
         places = {standing.place} | ({known.place} if known is not None else set())
         self.watching.put(standing)
-        metrics.POLICIES.saw(key, standing.status.verdict, None)
+        metrics.POLICIES.saw(key, standing.status.verdict, _alert(standing.status))
         self._wake_neighbours(key, places)
         return True
+
+    def _understood(self, body: Object, known: Standing | None) -> Standing | None:
+        try:
+            return standing_of(body, known, self._settings.service_account)
+        except ValidationError as error:
+            context = {"policy": "/".join(resources.key_of(body))}
+            log.error("The policy cannot be read, and is not followed: %s", error, extra=context)  # noqa: TRY400
+            return None
 
     def gone(self, key: Key) -> None:
         """The policy was deleted."""
@@ -127,25 +154,26 @@ class PolicyWorker:
         Raises:
             kube.errors.KubeError: something could not be read or written; nothing is lost, try again later.
         """
-        standing = self.watching.get(key)
+        standing = self.watching.get(key) or await self._read(key)
         if standing is None:
-            body = await resources.read(self._api, POLICIES, key)
-            if body is None:
-                return None
-            self.saw(body)
-            standing = self.watching.get(key)
-            assert standing is not None
+            return None
         if not standing.evaluated or self._rivals(standing):
-            await self._look(standing)
-            await self._trim(key, standing)
+            await self._rest(standing)
             return None
         await self._evaluate(standing)
-        if self._wants_a_look(standing):
+        if self._is_known(standing) and self._wants_a_look(standing):
             await self._look(standing)
-            if standing.requests_changed:
-                standing.requests_changed = False
-                await self._trim(key, standing)
-        return max(0.0, standing.next_due() - time.time())
+        return max(0.0, standing.next_due() - time.time()) if self._is_known(standing) else None
+
+    async def _read(self, key: Key) -> Standing | None:
+        body = await resources.read(self._api, POLICIES, key)
+        if body is not None:
+            self.saw(body)
+        return self.watching.get(key)
+
+    def _is_known(self, standing: Standing) -> bool:
+        """Whether the policy is still there, with these orders."""
+        return self.watching.get(standing.key) is standing
 
     def _rivals(self, standing: Standing) -> list[str]:
         return sorted(name for _, name in self.watching.of(standing.place) - {standing.key})
@@ -157,8 +185,18 @@ class PolicyWorker:
             samples = await asyncio.gather(*(self._ask(one, now) for one in due))
             for one, sample in zip(due, samples, strict=True):
                 self._take(standing, one, sample)
+            self._in_a_crowd(standing, zip(due, samples, strict=True))
+
+    def _in_a_crowd(self, standing: Standing, answers: Iterable[tuple[Asking, Sample]]) -> None:
+        if not self._is_known(standing):
+            return
         breaching = self.watching.breaching
         (breaching.add if standing.breaching() else breaching.discard)(standing.key)
+        if self._crowd() is None:
+            return
+        for one, sample in answers:
+            name = one.question.trigger.name
+            standing.streaks[name] = in_a_crowd(standing.streaks[name], sample, one.rule)
 
     async def _ask(self, one: Asking, now: float) -> Sample:
         behind = now - one.due if one.due else 0.0
@@ -180,129 +218,142 @@ class PolicyWorker:
             standing.excused -= {name}
 
     def _wants_a_look(self, standing: Standing) -> bool:
-        if standing.target_changed or standing.requests_changed or standing.status.observed_generation < 0:
+        now = time.monotonic()
+        if self._news(standing) or now - standing.armed_at > ARMED_EVERY:
             return True
-        if standing.generation != standing.status.observed_generation or not standing.rebuilt:
+        alert, crowded = _alert(standing.status) is not None, self._crowd() is not None
+        if crowded != standing.crowded and (alert or standing.breaching()):
             return True
-        if time.monotonic() - standing.armed_at > ARMED_EVERY:
+        return alert and now - standing.looked_at >= (CROWD_PAUSE if crowded else PAUSE)
+
+    def _news(self, standing: Standing) -> bool:
+        """Whether something is not as it was at the last look."""
+        status = standing.status
+        if standing.target_changed or standing.requests_changed or not standing.rebuilt:
             return True
-        alert = on.find(standing.status.conditions, ALERT)
-        if alert is None or alert.status == "True":
+        if standing.generation != status.observed_generation or on.find(status.conditions, ALERT) is None:
             return True
-        if needs_a_look(standing.spec, standing.status, self._scene(standing, standing.status.current)):
-            return True
-        return self._proves_good(standing)
+        return needs_a_look(standing.spec, status, self._scene(standing)) or self._proves_good(standing)
 
     def _proves_good(self, standing: Standing) -> bool:
-        current = standing.status.current
+        current = standing.current
         known = {one.fingerprint for one in standing.status.ledger}
         return current is not None and current.fingerprint not in known and soaked(standing.spec, standing.streaks)
 
-    def _scene(self, standing: Standing, current: CurrentRevision | None, requests: tuple[Other, ...] = ()) -> Scene:
+    def _scene(self, standing: Standing, requests: tuple[Other, ...] = (), crowd: str | None = None) -> Scene:
         last = standing.status.last_request
         return Scene(
             name=standing.key[1],
             uid=standing.uid,
-            current=current,
+            current=standing.current,
             streaks=standing.streaks,
             excused=standing.excused,
             entries=standing.status.ledger,
             requests=requests,
             last_request=last.name if last else None,
             automatic=self._settings.automatic == "on",
-            crowd=self._crowd(),
+            crowd=crowd,
         )
 
     def _crowd(self) -> str | None:
         """Why it looks as if the platform were the cause, and no release."""
-        count, least = len(self.watching.breaching), self._settings.guard
-        if least == 0 or count < least:
-            return None
-        of = self.watching.evaluated()
-        if count * 100 < of * self._settings.guard_percent:
-            return None
-        return (
-            f"{count} of {of} policies are in Breach at once: that is the platform rather than a release, so nothing "
-            "is rolled back until fewer are (settings ROLLBACK_GUARD and ROLLBACK_GUARD_PERCENT)."
-        )
+        breaching = len(self.watching.breaching)
+        return self._guard.crowd(breaching, self.watching.evaluated()) if breaching else None
 
     # A look at the whole.
 
     async def _look(self, standing: Standing) -> None:
         """Bring ledger, status and requests up to date."""
-        now = datetime.now(UTC)
-        rivals = self._rivals(standing)
-        if not standing.evaluated or rivals:
-            trouble = _taken(standing, rivals) if rivals else None
-            scene = self._scene(standing, standing.status.current)
-            await self._write(standing, scene, Findings(standing.generation, trouble))
-            standing.target_changed = False
-            return
-        look_closely, standing.target_changed = standing.target_changed or not standing.rebuilt, False
+        look_closely = standing.target_changed or not standing.rebuilt
+        trim = standing.requests_changed
+        standing.target_changed = standing.requests_changed = False
         try:
-            snapshot, requests = await self._gather(standing)
-            current = await self._current(standing, snapshot, now)
-            await self._check(standing, snapshot, requests, look_closely=look_closely)
-        except errors.KubeError:
-            standing.target_changed = True
+            await self._look_at(standing, look_closely=look_closely)
+            if trim:
+                await self._trim(standing)
+        except Exception:
+            standing.target_changed = standing.requests_changed = True
             raise
-        proved = soaked(standing.spec, standing.streaks)
-        known = standing.status
-        entries = learned(known.ledger, known.current, current, requests, now, soaked=proved)
-        scene = replace(self._scene(standing, current, requests), entries=entries)
-        judgement = judge(standing.spec, scene, now) if snapshot is not None else Judgement()
+        standing.looked_at = time.monotonic()
+
+    async def _look_at(self, standing: Standing, *, look_closely: bool) -> None:
+        now = datetime.now(UTC)
+        snapshot, requests = await self._gather(standing)
+        settled = snapshot is None or snapshot.settled
+        if settled:
+            await self._follow(standing, snapshot, now)
+            await self._arm(standing, snapshot, requests, look_closely=look_closely)
+        else:
+            standing.target_changed = True  # its controller has not numbered the revision yet; it will tell
+        await self._check(standing)
+        known, crowd = standing.status, self._crowd()
+        proved = settled and soaked(standing.spec, standing.streaks)
+        entries = learned(known.ledger, known.current, standing.current, requests, now, soaked=proved)
+        scene = replace(self._scene(standing, requests, crowd), entries=entries)
+        judgement = judge(standing.spec, scene, now) if settled else Judgement(_said(known))
         found = Findings(standing.generation, _trouble(standing), standing.disarmed, judgement.alert)
         if judgement.act is not None:
-            found = replace(found, last_request=await self._make(standing, judgement.act, now))
+            found = await self._make(standing, judgement.act, found, now)
         if judgement.withdraw is not None:
             await self._withdraw(standing, judgement.withdraw)
+        standing.crowded = crowd is not None
         await self._write(standing, scene, found)
+
+    async def _rest(self, standing: Standing) -> None:
+        """Bring the status of a policy that is not evaluated up to date. When it is again, nothing is late."""
+        self.watching.breaching.discard(standing.key)
+        for one in standing.asking:
+            one.due = 0.0
+        rivals = self._rivals(standing)
+        trouble = _taken(standing, rivals) if rivals else None
+        await self._write(standing, self._scene(standing), Findings(standing.generation, trouble, asked=False))
+        await self._trim(standing)
 
     async def _gather(self, standing: Standing) -> tuple[Snapshot | None, tuple[Other, ...]]:
         namespace, ref = standing.key[0], standing.spec.target
         observed = self._targets[ref.kind].observe(Where(namespace, ref.name), None, None)
         return await asyncio.gather(observed, resources.requests_for(self._api, namespace, ref))
 
-    async def _current(self, standing: Standing, snapshot: Snapshot | None, now: datetime) -> CurrentRevision | None:
-        """What runs now; when it is another revision than before, the triggers begin anew."""
+    async def _follow(self, standing: Standing, snapshot: Snapshot | None, now: datetime) -> None:
+        """What runs now; when it is another revision than before, the triggers begin anew.
+
+        That happens once, whatever becomes of this look: what is excused is told by the streaks before the change.
+        """
         if snapshot is None:
-            return None
-        if not snapshot.settled and standing.status.current is not None:
-            standing.target_changed = True  # its controller has not numbered the revision yet; it will tell
-            return standing.status.current
-        known = standing.status.current
+            standing.current, standing.rebuilt = None, True
+            return
+        known = standing.current
         current = current_of(snapshot, known, now)
         if not standing.rebuilt:
             await self._rebuild(standing, known, current)
-        elif known is not None and (known.uid, known.fingerprint) != (current.uid, current.fingerprint):
+        elif known is None:
+            standing.excused = frozenset(name for name, streak in standing.streaks.items() if streak.count)
+            standing.streaks = {}
+        elif (known.uid, known.fingerprint) != (current.uid, current.fingerprint):
             fresh = changed(standing.spec, standing.streaks, standing.excused, known)
             standing.streaks, standing.excused = dict(fresh.streaks), fresh.excused
-        return current
+        standing.current = current
 
     async def _rebuild(self, standing: Standing, known: CurrentRevision | None, current: CurrentRevision) -> None:
         """Ask the past, after a start or for a new policy: a breach of four minutes does not begin from zero."""
         since, end = current.since.timestamp(), time.time()
         back = horizon(standing)
-        persisted = {one.name for one in standing.status.triggers if one.excused}
-        same = known is not None and (known.uid, known.fingerprint) == (current.uid, current.fingerprint)
         earlier: dict[str, Streak] = {}
+        healed: set[str] = set()
         for one, samples in await self._histories(standing, max(since, end - back) - back, end):
             name = one.question.trigger.name
-            before, after = Streak(), Streak()
-            for sample in samples:
-                if sample.at < since:
-                    before = fold(before, sample, one.rule)
-                else:
-                    after = fold(after, sample, one.rule)
-                    if sample.verdict is Verdict.HEALTHY:
-                        persisted.discard(name)
-            earlier[name] = before
             live = standing.streaks.get(name, Streak())
-            standing.streaks[name] = live if not samples else _joined(after, live, one)
-        if same:
-            standing.excused = frozenset(persisted)
-        else:
-            standing.excused = _excused_before(standing, earlier, known)
+            if samples:
+                earlier[name] = _folded([sample for sample in samples if sample.at < since], one)
+                later = [sample for sample in samples if sample.at >= since]
+                healed |= {name for sample in later if sample.verdict is Verdict.HEALTHY}
+                live = _joined(_folded(later, one), live, one)
+            healed |= {name} if live.verdict is Verdict.HEALTHY else set()
+            standing.streaks[name] = live
+        if known is None or (known.uid, known.fingerprint) != (current.uid, current.fingerprint):
+            before = known if known is not None and known.uid == current.uid else None
+            standing.excused = _excused_before(standing, earlier, before)
+        standing.excused -= healed
         standing.rebuilt = True
 
     async def _histories(self, standing: Standing, start: float, end: float) -> list[tuple[Asking, list[Sample]]]:
@@ -311,16 +362,21 @@ class PolicyWorker:
         )
         return [(one, list(samples)) for one, samples in zip(standing.asking, found, strict=True)]
 
-    async def _check(
+    async def _arm(
         self, standing: Standing, snapshot: Snapshot | None, requests: tuple[Other, ...], *, look_closely: bool
     ) -> None:
-        """Whether the triggers can be asked as they are written, and whether the target could be rolled back now."""
-        if standing.generation != standing.status.observed_generation:
-            standing.invalid = await self._invalid(standing)
-        elif not look_closely and time.monotonic() - standing.armed_at < ARMED_EVERY:
+        """Whether the target could be rolled back now."""
+        known = standing.generation == standing.status.observed_generation and not look_closely
+        if known and time.monotonic() - standing.armed_at < ARMED_EVERY:
             return
         standing.disarmed = await self._arming.look(standing, snapshot, requests)
         standing.armed_at = time.monotonic()
+
+    async def _check(self, standing: Standing) -> None:
+        """Whether the triggers can be asked as they are written: once, as they do not change."""
+        if not standing.checked:
+            standing.invalid = await self._invalid(standing)
+            standing.checked = True
 
     async def _invalid(self, standing: Standing) -> str | None:
         said = await asyncio.gather(*(self._mistake(one) for one in standing.asking))
@@ -335,33 +391,62 @@ class PolicyWorker:
 
     # What follows.
 
-    async def _make(self, standing: Standing, act: Act, now: datetime) -> LastRequest | None:
+    async def _make(self, standing: Standing, act: Act, found: Findings, now: datetime) -> Findings:
         """Make the request, once: its name is made of what it is for."""
+        if not await self._still_orders(standing):
+            return found
+        key = (standing.key[0], act.name)
+        there = await resources.read(self._api, REQUESTS, key) or await self._create(standing, act)
+        if (there["spec"].get("policyRef") or {}).get("uid") != standing.uid:
+            message = f"{act.reason}. {in_the_way(act.name)}"
+            return replace(found, alert=(Reason.COULD_NOT_ROLL_BACK, message))
+        return replace(found, last_request=LastRequest(name=act.name, at=now))
+
+    async def _still_orders(self, standing: Standing) -> bool:
+        """Whether the policy says what it said, read anew: the watch may be behind, and a rollback is not undone."""
+        body = await resources.read(self._api, POLICIES, standing.key)
+        return body is not None and self._is_of(standing, body)
+
+    def _is_of(self, standing: Standing, body: Object) -> bool:
+        """Whether these are the orders that are followed; if not, those are from now on."""
+        if _version(body) == (standing.uid, standing.generation) and self._is_known(standing):
+            return True
+        if self.saw(body):
+            self._wake(standing.key)
+        return False
+
+    async def _create(self, standing: Standing, act: Act) -> Object:
+        """Create the request; gives the one that is there of that name, whoever made it."""
         namespace, policy = standing.key
         spec: Object = {"policyRef": {"name": policy, "uid": standing.uid}, "reason": act.reason}
         spec |= {"to": act.to} if act.to else {}
         spec |= {"grace": act.grace} if act.grace else {}
+        labels = {POLICY_LABEL: policy[:63].rstrip("-.")}  # what is cut off must leave a label
         body = {
             "apiVersion": API_VERSION,
             "kind": "RollbackRequest",
-            "metadata": {"name": act.name, "namespace": namespace, "labels": {"rollback.dev/policy": policy[:63]}},
+            "metadata": {"name": act.name, "namespace": namespace, "labels": labels},
             "spec": spec,
         }
         try:
-            await self._api.create(resources.path(REQUESTS, namespace), body, as_=OPERATOR)
+            made = await self._api.create(resources.path(REQUESTS, namespace), body, as_=OPERATOR)
         except errors.AlreadyExists:
-            log.info("The request is there already", extra={"policy": f"{namespace}/{policy}", "request": act.name})
-        standing.requests_changed = True
+            there = await resources.read(self._api, REQUESTS, (namespace, act.name))
+            if there is None:
+                raise
+            return there
         metrics.REQUESTS_MADE.inc()
-        return LastRequest(name=act.name, at=now)
+        return made
 
     async def _withdraw(self, standing: Standing, name: str) -> None:
         """Take a request back that waits for people while nothing is wrong any more."""
         body = await resources.read(self._api, REQUESTS, (standing.key[0], name))
-        if body is None:
+        if body is None or not resources.other_of(resources.parse_request(body)).graced:
             return
+        annotations = {**(body["metadata"].get("annotations") or {}), WITHDRAWN_ANNOTATION: "true"}
         patch: list[Object] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": body["metadata"]["resourceVersion"]},
+            {"op": "add", "path": "/metadata/annotations", "value": annotations},
             {"op": "add", "path": "/spec/abort", "value": True},
         ]
         await self._api.patch(resources.path(REQUESTS, standing.key[0], name), patch, as_=OPERATOR)
@@ -370,21 +455,29 @@ class PolicyWorker:
         """Write the status, if it changed."""
         before = standing.status
         after = status_of(standing.spec, before, scene, found, datetime.now(UTC))
+        if not self._is_known(standing):
+            return
         metrics.POLICIES.saw(standing.key, after.verdict, _alert(after))
         if after == before:
             return
         body = await resources.read(self._api, POLICIES, standing.key)
         if body is None:
+            self.gone(standing.key)
             return
-        if _version(body) != (standing.uid, standing.generation):
-            self.saw(body)
+        if not self._is_of(standing, body):
+            return
+        stored = parse_status(body)
+        if stored != before:
+            # Another operator wrote it (while one takes over from another, say): what it knows is not to be lost.
+            standing.status, standing.target_changed = stored, True
             self._wake(standing.key)
             return
         try:
-            await resources.write_status(self._api, POLICIES, body, after)
+            written = await resources.write_status(self._api, POLICIES, body, after)
         except errors.NotFound:
             return
-        standing.status = after
+        standing.status = parse_status(written)
+        standing.current = standing.status.current
         await self._tell(body, before, after)
 
     async def _tell(self, body: Object, before: PolicyStatus, after: PolicyStatus) -> None:
@@ -398,15 +491,23 @@ class PolicyWorker:
                     self._api, "RollbackPolicy", body["metadata"], new.reason, new.message, warning=warning
                 )
 
-    async def _trim(self, key: Key, standing: Standing) -> None:
-        namespace, name = key
+    async def _trim(self, standing: Standing) -> None:
+        namespace, name = standing.key
         bodies = await resources.list_all(self._api, REQUESTS, namespace, f"spec.policyRef.name={name}")
         for body in surplus(bodies, standing.spec.history_limit):
+            if self._counts(standing, body):
+                continue
             path = resources.path(REQUESTS, *resources.key_of(body))
             try:
                 await self._api.delete(path, as_=OPERATOR, uid=body["metadata"]["uid"])
             except (errors.NotFound, errors.Conflict):
                 continue
+
+    def _counts(self, standing: Standing, body: Object) -> bool:
+        """Whether the policy's breaker still counts this request."""
+        one = resources.other_of(resources.parse_request(body))
+        age = datetime.now(UTC) - one.created
+        return one.applied and one.policy_uid == standing.uid and age < parse_duration(standing.spec.breaker.window)
 
 
 def _version(body: Object) -> tuple[str, int]:
@@ -431,6 +532,19 @@ def _trouble(standing: Standing) -> tuple[Reason, str] | None:
     return (Reason.INVALID_TRIGGER, standing.invalid) if standing.invalid else None
 
 
+def _said(status: PolicyStatus) -> tuple[Reason, str] | None:
+    """The alert as it stands."""
+    alert = on.find(status.conditions, ALERT)
+    return (Reason(alert.reason), alert.message) if alert is not None else None
+
+
+def _folded(samples: list[Sample], one: Asking) -> Streak:
+    streak = Streak()
+    for sample in samples:
+        streak = fold(streak, sample, one.rule)
+    return streak
+
+
 def _joined(past: Streak, live: Streak, one: Asking) -> Streak:
     """The past, and the one or two answers that came before it was asked."""
     if live.at <= past.at:
@@ -438,11 +552,16 @@ def _joined(past: Streak, live: Streak, one: Asking) -> Streak:
     return fold(past, Sample(live.at, live.verdict, live.value, live.message), one.rule)
 
 
-def _excused_before(standing: Standing, earlier: Mapping[str, Streak], known: CurrentRevision | None) -> frozenset[str]:
-    """What was bad when the target changed while nobody looked; without a known predecessor nothing may be blamed."""
-    if known is not None:
-        return changed(standing.spec, earlier, frozenset(), known).excused
-    return frozenset(name for name, streak in earlier.items() if streak.count)
+def _excused_before(
+    standing: Standing, earlier: Mapping[str, Streak], before: CurrentRevision | None
+) -> frozenset[str]:
+    """What was bad when the target changed while nobody looked; without a known predecessor nothing may be blamed.
+
+    `earlier`: what those triggers said until then whose past can be asked; for the others, what was known counts.
+    """
+    if before is None:
+        return frozenset(name for name, streak in earlier.items() if streak.count)
+    return changed(standing.spec, earlier, standing.excused, before).excused | (standing.excused - set(earlier))
 
 
 def surplus(bodies: list[Object], limit: int) -> list[Object]:

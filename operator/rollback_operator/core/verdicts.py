@@ -107,6 +107,10 @@ class Rule:
         return max(self.for_, self.consecutive * self.interval)
 
 
+JITTER = 0.05
+"""The part of an interval by which answers may come early or late."""
+
+
 @dataclass(frozen=True, slots=True)
 class Streak:
     """What a row of samples amounts to. Times are in seconds since the epoch.
@@ -129,8 +133,9 @@ class Streak:
     good: float = 0.0
 
     def fires(self, rule: Rule) -> bool:
-        """Whether it has been bad for long enough."""
-        return self.count >= rule.consecutive and self.breached >= rule.for_ and self.count > 0
+        """Whether it has been bad for long enough. Answers are some milliseconds early or late: that costs no round."""
+        lenient = min(rule.interval * JITTER, 1.0)
+        return self.count >= rule.consecutive and self.breached >= rule.for_ - lenient and self.count > 0
 
 
 def fold(streak: Streak, sample: Sample, rule: Rule) -> Streak:
