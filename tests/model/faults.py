@@ -39,10 +39,11 @@ FAULTS = (
 
 CALLS = {
     "get": "what a round reads, from its `Start`",
-    "create": "Events only: they hold nothing up and nothing depends on them",
+    "create": "Events only (they hold nothing up); a policy's request and what it may do are no request's business",
     "replace": f"a status write: `{PUT}`",
     "patch": f"an effect or `{GIVE_BACK}`; a rehearsal is a read",
     "delete": "made by policies only, on requests that have ended",
+    "addresses": "asked once at the start, for what policies may not call",
     "close": "the end of a process: a crash",
 }
 """Counterparts of what `kube.client.Api` can be asked."""
@@ -52,5 +53,9 @@ TARGET = {
     "examine": "the real one, on the same",
     "apply": "the real one; its patch is taken by `cluster.patched`",
     "give_back": "the real one; its patch is taken by `cluster.patched`",
+    "version": "decides when a policy looks at its target",
+    "rights": "asked by policies, before there is a request",
+    "pods": "asked by policies' signals",
+    "stuck": "asked by policies' signals",
 }
 """Counterparts of what `targets.base.Target` can be asked."""
