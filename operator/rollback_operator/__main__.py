@@ -119,7 +119,11 @@ async def _ended(watch: asyncio.Task[None]) -> None:
 
 
 def main() -> None:
-    """Read the settings, set up logging, run."""
+    """Read the settings, set up logging, run; or make a backtest, if that is asked for."""
+    if sys.argv[1:2] == ["backtest"]:
+        from rollback_operator.backtest import cli  # noqa: PLC0415 - the operator itself does not carry it
+
+        sys.exit(cli.main(sys.argv[2:]))
     try:
         settings = Settings.from_env()
     except ValueError as error:
