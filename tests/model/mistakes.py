@@ -71,10 +71,10 @@ def _not_counted(request: Request, now: datetime) -> RequestStatus:  # noqa: ARG
     return request.status
 
 
-def _noted_each_time(request: Request, now: datetime, message: str) -> RequestStatus:
+def _noted_each_time(request: Request, now: datetime, reason: Reason, message: str) -> RequestStatus:
     ready = on.find(request.status.conditions, on.READY)
     other = message.upper() if ready is not None and ready.message == message else message
-    return progress.holding(request, now, Reason.PODS_FAILING, other)
+    return progress.holding(request, now, reason, other)
 
 
 def _deaf(request: Request, seen: Observation, now: datetime) -> Decision:
@@ -106,5 +106,5 @@ MISTAKES: dict[str, Mistake] = {
     "a slow reading counts as new": _with(requests, "advance", _at_this_moment),
     "nobody waits for a turn": _with(life, "ahead", lambda *_: None),
     "a rollback meanwhile is not looked for": _with(life, "meanwhile", lambda *_: None),
-    "failing pods are noted again and again": _with(life, "_note_failing", _noted_each_time),
+    "failing pods are noted again and again": _with(life, "_note", _noted_each_time),
 }
