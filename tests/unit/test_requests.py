@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 
 from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.api.policy import Entry, PolicyStatus, Proof
 from rollback_operator.api.request import RequestStatus
 from rollback_operator.core import life
 from rollback_operator.core.life import GIVE_BACK_TRIES, SEND_WITHIN
+from rollback_operator.core.verdicts import Streak, Verdict
 from rollback_operator.kube import errors
 from rollback_operator.kube.resources import Key, key_of
 from rollback_operator.requests import RequestWorker
 from rollback_operator.settings import Settings
+from rollback_operator.targets import podtemplate
 from rollback_operator.targets.deployment import REVISION, DeploymentTarget
 from tests.unit.builders import message, states, why
 from tests.unit.fakes import Call, FakeApi, Fault, failing
@@ -26,6 +29,7 @@ from tests.unit.objects import Object, deployment, policy_body, replica_set, req
 
 KEY: Key = ("shop", "undo")
 BAD, GOOD = template("shop:3"), template("shop:2")
+FIRST = podtemplate.fingerprint(template("shop:1"))
 DENIED = errors.Forbidden('deployments.apps "checkout" is forbidden: User "x" cannot patch resource "deployments"')
 LOST = errors.Unavailable("no answer")
 DEPLOYMENT = "/apis/apps/v1/namespaces/shop/deployments/checkout"
@@ -47,12 +51,14 @@ class World:
         self.undo = undo or asked()
         self.api = FakeApi(deployment(), *(replica_set(number) for number in (1, 2, 3)), self.undo, *things)
         self.woken: list[Key] = []
+        self.streaks: dict[Key, dict[str, Streak]] = {}
         self.worker = self.another_worker()
 
     def another_worker(self) -> RequestWorker:
         """Of another operator, or of the same one after it was killed."""
         api: Any = self.api
-        return RequestWorker(api, {"Deployment": DeploymentTarget(api)}, Settings(), self.woken.append)
+        targets = {"Deployment": DeploymentTarget(api)}
+        return RequestWorker(api, targets, Settings(), self.woken.append, lambda key: self.streaks.get(key, {}))
 
     async def work(self, key: Key = KEY, *, rounds: int = 1) -> float | None:
         """Have the request looked at so often; gives when it wants to be looked at again."""
@@ -498,6 +504,56 @@ async def test_a_revision_stays_bad_although_the_policy_of_its_request_was(case:
     await world.work()
     (plan,) = (one.plan for one in world.status().targets if one.plan)
     assert plan.to.revision == "1"
+
+
+# People and policies.
+
+
+async def test_a_request_in_its_grace_touches_nothing_until_it_is_approved() -> None:
+    world = World(undo=asked(grace="5m"))
+    again = await world.work(rounds=2)
+    assert again is not None
+    assert 290 < again <= 295
+    assert world.outcome() == ("AwaitingApproval", "AwaitingApproval")
+    assert (len(world.status_writes()), world.effects()) == (1, [])
+    world.api.edit(world.undo, lambda body: body["spec"].update(approve=True))
+    world.worker.saw(world.body())
+    await world.work()
+    assert world.outcome() == ("Verifying", "RollingOut")
+    assert len(world.effects()) == 1
+
+
+async def test_a_request_in_its_grace_holds_nobody_up() -> None:
+    world = World(asked("waits", age=60, grace="5m"))
+    await world.work(("shop", "waits"))
+    await world.work()
+    assert world.outcome("waits") == ("AwaitingApproval", "AwaitingApproval")
+    assert world.outcome() == ("Verifying", "RollingOut")
+
+
+async def test_a_policys_ledger_says_where_to_go_back_to() -> None:
+    orders = policy_body()
+    known = Entry(fingerprint=FIRST, revision="1", verdict=Proof.GOOD, at=datetime.now(UTC), reason="well")
+    orders["status"] = PolicyStatus(ledger=(known,)).dump()
+    world = World(orders, undo=asked(policyRef={"name": "checkout"}))
+    await world.work()
+    assert world.target["spec"]["template"] == template("shop:1")
+
+
+async def test_a_policys_triggers_are_waited_for() -> None:
+    orders = policy_body(verify={"timeout": "5m", "triggers": ["errors"]})
+    world = World(orders, undo=asked(policyRef={"name": "checkout"}))
+    await world.work()
+    world.controller()
+    await world.work()
+    assert world.outcome() == ("Verifying", "RollingOut")
+    later = (datetime.now(UTC) + timedelta(seconds=1)).timestamp()
+    world.streaks["shop", "checkout"] = {"errors": Streak(Verdict.BREACH, at=later, message="7% > 5%")}
+    await world.work()
+    assert world.outcome() == ("Verifying", "NotYetWell")
+    world.streaks["shop", "checkout"] = {"errors": Streak(Verdict.HEALTHY, at=later)}
+    assert await world.work() is None
+    assert world.outcome() == ("Succeeded", "Completed")
 
 
 # Telling.
