@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -636,4 +637,5 @@ def test_the_program_makes_backtests(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_the_operator_does_not_carry_them() -> None:
     code = "import rollback_operator.__main__, sys; sys.exit('rollback_operator.backtest' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
