@@ -26,6 +26,7 @@ from testbed.servers import Server
 __all__ = ["Alertmanager", "Exporter", "Fault", "FaultyServer", "Prometheus", "Series", "Webhook", "pods_of"]
 
 Config = Mapping[str, Any]
+Rules = Sequence[Config] | Mapping[str, Sequence[Config]]
 
 
 class Prometheus(Server):
@@ -45,7 +46,7 @@ class Prometheus(Server):
         folder: Path,
         *,
         scrape_configs: Sequence[Config] = (),
-        rules: Sequence[Config] = (),
+        rules: Rules = (),
         alertmanager: str | None = None,
         history: Iterable[Series] | str = (),
         flags: Sequence[str] = (),
@@ -57,7 +58,8 @@ class Prometheus(Server):
         Args:
             folder: where its files go, a folder that does not exist yet.
             scrape_configs: as in its configuration; see `Exporter.job` and `pods_of`.
-            rules: alerting and recording rules, which are evaluated in this order.
+            rules: alerting and recording rules, which are evaluated in this order; or several groups of them by name,
+                each of which is evaluated at moments of its own.
             alertmanager: the address of an Alertmanager (its `url`).
             history: what it remembers already, or that as OpenMetrics text.
             flags: more flags in the form `--name=value`, which win over ours.
@@ -78,7 +80,7 @@ class Prometheus(Server):
             raise
         return prometheus
 
-    def reload(self, *, scrape_configs: Sequence[Config] | None = None, rules: Sequence[Config] | None = None) -> None:
+    def reload(self, *, scrape_configs: Sequence[Config] | None = None, rules: Rules | None = None) -> None:
         """Have it read its configuration again, with these instead of what there was.
 
         Raises:
@@ -141,13 +143,14 @@ class Prometheus(Server):
         body = urllib.parse.urlencode(parameters).encode()
         return json.loads(self.call(f"/api/v1/{what}", body, "application/x-www-form-urlencoded"))["data"]["result"]
 
-    def _configure(self, scrape_configs: Sequence[Config] | None, rules: Sequence[Config] | None) -> None:
+    def _configure(self, scrape_configs: Sequence[Config] | None, rules: Rules | None) -> None:
         if scrape_configs is not None:
             config = _config(scrape_configs, self._alertmanager, self._interval)
             self.write("prometheus.yml", yaml.safe_dump(config))
         if rules is not None:
-            group = {"name": "testbed", "rules": list(rules)}
-            self.write("rules.yml", yaml.safe_dump({"groups": [group] if rules else []}))
+            named = rules if isinstance(rules, Mapping) else {"testbed": rules}
+            groups = [{"name": name, "rules": list(group)} for name, group in named.items() if group]
+            self.write("rules.yml", yaml.safe_dump({"groups": groups}))
 
     def _remember(self, history: Iterable[Series] | str) -> None:
         text = history if isinstance(history, str) else openmetrics(history)
