@@ -504,6 +504,12 @@ def made(seconds: float, number: int, image: str | None = None, **fields: Any) -
     return thing
 
 
+def numbered_before(replica_set: Object) -> Object:
+    """The ReplicaSet as the controller leaves it when it was gone back to."""
+    replica_set["metadata"]["annotations"]["deployment.kubernetes.io/revision-history"] = "2"
+    return replica_set
+
+
 def writes(seconds: float | None, *path: str, **more: Any) -> Object:
     """What a manager wrote, when."""
     fields: Object = {}
@@ -566,6 +572,15 @@ CHANGED: dict[str, tuple[tuple[Object, ...], float | None, bool]] = {
             *RETURN,
         ),
         None,
+        True,
+    ),
+    "when somebody went back, of two releases of one second": (
+        (
+            deployment("shop:1", number=4, managed=[writes(600, *TEMPLATE)]),
+            numbered_before(made(0, 4, "shop:1")),
+            made(0, 3),
+        ),
+        600,
         True,
     ),
     "some time after, if the owner's entry tells of the release that was left": (

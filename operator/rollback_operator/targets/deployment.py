@@ -23,6 +23,8 @@ from rollback_operator.targets.diff import unified
 from rollback_operator.targets.ownership import LAST_APPLIED
 
 REVISION = "deployment.kubernetes.io/revision"
+EARLIER_NUMBERS = "deployment.kubernetes.io/revision-history"
+"""On a ReplicaSet that was gone back to: the numbers that it had before."""
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 TIMED_OUT = "ProgressDeadlineExceeded"
 _NUMBER = re.compile("[0-9]{1,19}")
@@ -213,7 +215,7 @@ def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) ->
     history = sorted((_revision(one) for one in replica_sets), key=lambda one: one.order)
     number = _number(deployment) or "0"
     matching = _matching(deployment, replica_sets)
-    reactivated = matching is not None and any(_older(matching, one) for one in replica_sets)
+    reactivated = matching is not None and _was_gone_back_to(matching, replica_sets)
     marks = {_annotations(one).get(REQUEST_ANNOTATION) for one in (deployment, *replica_sets)}
     return Snapshot(
         uid=metadata["uid"],
@@ -261,6 +263,11 @@ def _template_written(managed: list[Object]) -> datetime | None:
         and "f:template" in (entry.get("fieldsV1") or {}).get("f:spec", {})
     ]
     return max(times, default=None)
+
+
+def _was_gone_back_to(current: Object, replica_sets: list[Object]) -> bool:
+    """Whether it was made for an earlier revision; the controller notes so as soon as it gives it a new number."""
+    return EARLIER_NUMBERS in _annotations(current) or any(_older(current, one) for one in replica_sets)
 
 
 def _older(one: Object, other: Object) -> bool:
