@@ -68,12 +68,22 @@ _URL_RULE = rule(
 )
 
 Url = Annotated[str, Field(max_length=1024, json_schema_extra=rules(_URL_RULE))]
+Address = Annotated[
+    str,
+    Field(
+        max_length=1024,
+        json_schema_extra=rules(
+            _URL_RULE,
+            rule("!self.contains('?') && !self.contains('#')", "write the address without a query: http://host:9090"),
+        ),
+    ),
+]
 
 
 class PrometheusServer(Resource):
     """A Prometheus, or what speaks its HTTP API."""
 
-    address: Url | None = Field(
+    address: Address | None = Field(
         default=None,
         description="Where the server is, such as http://prometheus.monitoring:9090. Omitted: the operator's setting.",
     )
@@ -98,8 +108,22 @@ class PrometheusQuery(Resource):
     )
 
 
+_HTTP_RULES = rules(
+    rule("!has(self.contains) || self.method == 'GET'", "an answer to HEAD contains nothing: write method: GET"),
+    rule(
+        "!self.timeout.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.timeout) <= duration('60s')",
+        "write a timeout of at most 60s",
+        fieldPath=".timeout",
+    ),
+)
+
+
 class HttpCheck(Resource):
     """A request that the target should answer well."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", json_schema_extra=_HTTP_RULES
+    )
 
     url: Url = Field(description="What to ask for, such as http://checkout.shop:8080/healthz.")
     method: Literal["GET", "HEAD"] = Field(default="GET", description="GET or HEAD.")
