@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from rollback_operator.api.fields import parse_duration
-from rollback_operator.api.policy import Mode, PolicySpec, PolicyStatus
+from rollback_operator.api.policy import CurrentRevision, Mode, PolicySpec, PolicyStatus
 from rollback_operator.api.trigger import Action
 from rollback_operator.core.verdicts import Rule, Streak, Verdict
 from rollback_operator.kube.resources import Key
 from rollback_operator.signals.base import Question
 
+log = logging.getLogger(__name__)
+
 Object = dict[str, Any]
 Place = tuple[str, str, str]
 """Kind, namespace and name of a target."""
+
+
+_NOT_SEEN = object()
+"""The version of a target that no event told of yet: neither a version nor that it is gone."""
 
 
 @dataclass(slots=True)
@@ -40,12 +50,20 @@ class Standing:
     asking: tuple[Asking, ...]
     streaks: dict[str, Streak] = field(default_factory=dict)
     excused: frozenset[str] = frozenset()
+    current: CurrentRevision | None = None
+    """What the streaks are about; newer than the status' until that is written."""
     rebuilt: bool = False
     """The past was asked."""
     target_changed: bool = True
-    target_version: Hashable = None
+    target_version: Hashable = _NOT_SEEN
     requests_changed: bool = True
-    armed_at: float = 0.0
+    looked_at: float = -math.inf
+    """When it was last looked at as a whole (monotonic seconds)."""
+    crowded: bool = False
+    """Whether too many policies were in Breach then."""
+    checked: bool = False
+    """Whether its triggers can be asked as they are written is known."""
+    armed_at: float = -math.inf
     """When it was last checked whether the target could be rolled back (monotonic seconds)."""
     disarmed: tuple[Any, str] | None = None
     invalid: str | None = None
@@ -76,21 +94,49 @@ def standing_of(body: Object, before: Standing | None, service_account: str) -> 
     """What a version of a policy amounts to; triggers that did not change keep what they said.
 
     Raises:
-        pydantic.ValidationError: it is not what the schema promises (written before an upgrade, say).
+        pydantic.ValidationError: its spec is not what the schema promises (written before an upgrade, say).
     """
     metadata = body["metadata"]
     key = (metadata["namespace"], metadata["name"])
-    spec, status = PolicySpec.model_validate(body["spec"]), PolicyStatus.model_validate(body.get("status") or {})
+    spec, status = PolicySpec.model_validate(body["spec"]), parse_status(body)
     account = spec.service_account_name or service_account
     asking = tuple(
         Asking(Question(key[0], key[1], spec.target, account, one, spec.prometheus), Rule.of(one))
         for one in spec.triggers
     )
-    standing = Standing(key, metadata["uid"], metadata["generation"], spec, status, asking)
+    standing = Standing(key, metadata["uid"], metadata["generation"], spec, status, asking, current=status.current)
+    standing.excused = frozenset(one.name for one in status.triggers if one.excused)
     if before is not None and before.uid == standing.uid and before.spec.target == spec.target:
         _inherit(standing, before)
     _spread(standing)
     return standing
+
+
+def parse_status(body: Object) -> PolicyStatus:
+    """The status of a policy. Of one that cannot be read as a whole (written before an upgrade, say), what can be."""
+    status: Object = body.get("status") or {}
+    try:
+        return PolicyStatus.model_validate(status)
+    except ValidationError as error:
+        where = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+        log.warning("Parts of the status cannot be read, and are dropped: %s", error, extra={"policy": where})
+    legible = {name: _legible(name, value) for name, value in status.items()}
+    return PolicyStatus.model_validate({name: value for name, value in legible.items() if value is not None})
+
+
+def _legible(name: str, value: Any) -> Any:
+    """A field of a status, or what can be read of a list; None if nothing can."""
+    if isinstance(value, list):
+        return [one for one in value if _fits(name, [one])]
+    return value if _fits(name, value) else None
+
+
+def _fits(name: str, value: Any) -> bool:
+    try:
+        PolicyStatus.model_validate({name: value})
+    except ValidationError:
+        return False
+    return True
 
 
 def _inherit(standing: Standing, before: Standing) -> None:
@@ -104,6 +150,7 @@ def _inherit(standing: Standing, before: Standing) -> None:
                 standing.streaks[name] = before.streaks[name]
     names = {one.question.trigger.name for one in standing.asking}
     standing.excused = before.excused & names
+    standing.current = before.current
     standing.rebuilt = before.rebuilt and set(standing.streaks) == names
 
 
@@ -125,6 +172,7 @@ class Watching:
     def __init__(self) -> None:
         self._known: dict[Key, Standing] = {}
         self._by_place: dict[Place, set[Key]] = {}
+        self._evaluated: set[Key] = set()
         self.breaching: set[Key] = set()
 
     def get(self, key: Key) -> Standing | None:
@@ -136,11 +184,14 @@ class Watching:
         self.drop(standing.key)
         self._known[standing.key] = standing
         self._by_place.setdefault(standing.place, set()).add(standing.key)
+        if standing.evaluated:
+            self._evaluated.add(standing.key)
 
     def drop(self, key: Key) -> None:
         """A policy is gone."""
         standing = self._known.pop(key, None)
         self.breaching.discard(key)
+        self._evaluated.discard(key)
         if standing is None:
             return
         keys = self._by_place[standing.place]
@@ -154,7 +205,7 @@ class Watching:
 
     def evaluated(self) -> int:
         """How many policies are asked for."""
-        return sum(standing.evaluated for standing in self._known.values())
+        return len(self._evaluated)
 
     def streaks(self, key: Key) -> Mapping[str, Streak]:
         """What the triggers of a policy say."""

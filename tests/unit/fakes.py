@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator.kube import errors
@@ -23,6 +24,9 @@ _COLLECTIONS = {
     "RollbackPolicy": ("/apis/rollback.dev/v1alpha1", "rollbackpolicies"),
     "Event": ("/api/v1", "events"),
 }
+
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class FakeApi:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self.late_faults: list[Fault] = []
+        self.lacking: set[str] = set()
+        """Verbs that nobody is allowed."""
         self.put(*things)
 
     # What tests do.
@@ -75,10 +81,14 @@ class FakeApi:
         self.put(now)
 
     def writes(self) -> list[Call]:
-        """The calls that were no reads."""
-        return [call for call in self.calls if call.verb != "GET"]
+        """The calls that were no reads; asking what one may do stores nothing."""
+        return [call for call in self.calls if call.verb != "GET" and call.path != _REVIEWS]
 
     # What the operator does.
+
+    def addresses(self) -> tuple[str, ...]:
+        """Where the API server is."""
+        return ("10.96.0.1:443",)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -93,10 +103,12 @@ class FakeApi:
     async def create(self, path: str, body: Object, *, as_: Identity) -> Object:
         """Create an object."""
         with self._answering(Call("POST", path, str(as_), body=body)):
+            if path == _REVIEWS:
+                return {"status": {"allowed": body["spec"]["resourceAttributes"]["verb"] not in self.lacking}}
             where = f"{path}/{body['metadata']['name']}"
             if where in self._things:
                 raise errors.AlreadyExists(f"{where} exists")
-            return self._store(where, copy.deepcopy(body))
+            return self._store(where, self._new(body))
 
     async def replace(self, path: str, body: Object, *, as_: Identity) -> Object:
         """PUT the status of exactly the version that was read."""
@@ -146,6 +158,12 @@ class FakeApi:
         if path not in self._things:
             raise errors.NotFound(f"{path} not found")
         return copy.deepcopy(self._things[path])
+
+    def _new(self, body: Object) -> Object:
+        """What the API server adds to an object that it creates."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        given = {"uid": f"uid-of-{body['metadata']['name']}", "generation": 1, "creationTimestamp": now}
+        return {**copy.deepcopy(body), "metadata": {**given, **copy.deepcopy(body["metadata"])}}
 
     def _store(self, path: str, thing: Object) -> Object:
         self._version += 1

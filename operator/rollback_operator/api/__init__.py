@@ -12,3 +12,5 @@ POLICIES = "rollbackpolicies"
 
 REQUEST_ANNOTATION = f"{GROUP}/request"
 """On a target: the uid of the request whose effect it shows. The key that makes an effect happen once."""
+WITHDRAWN_ANNOTATION = f"{GROUP}/withdrawn"
+"""On a request: its policy aborted it, because nothing was wrong any more."""

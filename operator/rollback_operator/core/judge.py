@@ -132,9 +132,20 @@ def _cause(orders: PolicySpec, scene: Scene, own: list[Other]) -> _Cause | tuple
         return _of_triggers(recent, scene)
     if acting:
         return _too_old(acting, orders, scene)
-    if firing:
-        return Reason.FIRING, _said(firing, scene)
-    return None
+    return _nothing_to_do(orders, scene, firing)
+
+
+def _nothing_to_do(orders: PolicySpec, scene: Scene, firing: list[Trigger]) -> tuple[Reason, str] | None:
+    """What people should know although nothing is to be rolled back."""
+    if scene.crowd is not None and _bad_now(orders, scene):
+        return Reason.MANY_AT_ONCE, scene.crowd
+    return (Reason.FIRING, _said(firing, scene)) if firing else None
+
+
+def _bad_now(orders: PolicySpec, scene: Scene) -> bool:
+    """Whether a trigger that rolls back is in Breach, however long."""
+    acting = [one.name for one in orders.triggers if one.action is not Action.ALERT]
+    return any(name in scene.streaks and scene.streaks[name].verdict is Verdict.BREACH for name in acting)
 
 
 def _failed_verification(orders: PolicySpec, scene: Scene, own: list[Other]) -> _Cause | tuple[Reason, str] | None:
@@ -144,6 +155,8 @@ def _failed_verification(orders: PolicySpec, scene: Scene, own: list[Other]) -> 
     if last is None or not last.applied or last.to != scene.current.fingerprint:
         return None
     if last.phase is not Phase.FAILED or last.reason not in _NOT_WELL:
+        return None
+    if scene.current.fingerprint in Ledger.of(orders, scene.entries).forgiven:
         return None
     if orders.on_verify_failure != "NextGood":
         return Reason.COULD_NOT_ROLL_BACK, f"{last.name} was made, and did not help: {last.message}"
@@ -164,11 +177,19 @@ def _returned(orders: PolicySpec, scene: Scene) -> _Cause | tuple[Reason, str] |
     if why is None:
         return None
     words = f"revision {current.revision} is a release that counts as bad ({why}), and it is back"
-    asked_for = any(one.applied and one.to == current.fingerprint for one in scene.requests)
-    if orders.on_return == "Rollback" and not asked_for:
+    if orders.on_return == "Rollback" and not _asked_for(scene):
         return _Cause(words)
     correct = "If it is well now, call it Good in the policy's spec.ledger; else release another one."
     return Reason.BAD_RELEASE_RETURNED, f"{words[0].upper()}{words[1:]}. {correct}"
+
+
+def _asked_for(scene: Scene) -> bool:
+    """Whether a request brought the bad release back: a request before it proved bad says nothing of that."""
+    assert scene.current is not None
+    bad = scene.current.fingerprint
+    known = next((one.at for one in scene.entries if one.fingerprint == bad and one.verdict is Proof.BAD), None)
+    brought = [one for one in scene.requests if one.applied and one.to == bad]
+    return any(known is None or one.finished is None or one.finished >= known for one in brought)
 
 
 def _recent(trigger: Trigger, orders: PolicySpec, scene: Scene) -> bool:
@@ -215,18 +236,23 @@ def _act(orders: PolicySpec, scene: Scene, cause: _Cause, own: list[Other], now:
     why_not = _forbidden(orders, scene, cause, own, now)
     if why_not is not None:
         return Judgement(why_not)
-    for attempt in range(orders.breaker.limit + 1):
-        name = request_name(scene, attempt)
-        made = next((one for one in scene.requests if one.name == name and one.policy_uid == scene.uid), None)
-        if made is None and name != scene.last_request:
-            reason = shorten(f"{cause.words} (policy {scene.name})", MAX_REASON)
-            return Judgement((Reason.ROLLING_BACK, f"{cause.words}."), Act(name, reason, cause.to, cause.grace))
-        stop = _after(made, name, cause, attempt, now)
-        if stop is not None:
-            return Judgement(stop)
-    assert made is not None
-    message = f"{cause.words}. {made.name} was the last of {orders.breaker.limit + 1} tries: {made.message}"
-    return Judgement((Reason.COULD_NOT_ROLL_BACK, message))
+    names = [request_name(scene, attempt) for attempt in range(orders.breaker.limit + 1)]
+    tries = {one.name: one for one in own}
+    # The newest try is the one that counts: those before it may have been deleted with the policy's history.
+    done = max((at for at, name in enumerate(names) if name in tries or name == scene.last_request), default=-1)
+    stop = _after(tries.get(names[done]), names, done, cause, now) if done >= 0 else None
+    if stop is not None:
+        return Judgement(stop)
+    name = names[done + 1]
+    if any(one.name == name for one in scene.requests):
+        return Judgement((Reason.COULD_NOT_ROLL_BACK, f"{cause.words}. {in_the_way(name)}"))
+    act = Act(name, shorten(f"{cause.words} (policy {scene.name})", MAX_REASON), cause.to, cause.grace)
+    return Judgement((Reason.ROLLING_BACK, f"{cause.words}."), act)
+
+
+def in_the_way(name: str) -> str:
+    """What to do about a request that has the name of a policy's own, and is not."""
+    return f"A request named {name} is there that this policy did not make: nothing is rolled back until it is deleted."
 
 
 def _forbidden(
@@ -278,16 +304,22 @@ def _recovered_after(one: Other, entries: tuple[Entry, ...]) -> bool:
     return any(entry.verdict is Proof.GOOD and entry.at > end and entry.fingerprint != one.to for entry in entries)
 
 
-def _after(made: Other | None, name: str, cause: _Cause, attempt: int, now: datetime) -> tuple[Reason, str] | None:
+def _after(
+    made: Other | None, names: list[str], attempt: int, cause: _Cause, now: datetime
+) -> tuple[Reason, str] | None:
     """Why nothing more is done after this attempt; None if there may be another."""
     if made is None:
-        return Reason.COULD_NOT_ROLL_BACK, f"{cause.words}. {name} was made for that, and somebody deleted it."
+        message = f"{cause.words}. {names[attempt]} was made for that, and somebody deleted it."
+        return Reason.COULD_NOT_ROLL_BACK, message
     if made.applied:
         return Reason.ROLLED_BACK, f"{made.name} ended: {made.message}"
-    if made.phase is Phase.ABORTED:
+    if made.phase is Phase.ABORTED and not made.withdrawn:
         return Reason.COULD_NOT_ROLL_BACK, f"{cause.words}. {made.name} was made for that, and somebody aborted it."
+    if attempt + 1 == len(names):
+        message = f"{cause.words}. {made.name} was the last of {len(names)} tries: {made.message}"
+        return Reason.COULD_NOT_ROLL_BACK, message
     again = (made.finished or made.created) + FIRST_RETRY * (1 << min(attempt, 10))
-    if now < again:
+    if now < again and not made.withdrawn:
         message = (
             f"{cause.words}. {made.name} changed nothing: {made.message} It is tried again at {again:%H:%M:%S} UTC."
         )
@@ -329,6 +361,9 @@ def changed(
         streak = streaks.get(trigger.name, Streak())
         if streak.count == 0 or streak.began is None:
             continue
+        rule = Rule.of(trigger)
+        if streak.breached * 2 < rule.for_ or streak.count * 2 < rule.consecutive:
+            continue  # a blip: the release may well be what makes it last
         late = streak.began - before.since.timestamp() > within and trigger.watch != "Always"
         if late or trigger.name in excused:
             innocent.add(trigger.name)

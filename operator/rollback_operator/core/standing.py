@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rollback_operator.api.common import Condition
 from rollback_operator.api.policy import (
     CurrentRevision,
     Entry,
@@ -18,11 +17,12 @@ from rollback_operator.api.policy import (
     TriggerStatus,
 )
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.trigger import Trigger
 from rollback_operator.core import conditions as on
 from rollback_operator.core.judge import Scene, fires, worst
 from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.values import Snapshot
-from rollback_operator.core.verdicts import Streak
+from rollback_operator.core.verdicts import Streak, Verdict
 
 ARMED = "Armed"
 ALERT = "Alert"
@@ -30,13 +30,17 @@ ALERT = "Alert"
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a look at a policy brought, beside its scene. `trouble`: why it is not, or not fully, evaluated."""
+    """What a look at a policy brought, beside its scene. `trouble`: why it is not, or not fully, evaluated.
+
+    Without `asked`, nothing is known: neither what triggers say nor whether the target could be rolled back.
+    """
 
     generation: int
     trouble: tuple[Reason, str] | None = None
     disarmed: tuple[Reason, str] | None = None
     alert: tuple[Reason, str] | None = None
     last_request: LastRequest | None = None
+    asked: bool = True
 
 
 def current_of(snapshot: Snapshot, known: CurrentRevision | None, now: datetime) -> CurrentRevision:
@@ -55,41 +59,49 @@ def current_of(snapshot: Snapshot, known: CurrentRevision | None, now: datetime)
 
 
 def status_of(orders: PolicySpec, before: PolicyStatus, scene: Scene, found: Findings, now: datetime) -> PolicyStatus:
-    """The status after a look; equal to `before` if nothing is new."""
-    verdict = None if orders.mode is Mode.SUSPEND else worst(scene.streaks, orders)
-    return PolicyStatus(
-        conditions=_conditions(orders, before, found, now),
+    """The status after a look; equal to `before` if nothing is new.
+
+    What a condition says in other words is not new: figures change all the time. When something else is written, the
+    words of today are written with it.
+    """
+    asked = found.asked and orders.mode is not Mode.SUSPEND
+    verdict = worst(scene.streaks, orders) if asked else None
+    changes = _conditions(orders, found, asked=asked)
+    after = PolicyStatus(
+        conditions=before.conditions if _same(before, changes, found.generation) else (),
         target=str(orders.target),
         verdict=verdict.value if verdict is not None else None,
         current=scene.current,
         last_known_good=_last_known_good(orders, scene.entries),
         ledger=scene.entries,
-        triggers=tuple(_triggers(orders, before, scene)) if orders.mode is not Mode.SUSPEND else (),
+        triggers=tuple(_triggers(orders, before, scene, now)) if asked else (),
         last_request=found.last_request or before.last_request,
         observed_generation=found.generation,
     )
+    if after == before:
+        return before
+    gone: dict[str, on.Change] = {one.type: None for one in before.conditions if one.type not in changes}
+    return after.model_copy(
+        update={"conditions": on.updated(before.conditions, {**changes, **gone}, found.generation, now)}
+    )
 
 
-def _conditions(orders: PolicySpec, before: PolicyStatus, found: Findings, now: datetime) -> tuple[Condition, ...]:
-    ready: on.Change = ("True", *_ready(orders)) if found.trouble is None else ("False", *found.trouble)
-    changes: dict[str, on.Change] = {on.READY: ready}
-    if orders.triggers:
+def _conditions(orders: PolicySpec, found: Findings, *, asked: bool) -> dict[str, tuple[on.State, Reason, str]]:
+    """What each condition says."""
+    changes: dict[str, tuple[on.State, Reason, str]] = {
+        on.READY: ("True", *_ready(orders)) if found.trouble is None else ("False", *found.trouble)
+    }
+    if orders.triggers and asked:
         armed = f"{orders.target} can be rolled back."
         changes[ARMED] = ("True", Reason.ARMED, armed) if found.disarmed is None else ("False", *found.disarmed)
         alert = found.alert or (Reason.NOTHING_WRONG, "Nothing wrong was seen.")
         changes[ALERT] = ("False" if alert[0] is Reason.NOTHING_WRONG else "True", *alert)
-    kept = {one.type: one for one in before.conditions if before.observed_generation == found.generation}
-    same = [kind for kind, change in changes.items() if change and kind in kept and _same(kept[kind], change)]
-    fresh = {kind: change for kind, change in changes.items() if kind not in same}
-    gone: dict[str, on.Change] = {one.type: None for one in before.conditions if one.type not in changes}
-    return (
-        on.updated(before.conditions, {**fresh, **gone}, found.generation, now) if fresh or gone else before.conditions
-    )
+    return changes
 
 
-def _same(known: Condition, change: tuple[on.State, Reason, str]) -> bool:
-    """The same thing in other words is not worth a write: figures change all the time."""
-    return known.status == change[0] and known.reason == change[1]
+def _same(before: PolicyStatus, changes: Mapping[str, tuple[on.State, Reason, str]], generation: int) -> bool:
+    said = {one.type: (one.status, one.reason) for one in before.conditions}
+    return before.observed_generation == generation and said == {kind: new[:2] for kind, new in changes.items()}
 
 
 def _ready(orders: PolicySpec) -> tuple[Reason, str]:
@@ -109,39 +121,40 @@ def _last_known_good(orders: PolicySpec, entries: tuple[Entry, ...]) -> Revision
     return RevisionName(revision=found.revision if found else "?", fingerprint=fingerprint)
 
 
-def _triggers(orders: PolicySpec, before: PolicyStatus, scene: Scene) -> Iterable[TriggerStatus]:
+def _triggers(orders: PolicySpec, before: PolicyStatus, scene: Scene, now: datetime) -> Iterable[TriggerStatus]:
     known = {one.name: one for one in before.triggers}
     for trigger in orders.triggers:
-        streak = scene.streaks.get(trigger.name, Streak())
-        now = _trigger(trigger.name, streak, firing=fires(trigger, scene), excused=trigger.name in scene.excused)
+        new = _trigger(trigger, scene, now)
         old = known.get(trigger.name)
-        same = old is not None and _gist(old) == _gist(now)
-        yield old if same and old is not None else now
+        yield old if old is not None and _gist(old) == _gist(new) else new
 
 
-def _trigger(name: str, streak: Streak, *, firing: bool, excused: bool) -> TriggerStatus:
+def _trigger(trigger: Trigger, scene: Scene, now: datetime) -> TriggerStatus:
+    streak = scene.streaks.get(trigger.name, Streak())
     return TriggerStatus(
-        name=name,
+        name=trigger.name,
         verdict=streak.verdict.value,
-        firing=firing,
+        firing=fires(trigger, scene),
         value=streak.value[:64] or None,
-        since=datetime.fromtimestamp(streak.since, UTC),
+        since=datetime.fromtimestamp(streak.since, UTC) if streak.at else now,
         message=on.shorten(streak.message, 1024) or None,
-        excused=excused,
+        excused=trigger.name in scene.excused,
     )
 
 
-def _gist(one: TriggerStatus) -> tuple[str, bool, bool]:
-    return one.verdict, one.firing, one.excused
+def _gist(one: TriggerStatus) -> tuple[str, bool, bool, bool]:
+    """What is worth a write. An Unknown without words was not asked yet, and is to say why once it was."""
+    unasked = one.verdict == Verdict.UNKNOWN.value and one.message is None
+    return one.verdict, one.firing, one.excused, unasked
 
 
 def needs_a_look(orders: PolicySpec, status: PolicyStatus, scene: Scene) -> bool:
-    """Whether the status would change, or something might have to be done."""
+    """Whether the status would change by what the triggers say."""
     known: Mapping[str, TriggerStatus] = {one.name: one for one in status.triggers}
     for trigger in orders.triggers:
-        firing = fires(trigger, scene)
-        old = known.get(trigger.name)
-        seen = (scene.streaks.get(trigger.name, Streak()).verdict, firing, trigger.name in scene.excused)
-        if firing or old is None or _gist(old) != seen:
+        streak = scene.streaks.get(trigger.name, Streak())
+        unasked = streak.verdict is Verdict.UNKNOWN and not streak.message
+        seen = streak.verdict, fires(trigger, scene), trigger.name in scene.excused, unasked
+        if trigger.name not in known or _gist(known[trigger.name]) != seen:
             return True
     return False

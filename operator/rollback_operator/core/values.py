@@ -118,6 +118,8 @@ class Other:
     """The policy that made it."""
     graced: bool = False
     """It still waits for people: nobody has to wait for it."""
+    withdrawn: bool = False
+    """Its policy took it back, because nothing was wrong any more: that was no veto."""
 
 
 @dataclass(frozen=True, slots=True)

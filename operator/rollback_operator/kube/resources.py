@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, VERSION
+from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, VERSION, WITHDRAWN_ANNOTATION
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.fields import Resource, parse_duration
 from rollback_operator.api.policy import Entry, PolicySpec, PolicyStatus
@@ -128,7 +129,8 @@ def _is_about(body: Object, ref: TargetRef) -> bool:
 
 def _others(bodies: Iterable[Object]) -> Iterable[Other]:
     for body in bodies:
-        yield other_of(parse_request(body))
+        withdrawn = WITHDRAWN_ANNOTATION in (body["metadata"].get("annotations") or {})
+        yield replace(other_of(parse_request(body)), withdrawn=withdrawn)
 
 
 def other_of(request: Request) -> Other:
