@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 PREFIX = "ROLLBACK_"
 
@@ -78,7 +79,10 @@ _ALLOWED: Mapping[str, tuple[str, str]] = {
     "log_level": ("(?i:debug|info|warning|error|critical)", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
     "log_format": ("json|plain", "json or plain"),
     "namespace": (r"([a-z0-9]([-a-z0-9]*[a-z0-9])?)?", "the name of a namespace"),
-    "port": ("0|[1-9][0-9]{0,4}", "a port, or 0 for any that is free"),
+    "port": (
+        "0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]",
+        "a port, or 0 for any that is free",
+    ),
     "workers": _NUMBER,
     "evaluations": _NUMBER,
     "automatic": ("on|off", "on or off"),
@@ -93,6 +97,23 @@ _ALLOWED: Mapping[str, tuple[str, str]] = {
 
 def _parsed(variable: str, text: str, kind: type) -> object:
     pattern, what = _ALLOWED.get(variable.removeprefix(PREFIX).lower(), (".*", "a text"))
-    if not re.fullmatch(pattern, text):
+    if not re.fullmatch(pattern, text) or (variable == PREFIX + "ALLOWED_NETWORKS" and not _are_networks(text)):
         raise ValueError(f"{variable}={text!r} is not {what}")
     return kind(text)
+
+
+def _are_networks(text: str) -> bool:
+    try:
+        networks(text)
+    except ValueError:
+        return False
+    return True
+
+
+def networks(text: str) -> list[IPv4Network | IPv6Network]:
+    """The networks of a list.
+
+    Raises:
+        ValueError: one of them is none; the bits behind its prefix have to be zero.
+    """
+    return [ip_network(part.strip()) for part in text.split(",") if part.strip()]

@@ -9,13 +9,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from ipaddress import ip_network
 from pathlib import Path
 
 from aiohttp import web
 
 from rollback_operator.kube.client import Api
-from rollback_operator.settings import Settings
+from rollback_operator.settings import Settings, networks
 from rollback_operator.signals.alerts import ASK_LIMIT, AlertSignal
 from rollback_operator.signals.base import Signal, Workloads
 from rollback_operator.signals.fence import Fence
@@ -37,8 +36,7 @@ class Signals:
     """Every kind of signal, ready to use. `alerted` is told namespace and policy when an alert begins or ends."""
 
     def __init__(self, api: Api, workloads: Workloads, settings: Settings, alerted: Callable[[str, str], None]) -> None:
-        allowed = [ip_network(text.strip()) for text in settings.allowed_networks.split(",") if text.strip()]
-        self._outbound = Outbound(Fence(allowed, api.addresses()))
+        self._outbound = Outbound(Fence(networks(settings.allowed_networks), api.addresses()))
         files = Files(_path(settings.prometheus_token_file), _path(settings.prometheus_ca_file))
         self._alertmanager = settings.alertmanager.rstrip("/")
         self._token = Files(_path(settings.alerts_token_file))
