@@ -1,4 +1,4 @@
-"""What /metrics shows of requests."""
+"""What /metrics shows of requests and policies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prometheus_client import REGISTRY
 
 from rollback_operator import metrics
 from rollback_operator.api.request import Phase
-from rollback_operator.metrics import Phases
+from rollback_operator.metrics import Phases, Policies
 
 
 def shown(phases: Phases) -> dict[str, float]:
@@ -52,8 +52,51 @@ def test_calls_count_by_verb_and_answer() -> None:
     assert count() == before + 1
 
 
+def of_policies(policies: Policies) -> tuple[dict[str, float], list[dict[str, str]]]:
+    verdicts, alerts = policies.collect()
+    assert (verdicts.name, alerts.name) == ("rollback_policies", "rollback_policy_alert")
+    assert all(sample.value == 1 for sample in alerts.samples)
+    return {one.labels["verdict"]: one.value for one in verdicts.samples}, [one.labels for one in alerts.samples]
+
+
+def test_every_verdict_is_shown_from_the_start() -> None:
+    assert of_policies(Policies()) == ({"Healthy": 0, "Breach": 0, "Unknown": 0, "None": 0}, [])
+
+
+def test_each_policy_counts_by_what_it_said_last() -> None:
+    policies = Policies()
+    policies.saw(("shop", "a"), None, None)
+    policies.saw(("shop", "b"), "Breach", "Firing")
+    policies.saw(("shop", "a"), "Healthy", None)
+    policies.saw(("other", "a"), None, None)
+    verdicts, alerts = of_policies(policies)
+    assert verdicts == {"Healthy": 1, "Breach": 1, "Unknown": 0, "None": 1}
+    assert alerts == [{"namespace": "shop", "policy": "b", "reason": "Firing"}]
+
+
+def test_an_alert_that_is_over_is_shown_no_more() -> None:
+    policies = Policies()
+    policies.saw(("shop", "a"), "Breach", "Firing")
+    policies.saw(("shop", "a"), "Healthy", None)
+    assert of_policies(policies)[1] == []
+
+
+def test_a_policy_that_is_gone_does_not_count() -> None:
+    policies = Policies()
+    policies.saw(("shop", "a"), "Breach", "Firing")
+    policies.gone(("shop", "a"))
+    policies.gone(("shop", "never seen"))
+    verdicts, alerts = of_policies(policies)
+    assert (sum(verdicts.values()), alerts) == (0, [])
+
+
+BOUNDED = {"phase", "reason", "verb", "code", "why", "resource", "le", "source", "verdict"}
+
+
 def test_no_metric_has_a_label_that_grows_without_bound() -> None:
     for family in REGISTRY.collect():
         if family.name.startswith("rollback_"):
             for sample in family.samples:
-                assert set(sample.labels) <= {"phase", "reason", "verb", "code", "why", "resource", "le"}
+                assert set(sample.labels) <= BOUNDED | (
+                    {"namespace", "policy"} if family.name == "rollback_policy_alert" else set()
+                )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from rollback_operator.api import POLICIES, REQUESTS
 from rollback_operator.kube import errors
 from rollback_operator.operator import RollbackOperator
 from rollback_operator.settings import Settings
+from rollback_operator.watching import Standing
 from tests.unit.fakes import FakeApi, failing
 from tests.unit.objects import Object, deployment, policy_body, replica_set, request_body
 
@@ -77,22 +79,126 @@ def test_a_request_that_has_ended_is_not(phase: str) -> None:
     operator, _ = an_operator()
     operator.request_changed(request_body() | {"status": {"phase": phase}}, deleted=False)
     assert not operator.agenda.knows(UNDO)
-    assert not operator.agenda.knows(CHECKOUT)
+    assert not operator.orders.knows(CHECKOUT)
 
 
 def test_a_request_that_has_ended_has_its_policy_trimmed() -> None:
     operator, _ = an_operator()
     body = request_body(policyRef={"name": "checkout"}) | {"status": {"phase": "Failed"}}
     operator.request_changed(body, deleted=False)
-    assert operator.agenda.knows(CHECKOUT)
+    assert operator.orders.knows(CHECKOUT)
+    assert not operator.agenda.knows(UNDO)
+
+
+def test_several_that_end_at_once_have_it_trimmed_once() -> None:
+    operator, _ = an_operator()
+    operator.request_changed(of_policy("Failed"), deleted=False)
+    assert 0.5 < operator.orders._due[CHECKOUT] - time.monotonic() <= module.AFTER_AN_END
+
+
+def of_policy(phase: str | None) -> Object:
+    return request_body(policyRef={"name": "checkout"}) | {"status": {"phase": phase} if phase else {}}
+
+
+@pytest.mark.parametrize("phase, wakes", [(None, False), ("Running", False), ("Succeeded", True)])
+def test_a_policy_is_told_of_its_requests_and_woken_at_their_end(phase: str | None, wakes: bool) -> None:  # noqa: FBT001
+    operator, _ = an_operator()
+    watched(operator)
+    standing = standing_in(operator)
+    standing.requests_changed = False
+    operator.request_changed(of_policy(phase), deleted=False)
+    assert standing.requests_changed
+    assert operator.orders.knows(CHECKOUT) == wakes
+
+
+def test_a_request_of_nobody_s_policy_tells_no_policy() -> None:
+    operator, _ = an_operator()
+    watched(operator)
+    standing = standing_in(operator)
+    standing.requests_changed = False
+    operator.request_changed(request_body() | {"status": {"phase": "Failed"}}, deleted=False)
+    assert not standing.requests_changed
+    assert not operator.orders.knows(CHECKOUT)
 
 
 def test_a_policy_that_came_is_worked_on() -> None:
     operator, _ = an_operator()
-    operator.policy_changed(policy_body(), deleted=True)
-    assert not operator.agenda.knows(CHECKOUT)
     operator.policy_changed(policy_body(), deleted=False)
-    assert operator.agenda.knows(CHECKOUT)
+    assert operator.orders.knows(CHECKOUT)
+    assert not operator.agenda.knows(CHECKOUT), "requests and policies do not wait for each other"
+
+
+def test_a_policy_that_is_gone_is_not() -> None:
+    operator, _ = an_operator()
+    operator.policy_changed(policy_body(), deleted=False)
+    operator.policy_changed(policy_body(), deleted=True)
+    assert not operator.orders.knows(CHECKOUT)
+    assert operator._policies.watching.get(("shop", "checkout")) is None
+
+
+def test_the_echo_of_its_status_is_no_work_on_a_policy() -> None:
+    operator, _ = an_operator()
+    watched(operator)
+    operator.policy_changed(policy_body() | {"status": {"verdict": "Healthy"}}, deleted=False)
+    assert not operator.orders.knows(CHECKOUT)
+
+
+TRIGGER: Object = {"name": "errors", "alert": {"name": "TooManyErrors"}}
+
+
+def watched(operator: RollbackOperator) -> None:
+    """checkout is watched by a policy, and was worked on."""
+    operator.policy_changed(policy_body(triggers=[TRIGGER]), deleted=False)
+    operator.orders.forget(CHECKOUT)
+
+
+def standing_in(operator: RollbackOperator) -> Standing:
+    standing = operator._policies.watching.get(("shop", "checkout"))
+    assert standing is not None
+    return standing
+
+
+def test_a_target_wakes_its_policy_when_another_revision_is_asked_for() -> None:
+    operator, _ = an_operator()
+    watched(operator)
+    (target,) = operator.targets.values()
+    for thing, deleted, wakes in (
+        (deployment(), False, True),
+        (deployment(), False, False),
+        (deployment(status={"replicas": 3, "updatedReplicas": 1}), False, False),
+        (deployment("shop:4", number=4, generation=4), False, True),
+        (deployment("shop:4", number=4, generation=4), True, True),
+        (deployment("shop:4", number=4, generation=4), True, False),
+    ):
+        operator.orders.forget(CHECKOUT)
+        operator.target_changed(target, thing, deleted=deleted)
+        assert operator.orders.knows(CHECKOUT) == wakes, (thing, deleted)
+
+
+def test_a_target_of_another_policy_wakes_nobody() -> None:
+    operator, _ = an_operator()
+    watched(operator)
+    (target,) = operator.targets.values()
+    operator.target_changed(target, deployment(name="cart"), deleted=False)
+    assert not operator.orders.knows(CHECKOUT)
+
+
+def test_a_target_that_went_before_anything_was_told_of_it_wakes_its_policy() -> None:
+    operator, _ = an_operator()
+    watched(operator)
+    (target,) = operator.targets.values()
+    operator.target_changed(target, deployment(), deleted=True)
+    assert operator.orders.knows(CHECKOUT)
+
+
+def test_an_alert_wakes_the_policy_that_it_names() -> None:
+    operator, _ = an_operator()
+    watched(operator)
+    operator._alerted("shop", "nobody")
+    assert not operator.orders.knows(CHECKOUT)
+    operator._alerted("shop", "checkout")
+    assert operator.orders.knows(CHECKOUT)
+    assert standing_in(operator).next_due() == 0.0
 
 
 def test_a_target_wakes_those_that_wait_for_it_with_news_only() -> None:
@@ -122,7 +228,6 @@ async def test_a_request_is_carried_out() -> None:
     async with going(operator):
         operator.request_changed(undo, deleted=False)
         await until(lambda: fake.current(undo)["status"].get("phase") == "Verifying")
-        operator.policy_changed(policy_body(), deleted=False)
     assert fake.current(deployment())["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:2"
 
 
@@ -142,6 +247,25 @@ async def test_the_late_echo_of_a_write_is_no_work() -> None:
             assert not operator.agenda.knows(UNDO)
     assert [body["status"]["phase"] for body in echoes] == ["Running", "Failed"]
     assert [call for call in fake.calls if call.verb == "PUT"] == []
+
+
+async def test_a_policy_is_carried_out() -> None:
+    operator, fake = an_operator(deployment(), replica_set(2), replica_set(3), policy_body(triggers=[TRIGGER]))
+    async with going(operator):
+        operator.policy_changed(fake.current(policy_body()), deleted=False)
+        await until(lambda: "verdict" in fake.current(policy_body())["status"])
+    assert fake.current(policy_body())["status"]["current"]["revision"] == "3"
+
+
+async def test_trouble_with_a_policy_is_logged_as_such(caplog: pytest.LogCaptureFixture) -> None:
+    operator, fake = an_operator(policy_body())
+    fake.faults.append(failing("GET", errors.Unavailable("no answer")))
+    with caplog.at_level(logging.WARNING):
+        async with going(operator):
+            operator.policy_changed(policy_body(), deleted=False)
+            await until(lambda: bool(caplog.records))
+    assert getattr(caplog.records[0], "policy", None) == "shop/checkout"
+    assert not hasattr(caplog.records[0], "request")
 
 
 TROUBLE: dict[str, tuple[Exception, str, bool]] = {
@@ -249,6 +373,9 @@ def set_back(operator: RollbackOperator, what: str) -> None:
     if what == "work":
         operator.agenda.wake(UNDO)
         operator.agenda._due[UNDO] -= module.TOO_LATE + 5
+    if what == "policies":
+        operator.orders.wake(CHECKOUT)
+        operator.orders._due[CHECKOUT] -= module.TOO_LATE + 5
     if what == "the watch":
         operator._misses = module.MISSES
 
@@ -256,6 +383,7 @@ def set_back(operator: RollbackOperator, what: str) -> None:
 STUCK = {
     "the loop": "the event loop stands still",
     "work": "work is overdue by 65 seconds",
+    "policies": "work is overdue by 65 seconds",
     "the watch": "the watch misses requests",
 }
 

@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz, as the kubelet and Prometheus ask for them."""
+"""/metrics, /alerts, /healthz and /readyz, as Prometheus, Alertmanager and the kubelet ask for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import unused_port
 
 from rollback_operator.server import serving
@@ -20,6 +21,10 @@ class State:
         self.ready = True
 
 
+async def heard(request: web.Request) -> web.Response:
+    return web.Response(text=f"heard {await request.text()}")
+
+
 @pytest.fixture
 def state() -> State:
     return State()
@@ -28,7 +33,7 @@ def state() -> State:
 @pytest.fixture
 async def url(state: State) -> AsyncIterator[str]:
     settings = Settings(bind="127.0.0.1", port=unused_port())
-    async with serving(settings, lambda: state.stuck, lambda: state.ready):
+    async with serving(settings, lambda: state.stuck, lambda: state.ready, heard):
         yield f"http://127.0.0.1:{settings.port}"
 
 
@@ -61,6 +66,12 @@ async def test_metrics_are_those_of_prometheus(url: str) -> None:
     assert "rollback_effect_seconds_bucket" in text
 
 
+async def test_what_is_sent_to_alerts_is_handed_on(url: str) -> None:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/alerts", data="an alert") as response:
+        assert (response.status, await response.text()) == (200, "heard an alert")
+    assert (await asked(f"{url}/alerts"))[0] == 405, "there is nothing to read"
+
+
 async def test_nothing_else_is_served(url: str) -> None:
     assert (await asked(f"{url}/"))[0] == 404
 
@@ -68,5 +79,5 @@ async def test_nothing_else_is_served(url: str) -> None:
 async def test_the_port_is_free_again_afterwards(state: State) -> None:
     settings = Settings(bind="127.0.0.1", port=unused_port())
     for _ in range(2):
-        async with serving(settings, lambda: state.stuck, lambda: state.ready):
+        async with serving(settings, lambda: state.stuck, lambda: state.ready, heard):
             assert (await asked(f"http://127.0.0.1:{settings.port}/healthz"))[0] == 200
