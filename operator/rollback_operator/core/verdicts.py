@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from operator import eq, ge, gt, le, lt, ne
 
@@ -148,52 +148,35 @@ def fold(streak: Streak, sample: Sample, rule: Rule) -> Streak:
     if sample.at <= streak.at:
         return streak
     fresh = not streak.at or streak.verdict is not sample.verdict
-    since = sample.at if fresh else streak.since
+    seen = Streak(sample.verdict, sample.at if fresh else streak.since, sample.value, sample.message, sample.at)
     if sample.verdict is Verdict.UNKNOWN:
-        forgotten = streak.known is not None and sample.at - streak.known > rule.patience
-        rest = Streak() if forgotten else streak
-        return _next(rest, sample, since)
-    if sample.verdict is Verdict.HEALTHY:
-        adjacent = streak.verdict is Verdict.HEALTHY and sample.at - streak.at <= 2 * rule.interval
-        broken = streak.healthy is None
-        return Streak(
-            verdict=sample.verdict,
-            since=since,
-            value=sample.value,
-            message=sample.message,
-            at=sample.at,
-            known=sample.at,
-            healthy=sample.at if broken else streak.healthy,
-            good=0.0 if broken else streak.good + (sample.at - streak.at if adjacent else 0.0),
-        )
-    lost = streak.known is not None and sample.at - streak.known > max(rule.patience, 2 * rule.interval)
-    before = Streak() if lost else streak
-    adjacent = before.verdict is Verdict.BREACH and sample.at - before.at <= 2 * rule.interval
-    return Streak(
-        verdict=sample.verdict,
-        since=since,
-        value=sample.value,
-        message=sample.message,
-        at=sample.at,
-        breached=before.breached + (sample.at - before.at if adjacent else 0.0),
-        count=before.count + 1,
-        began=before.began if before.began is not None else sample.at,
-        known=sample.at,
-    )
+        return _unknown(streak, seen, rule)
+    return (_well if sample.verdict is Verdict.HEALTHY else _bad)(streak, seen, rule)
 
 
-def _next(streak: Streak, sample: Sample, since: float) -> Streak:
-    """An Unknown sample: everything is kept but what is seen now."""
-    return Streak(
-        verdict=sample.verdict,
-        since=since,
-        value=sample.value,
-        message=sample.message,
-        at=sample.at,
-        breached=streak.breached,
-        count=streak.count,
-        began=streak.began,
-        known=streak.known,
-        healthy=streak.healthy,
-        good=streak.good,
-    )
+def _unknown(before: Streak, seen: Streak, rule: Rule) -> Streak:
+    """Everything is kept but what is seen now, unless nothing was known for too long."""
+    if before.known is not None and seen.at - before.known > rule.patience:
+        return seen
+    kept = (before.breached, before.count, before.began, before.known, before.healthy, before.good)
+    return Streak(seen.verdict, seen.since, seen.value, seen.message, seen.at, *kept)
+
+
+def _well(before: Streak, seen: Streak, rule: Rule) -> Streak:
+    if before.healthy is None:
+        return replace(seen, known=seen.at, healthy=seen.at)
+    good = before.good + (seen.at - before.at if _adjacent(before, seen, rule) else 0.0)
+    return replace(seen, known=seen.at, healthy=before.healthy, good=good)
+
+
+def _bad(before: Streak, seen: Streak, rule: Rule) -> Streak:
+    lost = before.known is not None and seen.at - before.known > max(rule.patience, 2 * rule.interval)
+    if lost or before.began is None:
+        return replace(seen, known=seen.at, count=1, began=seen.at)
+    breached = before.breached + (seen.at - before.at if _adjacent(before, seen, rule) else 0.0)
+    return replace(seen, known=seen.at, count=before.count + 1, began=before.began, breached=breached)
+
+
+def _adjacent(before: Streak, seen: Streak, rule: Rule) -> bool:
+    """Whether nothing was missed between two answers of one kind."""
+    return before.verdict is seen.verdict and seen.at - before.at <= 2 * rule.interval
