@@ -58,6 +58,10 @@ class _Heard:
     kept: int = 0
 
 
+_WARNINGS = (Reason.PODS_FAILING, Reason.NOT_YET_WELL)
+"""Reasons on the way that people are warned of."""
+
+
 class RequestWorker:
     """Works on one request at a time a key; see `work`."""
 
@@ -197,7 +201,7 @@ class RequestWorker:
         before, after = (on.find(status.conditions, on.READY) for status in (request.status, decision.status))
         if after is not None and (before is None or before.reason != after.reason):
             log.info("%s: %s", after.reason, after.message, extra=_context(request, decision.status))
-            bad = decision.status.phase in (Phase.FAILED, Phase.SUPERSEDED) or after.reason == Reason.PODS_FAILING
+            bad = decision.status.phase in (Phase.FAILED, Phase.SUPERSEDED) or after.reason in _WARNINGS
             self._tell(
                 events.emit(self._api, "RollbackRequest", body["metadata"], after.reason, after.message, warning=bad)
             )

@@ -13,6 +13,7 @@ from rollback_operator.api.policy import MAX_LEDGER, CurrentRevision, Entry, Pro
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
 from rollback_operator.core.ledger import Ledger, learned
+from rollback_operator.core.turn import rolled_back_from
 from rollback_operator.core.values import Other
 from tests.unit.builders import CHECKOUT_UID, NOW, after, called, entry, fingerprint, other, policy
 
@@ -93,6 +94,18 @@ def test_what_a_request_rolled_back_from_is_bad() -> None:
     assert found == Entry(
         fingerprint=fingerprint("c"), revision="3", verdict=BAD, at=after(-30), reason="tuesday rolled back from it"
     )
+
+
+def test_nobody_is_accused_when_a_bad_release_is_brought_back_by_its_name() -> None:
+    false_alarm = rollback("c", "b", age=90, ended=-60)
+    undone = rollback("b", "c", age=30, ended=-10)
+    assert gist(learn((), false_alarm, undone)) == {"c": BAD}
+    assert set(rolled_back_from([undone, false_alarm])) == {fingerprint("c")}
+
+
+def test_a_revision_that_could_not_be_verified_is_not_bad() -> None:
+    unverified = rollback("c", "b", phase=Phase.FAILED, reason=Reason.NOT_VERIFIED)
+    assert gist(learn((), unverified)) == {"c": BAD}
 
 
 def test_what_a_request_brought_back_is_bad_if_it_was_not_well() -> None:

@@ -327,12 +327,12 @@ def test_a_trigger_in_breach_is_told_once_and_names_itself_when_the_time_is_over
 
 
 @pytest.mark.parametrize("streaks", [{}, {"errors": said(Verdict.UNKNOWN, 50)}], ids=["not asked", "no answer"])
-def test_a_trigger_that_says_nothing_is_waited_for_and_then_it_is_a_timeout(streaks: Mapping[str, Streak]) -> None:
+def test_a_trigger_that_says_nothing_is_waited_for_and_accuses_nobody(streaks: Mapping[str, Streak]) -> None:
     asked = by_triggers("errors")
     decision = advance(asked, seen_with(streaks), after(60))
     assert (decision.status, decision.action, decision.again) == (asked.status, None, timedelta(seconds=1))
     late = advance(asked, seen_with(streaks), after(61)).status
-    assert (late.phase, why(late)) == (Phase.FAILED, Reason.TIMEOUT)
+    assert (late.phase, why(late)) == (Phase.FAILED, Reason.NOT_VERIFIED)
     assert "3 of 3 pods are updated and available; errors did not say Healthy yet." in message(late)
 
 

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     FORBIDDEN = "Forbidden"
     REJECTED = "Rejected"
     UNHEALTHY = "Unhealthy"
+    NOT_VERIFIED = "NotVerified"
     TIMEOUT = "Timeout"
     REVERTED = "Reverted"
     OVERTAKEN = "Overtaken"

@@ -81,12 +81,18 @@ def learned(
 def _learn_of_request(known: dict[str, Entry], other: Other) -> None:
     if not other.applied or other.finished is None or other.dry_run:
         return
-    if other.left is not None:
+    if other.left is not None and not _was_bad(known, other):
         reason = f"{other.name} rolled back from it"
         _learn_bad(known, _entry(other.left, other.left_name, Proof.BAD, other.finished, reason))
     if other.to is not None and other.phase is Phase.FAILED and other.reason in _NOT_WELL:
         reason = f"it was not well after {other.name} brought it back"
         _learn_bad(known, _entry(other.to, other.to_name, Proof.BAD, other.finished, reason))
+
+
+def _was_bad(known: Mapping[str, Entry], other: Other) -> bool:
+    """Whether a bad release was brought back, by its name: that undoes a false alarm, and accuses nobody."""
+    brought = known.get(other.to or "")
+    return brought is not None and brought.verdict is Proof.BAD and brought.at <= other.created
 
 
 def _learn_of_return(

@@ -383,6 +383,12 @@ def _not_healthy(request: Request, own: Health, health: Health, now: datetime) -
     plan, name = _planned(request)
     deadline = verify_deadline(request)
     failing = health.state is Wellbeing.FAILING
+    if now >= deadline and own.state is Wellbeing.HEALTHY and not failing:
+        message = (
+            f"{name} is back at revision {plan.to.revision}, but nobody could say in time that it is well: "
+            f"{health.message}. It stays there. Look at what these triggers ask."
+        )
+        return _end(request, now, Ending(Phase.FAILED, Reason.NOT_VERIFIED, message))
     if now >= deadline:
         message = (
             f"{name} was set back to revision {plan.to.revision}, but was not healthy in time: {health.message}. "

@@ -40,10 +40,14 @@ def meanwhile(request: Request, others: Iterable[Other]) -> Other | None:
 def rolled_back_from(others: Iterable[Other]) -> Mapping[str, str]:
     """Fingerprints that earlier requests rolled back from, with a clause that says so.
 
-    Only a request whose effect was made says anything about the revision it left.
+    Only a request whose effect was made says anything about the revision it left; and one that brought back what was
+    rolled back from before undid a false alarm.
     """
-    made = (other for other in others if other.applied and not other.dry_run)
-    return {other.left: f"{other.name} rolled back from it" for other in made if other.left}
+    found: dict[str, str] = {}
+    for other in sorted((one for one in others if one.applied and not one.dry_run), key=_age):
+        if other.left and other.to not in found:
+            found[other.left] = f"{other.name} rolled back from it"
+    return found
 
 
 def _in_line(other: Other) -> bool:
