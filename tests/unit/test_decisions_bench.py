@@ -149,12 +149,7 @@ def marks(evaluator: object, kind: str, numbers: Sequence[int] = range(SOME)) ->
     return Sum.of(mark(evaluator, kinds.make(kind, number)) for number in numbers)  # type: ignore[arg-type]
 
 
-LETS_GO = pytest.mark.xfail(reason="the guard lets go while the last targets of an outage still recover")
-
-
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=LETS_GO if kind == "many at once" else ()) for kind in kinds.KINDS]
-)
+@pytest.mark.parametrize("kind", kinds.KINDS)
 def test_ours_is_right_and_in_time(kind: str) -> None:
     found = marks(Ours(), kind)
     assert (found.false, found.missed) == (0, 0)
