@@ -6,21 +6,23 @@ import argparse
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from types import FrameType
 from typing import Literal
 
 import yaml
 
-from testbed import Cluster, images, realnode, workspace
+from testbed import Cluster, images, realnode, starting, workspace
+from testbed.binaries import Binaries
 from testbed.demo import running
+from testbed.demo.byhand import ByHand
+from testbed.demo.byitself import ByItself
+from testbed.demo.customers import Customers, Played
 from testbed.demo.screen import ROOT, Screen, Terminal, seconds
-from testbed.demo.story import Rollback, Shop
-from testbed.demo.visitor import Visitor
+from testbed.demo.shop import Shop
 from testbed.errors import TestbedError
+from testbed.monitoring import Exporter, Prometheus
 
 SHOP_IMAGE = "docker.io/library/shop:1"
 
@@ -30,8 +32,8 @@ def main() -> int:
     arguments = _arguments()
     real = arguments.nodes == "real"
     signal.signal(signal.SIGTERM, _interrupt)
-    screen = Screen(steps=7 if real else 6)
-    screen.say("A shop opens, a release breaks it, and a rollback mends it.")
+    screen = Screen(steps=11 if real else 10)
+    screen.say("A shop opens. Two releases break it: one at once, one when nobody looks. Rollbacks mend it.")
     started = time.monotonic()
     try:
         with ExitStack() as stack:
@@ -62,26 +64,80 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def _tell(stack: ExitStack, screen: Screen, *, real: bool, keep: bool) -> bool:
     if not real:
         screen.say(f"On fake nodes: {realnode.what_is_missing() or 'asked for'}.")
-        screen.say("The API server and the controllers are real then, the pods are not.")
+        screen.say("The API server, the controllers and Prometheus are real then; the pods are not.")
     with screen.step("A Kubernetes of its own"):
-        cluster = _cluster(stack, screen, real=real, keep=keep)
-        terminal = Terminal(cluster, screen)
+        terminal = Terminal(_cluster(stack, screen, real=real, keep=keep), screen)
         terminal.show("get", "nodes")
     stack.enter_context(running.explained(terminal))
     if real:
         with screen.step("The images of the operator and of a shop"):
-            _load_images(cluster, screen)
-    with screen.step("Install the operator"):
-        running.install(terminal, real=real)
-        if not real:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            stack.enter_context(running.as_a_process(terminal, folder))
-            screen.good("The operator runs as a process, with a token of its service account.")
-    return _shop_is_broken_and_mended(stack, terminal, real=real)
+            _load_images(terminal.cluster, screen)
+    exporter = None if real else stack.enter_context(Exporter())
+    with screen.step("Prometheus, and the operator"):
+        prometheus = _run(stack, terminal, exporter)
+    shop = Shop(terminal, real=real)
+    with screen.step("A shop opens"):
+        shop.opens()
+        customers = _customers(stack, shop, exporter)
+        prometheus.wait('sum(rate(http_requests_total{namespace="shop"}[5s])) > 5')
+        screen.good("Customers order all the time, and Prometheus counts their orders.")
+    screen.act("Act one: a release does not start, and somebody asks for a rollback")
+    good = _first_act(screen, shop)
+    screen.act("Act two: a release starts and fails customers, and nobody is at the keyboard")
+    return _second_act(screen, shop, customers) and good
+
+
+def _run(stack: ExitStack, terminal: Terminal, exporter: Exporter | None) -> Prometheus:
+    screen = terminal.screen
+    prometheus = running.prometheus(stack, terminal, exporter)
+    if exporter is None:
+        screen.say(f"Prometheus runs beside the node; pods know it as {running.INSIDE}. It scrapes the shop's pods.")
+    else:
+        screen.say("Prometheus scrapes an exporter that plays the shop's pods: such numbers as they would serve.")
+    running.install(terminal, real=exporter is None)
+    if exporter is not None:
+        stack.enter_context(running.as_a_process(terminal, prometheus))
+        screen.good("The operator runs as a process, with a token of its service account.")
+    return prometheus
+
+
+def _customers(stack: ExitStack, shop: Shop, exporter: Exporter | None) -> Customers:
+    if exporter is None:
+        return stack.enter_context(Customers(shop.url()))
+    return stack.enter_context(Played(shop.terminal.cluster.access, exporter))
+
+
+def _first_act(screen: Screen, shop: Shop) -> bool:
+    with screen.step("Release 2 does not start"):
+        shop.ships_one_that_does_not_start()
+    with screen.step("Somebody asks for a rollback"):
+        act = ByHand(shop)
+        act.is_asked_for()
+        return act.is_checked()
+
+
+def _second_act(screen: Screen, shop: Shop, customers: Customers) -> bool:
+    act = ByItself(shop, customers)
+    with screen.step("A policy, and a release that proves good"):
+        act.is_armed()
+    with act.is_watched():
+        with screen.step("Release 3 goes out, and all that a pipeline looks at is well"):
+            act.release_goes_out()
+        with screen.step("The policy notices, rolls back, and verifies"):
+            act.is_noticed()
+    with screen.step("What stays"):
+        act.is_looked_at()
+    with screen.step("Is it true?"):
+        good = act.is_checked()
+        act.is_told()
+    if not shop.real:
+        screen.say("Verified here means what the exporter plays. On a real node, pods answer.")
+    return good
 
 
 def _cluster(stack: ExitStack, screen: Screen, *, real: bool, keep: bool) -> Cluster:
     nodes: Literal["real", "fake"] = "real" if real else "fake"
+    Binaries.ensure((*starting.needed(nodes), "prometheus", "promtool"))
     if not keep:
         return stack.enter_context(Cluster.start(nodes=nodes))
     if workspace.current() is not None:
@@ -95,7 +151,9 @@ def _cluster(stack: ExitStack, screen: Screen, *, real: bool, keep: bool) -> Clu
 def _say_where(screen: Screen, *, real: bool) -> None:
     screen.say("The cluster stays up until `make down`. To look around:")
     screen.say(f"    export KUBECONFIG={workspace.FOLDER / 'kubeconfig'} PATH={workspace.FOLDER / 'bin'}:$PATH")
+    screen.say("    kubectl -n shop describe rollbackpolicy shop")
     screen.say("    kubectl -n shop describe rollbackrequest shop-release-2")
+    screen.say("Prometheus and the customers have gone, so the policy's triggers give no answer any more: Unknown.")
     if not real:
         screen.say("The operator has ended; `make run` starts one.")
 
@@ -111,25 +169,6 @@ def _operator_image() -> str:
     """The name that deploy/ asks the node for."""
     (image,) = yaml.safe_load((ROOT / "deploy" / "kustomization.yaml").read_text())["images"]
     return f"docker.io/library/{image['newName']}:{image['newTag']}"
-
-
-def _shop_is_broken_and_mended(stack: ExitStack, terminal: Terminal, *, real: bool) -> bool:
-    screen = terminal.screen
-    shop = Shop(terminal, real=real)
-    rollback = Rollback(terminal, shop)
-    with screen.step("A shop opens"):
-        shop.opens()
-        visitor = stack.enter_context(Visitor(shop.url())) if real else None
-    with screen.step("A release breaks it"):
-        shop.ships_a_bad_release()
-    with screen.step("Ask for a rollback"):
-        rollback.is_asked_for()
-        rollback.is_looked_at()
-    with screen.step("Is it true?"):
-        good = rollback.is_checked(visitor)
-    if not real:
-        screen.say("Verified here means template, revision and conditions. On a real node, pods answer.")
-    return good
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,6 +54,10 @@ class Screen:
             ticking.join()
         self.good(f"{what}: {seconds(time.monotonic() - started)}")
 
+    def act(self, title: str) -> None:
+        """A heading above steps."""
+        print(self._styled("1;4", f"\n{title}"), flush=True)
+
     def end(self, text: str) -> None:
         """The last sentence."""
         print(f"\n{text}", flush=True)
@@ -81,6 +85,10 @@ class Screen:
         for line in text.rstrip().splitlines():
             print(f"    {line}", flush=True)
 
+    def row(self, text: str, aside: str) -> None:
+        """A line of a table, its last column dimmed."""
+        print(f"  {text}{self._styled('2', aside)}", flush=True)
+
     def diff(self, text: str) -> None:
         """A unified diff, with what goes and what comes in colour."""
         for line in text.rstrip().splitlines():
@@ -97,31 +105,36 @@ class Terminal:
         self.cluster = cluster
         self.screen = screen
 
-    def show(self, *arguments: str | Path, timeout: int = 60) -> str:
-        """Run kubectl and show the command and what it prints."""
+    def show(self, *arguments: str | Path, timeout: int = 60, stdin: str | None = None) -> str:
+        """Run kubectl and show the command and what it prints; `stdin` goes in place of the files that it names."""
         self.screen.command("kubectl", *arguments)
-        text = self.ask(*arguments, timeout=timeout)
+        run = arguments if stdin is None else [word if isinstance(word, str) else "-" for word in arguments]
+        text = self.ask(*run, timeout=timeout, stdin=stdin)
         self.screen.output(text)
         return text
 
-    def follow(self, *arguments: str | Path) -> Iterator[str]:
-        """Run kubectl, show each line as it comes and give it; kubectl is ended when no more are asked for."""
-        self.screen.command("kubectl", *(word for word in arguments if not str(word).startswith("--request-timeout")))
+    def follow(self, *arguments: str | Path) -> Generator[str, None, None]:
+        """Run kubectl, show each line that is new and give it; kubectl is ended when no more are asked for."""
+        limits = ("--request-timeout", "--timeout")
+        self.screen.command("kubectl", *(word for word in arguments if not str(word).startswith(limits)))
         command = [self.cluster.bin / "kubectl", "--kubeconfig", self.cluster.kubeconfig, *arguments]
         environment = {**os.environ, **self.cluster.environment(), "NO_PROXY": "*"}
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
         ) as process:
             try:
+                before = ""
                 for line in process.stdout or ():
-                    self.screen.output(line)
+                    if line != before:
+                        self.screen.output(line)
                     yield line
+                    before = line
             finally:
                 process.terminate()
 
-    def ask(self, *arguments: str | Path, timeout: int = 60) -> str:
+    def ask(self, *arguments: str | Path, timeout: int = 60, stdin: str | None = None) -> str:
         """Run kubectl without a word."""
-        return self.cluster.kubectl(*map(str, arguments), timeout=timeout)
+        return self.cluster.kubectl(*map(str, arguments), timeout=timeout, input=stdin)
 
 
 def seconds(length: float) -> str:

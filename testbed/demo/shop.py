@@ -1,4 +1,4 @@
-"""The story that the demo tells: a shop is open, a release breaks it, a request brings the old one back."""
+"""The shop as people see it: through kubectl and, where its pods are real, through HTTP."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from testbed.demo.screen import ROOT, Terminal, seconds
-from testbed.demo.visitor import Visitor, visit
+from testbed.demo.customers import order
+from testbed.demo.screen import ROOT, Terminal
 from testbed.errors import TestbedError
 
 T = TypeVar("T")
 Object = dict[str, Any]
+Claim = tuple[str, bool]
+"""Something that should be so, and whether it is."""
 
 EXAMPLES = ROOT / "examples"
 SHOP = "shop"
-REQUEST = "shop-release-2"
-LIMIT = 330
-"""Seconds; longer than the request's own timeout."""
 CONDITIONS = ("Planned", "Applied", "Verified", "Ready")
 FINAL = ("Succeeded", "Failed", "Superseded", "Aborted")
+PORT = 8000
 
 
 def until(question: Callable[[], T | None], *, within: float, what: str) -> T:
@@ -38,7 +38,7 @@ def until(question: Callable[[], T | None], *, within: float, what: str) -> T:
 
 
 class Shop:
-    """The shop as people see it: through kubectl and, where its pods are real, through HTTP."""
+    """A Deployment of two pods behind a Service."""
 
     def __init__(self, terminal: Terminal, *, real: bool) -> None:
         self.terminal = terminal
@@ -50,19 +50,27 @@ class Shop:
         self.terminal.show("apply", "-f", EXAMPLES / "rbac.yaml")
         self.terminal.ask("-n", SHOP, "rollout", "status", "deployment/shop", "--timeout=120s", timeout=130)
         if self.real:
-            page = until(lambda: visit(self.url()), within=20, what="the shop answers through its Service")
-            self.terminal.screen.good(f"{self.url()} answers: {page}")
+            url = self.url()
+            answer = until(lambda: _good(url), within=20, what="the shop takes an order through its Service")
+            self.terminal.screen.good(f"POST {url}orders: {answer}")
 
-    def ships_a_bad_release(self) -> None:
-        """Release 2, which does not start."""
+    def ships_one_that_does_not_start(self) -> None:
+        """Release 2."""
+        screen = self.terminal.screen
         self.terminal.show("apply", "-f", EXAMPLES / "shop" / "release-2.yaml")
         if not self.real:
-            self.terminal.ask("-n", SHOP, "rollout", "status", "deployment/shop", "--timeout=60s", timeout=70)
-            self.terminal.screen.say("Fake nodes run no container, so nothing crashes here: take it as broken.")
+            self.rolls_out()
+            screen.say("Fake nodes run no container, so nothing crashes here: take it as broken.")
             return
         until(self._crash_loops, within=120, what="a pod of release 2 is in CrashLoopBackOff")
         self.terminal.show("-n", SHOP, "get", "pods")
-        self.terminal.show("-n", SHOP, "logs", "deployment/shop", "--tail=1")
+        screen.say("Kubernetes keeps the old pods while the new ones do not come up; but the rollout hangs.")
+
+    def rolls_out(self) -> float:
+        """Wait as whoever releases does; gives the moment when kubectl said that it is done."""
+        for _ in self.terminal.follow("-n", SHOP, "rollout", "status", "deployment/shop", "--timeout=120s"):
+            pass
+        return time.time()
 
     def url(self) -> str:
         """Where the shop's Service is."""
@@ -79,57 +87,52 @@ class Shop:
         body: Object = json.loads(self.terminal.ask("-n", SHOP, "get", *what, "-o", "json"))
         return body
 
+    def watch(self, *what: str, to: Callable[[str], T | None], within: float) -> T:
+        """Follow `kubectl get --watch`, as it is shown, until a row is the one that was waited for.
+
+        Raises:
+            TestbedError: it did not come within so many seconds.
+        """
+        rows = self.terminal.follow("-n", SHOP, "get", *what, "--watch", f"--request-timeout={within:.0f}s")
+        for row in rows:
+            found = to(row)
+            if found:
+                rows.close()
+                return found
+        raise TestbedError(f"What was waited for did not come within {within:.0f} seconds.")
+
+    def follow_request(self, name: str, *, within: float) -> None:
+        """Watch a request until it has ended, however that is."""
+        until(lambda: self.get("rollbackrequest", name).get("status"), within=30, what="the operator takes it up")
+        self.watch("rollbackrequest", name, to=lambda row: any(f" {phase} " in row for phase in FINAL), within=within)
+
     def _crash_loops(self) -> bool:
         states = [state for pod in self.pods() for state in pod["status"].get("containerStatuses", [])]
         return any(state["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff" for state in states)
 
+    # Whether it is true, without taking the operator's word.
 
-class Rollback:
-    """The request: asked for, followed, looked at and checked."""
-
-    def __init__(self, terminal: Terminal, shop: Shop) -> None:
-        self.terminal = terminal
-        self.shop = shop
-        self.asked = 0.0
-
-    def is_asked_for(self) -> None:
-        """Apply the example, and watch it until it has ended."""
-        self.asked = time.monotonic()
-        self.terminal.show("apply", "-f", EXAMPLES / "rollbackrequest.yaml")
-        watch = self.terminal.follow("-n", SHOP, "get", "rollbackrequests", "--watch", f"--request-timeout={LIMIT}s")
-        if not any(f" {phase} " in row for row in watch for phase in FINAL):
-            raise TestbedError(f"The RollbackRequest {REQUEST} has not ended within {LIMIT} seconds.")
-
-    def is_looked_at(self) -> None:
-        """The evidence: what was changed, and what happened when."""
-        plan = "jsonpath={.status.targets[0].plan.diff}"
-        self.terminal.screen.command("kubectl", "-n", SHOP, "get", "rollbackrequest", REQUEST, "-o", plan)
-        self.terminal.screen.diff(self.terminal.ask("-n", SHOP, "get", "rollbackrequest", REQUEST, "-o", plan))
-        self.terminal.show("-n", SHOP, "events", "--for", f"rollbackrequest/{REQUEST}")
-        self.terminal.show("-n", SHOP, "get", "pods")
-
-    def is_checked(self, visitor: Visitor | None) -> bool:
-        """Make sure of it, without taking the operator's word."""
-        claims = [*self._ended_well(), self._template(), self._no_rights_of_its_own()]
-        if visitor is not None:
-            claims += self._answers(visitor)
+    def is_told(self, claims: list[Claim]) -> bool:
+        """Show what was made sure of, and whether all of it holds."""
         for claim, holds in claims:
             (self.terminal.screen.good if holds else self.terminal.screen.bad)(claim)
         return all(holds for _, holds in claims)
 
-    def _ended_well(self) -> list[tuple[str, bool]]:
-        status = self.shop.get("rollbackrequest", REQUEST)["status"]
+    def ended_well(self, name: str) -> list[Claim]:
+        """What a request says of itself."""
+        status = self.get("rollbackrequest", name)["status"]
         conditions = {one["type"]: one for one in status["conditions"]}
         ready, phase = conditions["Ready"], status["phase"]
-        states = {name: conditions.get(name, {}).get("status", "absent") for name in CONDITIONS}
-        told = ", ".join(f"{name}={state}" for name, state in states.items())
+        states = {kind: conditions.get(kind, {}).get("status", "absent") for kind in CONDITIONS}
+        told = ", ".join(f"{kind}={state}" for kind, state in states.items())
         return [
             (f"The request ended {phase} ({ready['reason']}): {ready['message']}", phase == "Succeeded"),
             (f"Its conditions: {told}", set(states.values()) == {"True"}),
         ]
 
-    def _template(self) -> tuple[str, bool]:
-        deployment = self.shop.get("deployment", "shop")
+    def runs_release_one(self) -> Claim:
+        """What the Deployment is."""
+        deployment = self.get("deployment", "shop")
         revision = deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
         container = deployment["spec"]["template"]["spec"]["containers"][0]
         settings = container["envFrom"][0]["configMapRef"]["name"]
@@ -137,22 +140,24 @@ class Rollback:
         whose = "that of release 1" if again else "not that of release 1"
         return f"The Deployment's template is {whose}, as revision {revision}.", again
 
-    def _no_rights_of_its_own(self) -> tuple[str, bool]:
+    def every_pod_serves(self) -> Claim:
+        """Orders with and without a card, to each pod and to the Service."""
+        pods = self.pods()
+        addresses = [self.url(), *(f"http://{pod['status'].get('podIP')}:{PORT}/" for pod in pods)]
+        answers = [order(address, card=card) for address in addresses for card in (True, False) * 3]
+        bad = next((answer.words for answer in answers if not answer.good or not answer.of(1)), None)
+        count = f"{len(answers)} orders to the Service and to each of its {len(pods)} pods, half of them with a card"
+        return f"{count}: {bad or answers[-1].words}", bad is None and bool(pods)
+
+    def operator_may_not(self) -> Claim:
+        """The operator has no rights of its own over workloads."""
         operator = "system:serviceaccount:rollback-system:rollback-operator"
         question = ("auth", "can-i", "patch", "deployments", "-n", SHOP, "--as", operator)
         refused = self.terminal.cluster.kubectl_process(*question).stdout.strip() == "no"
         may = "may not" if refused else "may"
         return f"The operator itself {may} patch Deployments; it acts as the shop's service account.", refused
 
-    def _answers(self, visitor: Visitor) -> list[tuple[str, bool]]:
-        pods = self.shop.pods()
-        page = visit(self.shop.url())
-        pages = [visit(f"http://{pod['status'].get('podIP')}:8000/") for pod in pods]
-        fresh = all(one is not None and "release 1" in one for one in [page, *pages]) and bool(pods)
-        claims = [(f"The shop's Service and its {len(pods)} new pods answer over HTTP: {page}", fresh)]
-        reopened = until(lambda: visitor.reopened(self.asked), within=5, what="a visitor sees the shop open again")
-        closed, took = seconds(visitor.closed_for()), seconds(reopened - self.asked)
-        return [
-            *claims,
-            (f"The shop was closed for {closed}; it opened {took} after the rollback was asked for.", True),
-        ]
+
+def _good(url: str) -> str | None:
+    answer = order(url, card=True)
+    return answer.words if answer.good else None
