@@ -291,7 +291,8 @@ class PolicyWorker:
         entries = learned(known.ledger, known.current, standing.current, requests, now, soaked=proved)
         scene = replace(self._scene(standing, requests, crowd), entries=entries)
         judgement = judge(standing.spec, scene, now) if settled else Judgement(_said(known))
-        found = Findings(standing.generation, _trouble(standing), standing.disarmed, judgement.alert)
+        last = _newest(known.last_request, requests, standing.uid)
+        found = Findings(standing.generation, _trouble(standing), standing.disarmed, judgement.alert, last)
         if judgement.act is not None:
             found = await self._make(standing, judgement.act, found, now)
         if judgement.withdraw is not None:
@@ -475,6 +476,7 @@ class PolicyWorker:
         try:
             written = await resources.write_status(self._api, POLICIES, body, after)
         except errors.NotFound:
+            self.gone(standing.key)
             return
         standing.status = parse_status(written)
         standing.current = standing.status.current
@@ -530,6 +532,15 @@ def _taken(standing: Standing, rivals: list[str]) -> tuple[Reason, str]:
 
 def _trouble(standing: Standing) -> tuple[Reason, str] | None:
     return (Reason.INVALID_TRIGGER, standing.invalid) if standing.invalid else None
+
+
+def _newest(known: LastRequest | None, requests: tuple[Other, ...], policy_uid: str) -> LastRequest | None:
+    """The newest request that the policy made, also if that could not be written down then."""
+    ours = [one for one in requests if one.policy_uid == policy_uid]
+    newest = max(ours, key=lambda one: one.created, default=None)
+    if newest is None or (known is not None and newest.created <= known.at):
+        return known
+    return LastRequest(name=newest.name, at=newest.created)
 
 
 def _said(status: PolicyStatus) -> tuple[Reason, str] | None:
