@@ -65,7 +65,9 @@ def status_of(orders: PolicySpec, before: PolicyStatus, scene: Scene, found: Fin
     words of today are written with it.
     """
     asked = found.asked and orders.mode is not Mode.SUSPEND
-    verdict = worst(scene.streaks, orders) if asked else None
+    kept = _not_asked_since(before, scene, found.generation)
+    said = {**scene.streaks, **{name: Streak(Verdict(one.verdict)) for name, one in kept.items()}}
+    verdict = worst(said, orders) if asked else None
     changes = _conditions(orders, found, asked=asked)
     after = PolicyStatus(
         conditions=before.conditions if _same(before, changes, found.generation) else (),
@@ -74,7 +76,7 @@ def status_of(orders: PolicySpec, before: PolicyStatus, scene: Scene, found: Fin
         current=scene.current,
         last_known_good=_last_known_good(orders, scene.entries),
         ledger=scene.entries,
-        triggers=tuple(_triggers(orders, before, scene, now)) if asked else (),
+        triggers=tuple(_triggers(orders, before, scene, kept, now)) if asked else (),
         last_request=found.last_request or before.last_request,
         observed_generation=found.generation,
     )
@@ -121,12 +123,22 @@ def _last_known_good(orders: PolicySpec, entries: tuple[Entry, ...]) -> Revision
     return RevisionName(revision=found.revision if found else "?", fingerprint=fingerprint)
 
 
-def _triggers(orders: PolicySpec, before: PolicyStatus, scene: Scene, now: datetime) -> Iterable[TriggerStatus]:
+def _not_asked_since(before: PolicyStatus, scene: Scene, generation: int) -> Mapping[str, TriggerStatus]:
+    """What is known of triggers that were not asked since the operator started: it stands until they are."""
+    if before.observed_generation != generation:
+        return {}
+    return {one.name: one for one in before.triggers if not scene.streaks.get(one.name, Streak()).at}
+
+
+def _triggers(
+    orders: PolicySpec, before: PolicyStatus, scene: Scene, kept: Mapping[str, TriggerStatus], now: datetime
+) -> Iterable[TriggerStatus]:
     known = {one.name: one for one in before.triggers}
     for trigger in orders.triggers:
         new = _trigger(trigger, scene, now)
         old = known.get(trigger.name)
-        yield old if old is not None and _gist(old) == _gist(new) else new
+        same = old is not None and (trigger.name in kept or _gist(old) == _gist(new))
+        yield old if old is not None and same else new
 
 
 def _trigger(trigger: Trigger, scene: Scene, now: datetime) -> TriggerStatus:
@@ -155,6 +167,6 @@ def needs_a_look(orders: PolicySpec, status: PolicyStatus, scene: Scene) -> bool
         streak = scene.streaks.get(trigger.name, Streak())
         unasked = streak.verdict is Verdict.UNKNOWN and not streak.message
         seen = streak.verdict, fires(trigger, scene), trigger.name in scene.excused, unasked
-        if trigger.name not in known or _gist(known[trigger.name]) != seen:
+        if trigger.name not in known or (streak.at and _gist(known[trigger.name]) != seen):
             return True
     return False
