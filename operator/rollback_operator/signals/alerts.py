@@ -205,7 +205,9 @@ class AlertSignal:
             await asyncio.sleep(RETRY)
             if self._failing is None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._doubt.wait(), REFRESH - RETRY)
+                    # Not wait_for: it makes a task, and Kopf waits 5 s for tasks made after its start when it stops.
+                    async with asyncio.timeout(REFRESH - RETRY):
+                        await self._doubt.wait()
 
     def _unknown(self, now: float, *, ended: bool, full: bool) -> str | None:
         """Why it is not known that nothing fires; None if it is."""
