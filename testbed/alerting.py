@@ -67,7 +67,8 @@ class Alertmanager(Server):
         alert = {
             "labels": dict(labels),
             "annotations": dict(annotations),
-            "startsAt": datetime.now(UTC).isoformat(),
+            # One that ends begins no later, as far as Alertmanager does not know better.
+            "startsAt": datetime.fromtimestamp(min(time.time(), ends), UTC).isoformat(),
             "endsAt": datetime.fromtimestamp(ends, UTC).isoformat(),
         }
         self.call("/api/v2/alerts", json.dumps([alert]).encode())
