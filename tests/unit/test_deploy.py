@@ -153,6 +153,21 @@ def test_constrained_impersonation_allows_what_the_examples_account_is_for_and_n
     assert allowed == EXAMPLE_RIGHTS - {("deployments", "get")} | {("selfsubjectaccessreviews", "create")}
 
 
+def test_the_component_for_alerts_gives_the_operator_the_file_that_its_setting_names() -> None:
+    (patch,) = kustomization(DEPLOY / "alerts")["patches"]
+    assert patch["target"] == {"kind": "Deployment", "name": "rollback-operator"}
+    added = {
+        operation["path"].rpartition("/spec/")[2]: operation["value"] for operation in yaml.safe_load(patch["patch"])
+    }
+    (volume,), (mount,) = added["volumes"], added["containers/0/volumeMounts"]
+    assert volume["name"] == mount["name"]
+    assert volume["secret"]["optional"] is True, "without it the operator has to start all the same"
+    (item,) = volume["secret"]["items"]
+    setting = {"name": f"{PREFIX}ALERTS_TOKEN_FILE", "value": f"{mount['mountPath']}/{item['path']}"}
+    assert added["containers/0/env/-"] == setting
+    assert not {"volumes", "volumeMounts"} & (set(pod()) | set(container())), "what the base has would be replaced"
+
+
 def test_every_file_that_kustomize_is_told_of_is_there_and_none_is_left_out() -> None:
     listed = set(kustomization(DEPLOY)["resources"])
     assert listed == {path.name for path in DEPLOY.glob("*.yaml") if path.name not in KUSTOMIZATIONS} | {"../crds"}
