@@ -124,10 +124,21 @@ def _last_known_good(orders: PolicySpec, entries: tuple[Entry, ...]) -> Revision
 
 
 def _not_asked_since(before: PolicyStatus, scene: Scene, generation: int) -> Mapping[str, TriggerStatus]:
-    """What is known of triggers that were not asked since the operator started: it stands until they are."""
+    """What is known of triggers that were not asked since the operator started, or since another release came.
+
+    Their newest answer stands until they are; of another release it says neither that it fires nor what it is excused.
+    """
     if before.observed_generation != generation:
         return {}
-    return {one.name: one for one in before.triggers if not scene.streaks.get(one.name, Streak()).at}
+    known = {one.name: one for one in before.triggers if not scene.streaks.get(one.name, Streak()).at}
+    if _release(before.current) == _release(scene.current):
+        return known
+    fresh = {name: {"firing": False, "excused": name in scene.excused} for name in known}
+    return {name: one.model_copy(update=fresh[name]) for name, one in known.items()}
+
+
+def _release(current: CurrentRevision | None) -> tuple[str, str] | None:
+    return (current.uid, current.fingerprint) if current is not None else None
 
 
 def _triggers(
@@ -135,10 +146,9 @@ def _triggers(
 ) -> Iterable[TriggerStatus]:
     known = {one.name: one for one in before.triggers}
     for trigger in orders.triggers:
-        new = _trigger(trigger, scene, now)
+        new = kept.get(trigger.name) or _trigger(trigger, scene, now)
         old = known.get(trigger.name)
-        same = old is not None and (trigger.name in kept or _gist(old) == _gist(new))
-        yield old if old is not None and same else new
+        yield old if old is not None and _gist(old) == _gist(new) else new
 
 
 def _trigger(trigger: Trigger, scene: Scene, now: datetime) -> TriggerStatus:
