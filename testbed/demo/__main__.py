@@ -68,7 +68,7 @@ def _tell(stack: ExitStack, screen: Screen, *, real: bool, keep: bool) -> bool:
     with screen.step("A Kubernetes of its own"):
         terminal = Terminal(_cluster(stack, screen, real=real, keep=keep), screen)
         terminal.show("get", "nodes")
-    stack.enter_context(running.explained(terminal))
+    stack.enter_context(running.explained(terminal, real=real))
     if real:
         with screen.step("The images of the operator and of a shop"):
             _load_images(terminal.cluster, screen)

@@ -58,7 +58,7 @@ class ByItself:
             "It says: if more than 5 % of the orders fail for 6 seconds, back to the last known good release."
         )
         until(self._evaluated, within=30, what="the policy is evaluated")
-        self.shop.watch("rollbackpolicies", to=lambda _: self._good(), within=120)
+        self.shop.watch("rollbackpolicies", to=lambda _: self._good(), within=120, what="release 1 proves good")
         self.screen.good(
             "Release 1 was well for 10 seconds: known GOOD. (It is revision 3 now: a rollback makes a new one.)"
         )
@@ -97,7 +97,7 @@ class ByItself:
     def is_noticed(self) -> None:
         """Watch the policy until it has made a request, and the request until it has ended."""
         self.screen.say("Nobody does anything from here on but look.")
-        self.shop.watch("rollbackpolicies", to=lambda row: "RollingBack" in row, within=120)
+        self.shop.watch("rollbackpolicies", to=lambda row: "RollingBack" in row, within=120, what="the policy acts")
         self.request = self._status()["lastRequest"]["name"]
         self.shop.follow_request(self.request, within=150)
 

@@ -71,15 +71,15 @@ def install(terminal: Terminal, *, real: bool) -> None:
 
 
 @contextmanager
-def explained(terminal: Terminal) -> Iterator[None]:
-    """If the block fails, show how things stand and what the operator logged before the cluster is gone."""
+def explained(terminal: Terminal, *, real: bool) -> Iterator[None]:
+    """If the block fails, show how things stand, and what the operator in the cluster logged, before all is gone."""
     try:
         yield
     except (TestbedError, subprocess.TimeoutExpired):
         for question in (
             ("get", "pods", "-A"),
             ("-n", SHOP, "get", "rollbackpolicies,rollbackrequests", "-o", "wide"),
-            ("-n", SYSTEM, "logs", OPERATOR, "--tail=20"),
+            *([("-n", SYSTEM, "logs", OPERATOR, "--tail=20")] if real else []),
         ):
             terminal.screen.command("kubectl", *question)
             answer = terminal.cluster.kubectl_process(*question)

@@ -87,24 +87,24 @@ class Shop:
         body: Object = json.loads(self.terminal.ask("-n", SHOP, "get", *what, "-o", "json"))
         return body
 
-    def watch(self, *what: str, to: Callable[[str], T | None], within: float) -> T:
+    def watch(self, *names: str, to: Callable[[str], T | None], within: float, what: str) -> T:
         """Follow `kubectl get --watch`, as it is shown, until a row is the one that was waited for.
 
         Raises:
             TestbedError: it did not come within so many seconds.
         """
-        rows = self.terminal.follow("-n", SHOP, "get", *what, "--watch", f"--request-timeout={within:.0f}s")
+        rows = self.terminal.follow("-n", SHOP, "get", *names, "--watch", f"--request-timeout={within:.0f}s")
         for row in rows:
             found = to(row)
             if found:
                 rows.close()
                 return found
-        raise TestbedError(f"What was waited for did not come within {within:.0f} seconds.")
+        raise TestbedError(f"Not within {within:.0f} seconds: {what}.")
 
     def follow_request(self, name: str, *, within: float) -> None:
         """Watch a request until it has ended, however that is."""
         until(lambda: self.get("rollbackrequest", name).get("status"), within=30, what="the operator takes it up")
-        self.watch("rollbackrequest", name, to=lambda row: any(f" {phase} " in row for phase in FINAL), within=within)
+        self.watch("rollbackrequest", name, to=_ended, within=within, what=f"the request {name} has ended")
 
     def _crash_loops(self) -> bool:
         states = [state for pod in self.pods() for state in pod["status"].get("containerStatuses", [])]
@@ -156,6 +156,10 @@ class Shop:
         refused = self.terminal.cluster.kubectl_process(*question).stdout.strip() == "no"
         may = "may not" if refused else "may"
         return f"The operator itself {may} patch Deployments; it acts as the shop's service account.", refused
+
+
+def _ended(row: str) -> bool:
+    return any(f" {phase} " in row for phase in FINAL)
 
 
 def _good(url: str) -> str | None:
