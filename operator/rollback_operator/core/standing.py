@@ -70,7 +70,7 @@ def status_of(orders: PolicySpec, before: PolicyStatus, scene: Scene, found: Fin
     verdict = worst(said, orders) if asked else None
     changes = _conditions(orders, found, asked=asked)
     after = PolicyStatus(
-        conditions=before.conditions if _same(before, changes, found.generation) else (),
+        conditions=before.conditions if _same(before, changes) else (),
         target=str(orders.target),
         verdict=verdict.value if verdict is not None else None,
         current=scene.current,
@@ -101,9 +101,9 @@ def _conditions(orders: PolicySpec, found: Findings, *, asked: bool) -> dict[str
     return changes
 
 
-def _same(before: PolicyStatus, changes: Mapping[str, tuple[on.State, Reason, str]], generation: int) -> bool:
+def _same(before: PolicyStatus, changes: Mapping[str, tuple[on.State, Reason, str]]) -> bool:
     said = {one.type: (one.status, one.reason) for one in before.conditions}
-    return before.observed_generation == generation and said == {kind: new[:2] for kind, new in changes.items()}
+    return said == {kind: new[:2] for kind, new in changes.items()}
 
 
 def _ready(orders: PolicySpec) -> tuple[Reason, str]:
