@@ -264,7 +264,7 @@ class PolicyWorker:
 
     async def _look(self, standing: Standing) -> None:
         """Bring ledger, status and requests up to date."""
-        look_closely = standing.target_changed or not standing.rebuilt
+        look_closely = standing.target_changed or standing.requests_changed or not standing.rebuilt
         trim = standing.requests_changed
         standing.target_changed = standing.requests_changed = False
         try:
