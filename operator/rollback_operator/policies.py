@@ -331,7 +331,7 @@ class PolicyWorker:
             standing.excused = frozenset(name for name, streak in standing.streaks.items() if streak.count)
             standing.streaks = {}
         elif (known.uid, known.fingerprint) != (current.uid, current.fingerprint):
-            fresh = changed(standing.spec, standing.streaks, standing.excused, known)
+            fresh = changed(standing.spec, standing.streaks, standing.excused, known, current.since)
             standing.streaks, standing.excused = dict(fresh.streaks), fresh.excused
         standing.current = current
 

@@ -145,7 +145,6 @@ NOTHING: dict[str, tuple[PolicySpec, Scene]] = {
     "when all is well": (orders(), scene(streaks={"errors": well()})),
     "when nobody asked yet": (orders(), scene(streaks={})),
     "when nobody answers": (orders(), scene(streaks={"errors": unknown()})),
-    "when it was bad before the release came": (orders(), scene(excused=frozenset({"errors"}))),
     "when it is not bad for long enough": (orders(trigger(for_="2m")), scene()),
     "when it was not bad often enough": (orders(trigger(consecutive=8)), scene()),
     "without triggers": (policy(), scene()),
@@ -734,6 +733,26 @@ def test_an_outage_stays_excused_over_several_releases() -> None:
     excused = left(bad(-60), within="5m")
     fresh = changed(orders(), {"errors": bad(-5)}, excused, runs("d", since=-30))
     assert fresh.excused == {"errors"}
+
+
+@pytest.mark.parametrize("streaks", [{"errors": bad()}, {"errors": unknown()}, {}], ids=["bad", "unknown", "not asked"])
+def test_what_a_release_is_not_blamed_for_is_said_until_it_was_well(streaks: dict[str, Streak]) -> None:
+    judgement = judge(orders(), scene(excused=frozenset({"errors"}), streaks=streaks), NOW)
+    assert (judgement.act, reason(judgement)) == (None, Reason.NO_RECENT_CHANGE)
+    assert judgement.alert is not None
+    assert "It was bad before revision 3 of Deployment/checkout came" in judgement.alert[1]
+
+
+@pytest.mark.parametrize("came, goes_on", [(-30, True), (-25, False), (-20, False)])
+def test_what_began_after_a_change_that_is_noticed_late_goes_on(came: float, *, goes_on: bool) -> None:
+    spec, before = orders(watch=Watch(within="5m")), runs(since=-3600)
+    fresh = changed(spec, {"errors": bad(-25)}, frozenset(), before, after(came))
+    assert (fresh.streaks, fresh.excused) == (({"errors": bad(-25)}, set()) if goes_on else ({}, {"errors"}))
+
+
+def test_what_was_excused_stays_so_although_a_change_is_noticed_late() -> None:
+    fresh = changed(orders(), {"errors": bad(-25)}, frozenset({"errors"}), runs(), after(-30))
+    assert (fresh.streaks, fresh.excused) == ({}, {"errors"})
 
 
 def test_triggers_that_are_no_more_are_forgotten() -> None:

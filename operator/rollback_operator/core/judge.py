@@ -139,13 +139,31 @@ def _nothing_to_do(orders: PolicySpec, scene: Scene, firing: list[Trigger]) -> t
     """What people should know although nothing is to be rolled back."""
     if scene.crowd is not None and _bad_now(orders, scene):
         return Reason.MANY_AT_ONCE, scene.crowd
-    return (Reason.FIRING, _said(firing, scene)) if firing else None
+    return (Reason.FIRING, _said(firing, scene)) if firing else _excused(orders, scene)
+
+
+def _excused(orders: PolicySpec, scene: Scene) -> tuple[Reason, str] | None:
+    """What the current revision is not blamed for was not well since: people have to know."""
+    assert scene.current is not None
+    excused = [one for one in orders.triggers if one.name in scene.excused]
+    if not excused:
+        return None
+    said = "; ".join(_one(one, scene.streaks.get(one.name, Streak())) for one in excused)
+    message = (
+        f"{said}. It was bad before revision {scene.current.revision} of {orders.target} came, which is not blamed "
+        "until it was Healthy once: nothing is rolled back."
+    )
+    return Reason.NO_RECENT_CHANGE, message
+
+
+def _breaches(trigger: Trigger, scene: Scene) -> bool:
+    streak = scene.streaks.get(trigger.name)
+    return streak is not None and streak.verdict is Verdict.BREACH
 
 
 def _bad_now(orders: PolicySpec, scene: Scene) -> bool:
     """Whether a trigger that rolls back is in Breach, however long."""
-    acting = [one.name for one in orders.triggers if one.action is not Action.ALERT]
-    return any(name in scene.streaks and scene.streaks[name].verdict is Verdict.BREACH for name in acting)
+    return any(_breaches(one, scene) for one in orders.triggers if one.action is not Action.ALERT)
 
 
 def _failed_verification(orders: PolicySpec, scene: Scene, own: list[Other]) -> _Cause | tuple[Reason, str] | None:
@@ -348,18 +366,26 @@ class Fresh:
 
 
 def changed(
-    orders: PolicySpec, streaks: Mapping[str, Streak], excused: frozenset[str], before: CurrentRevision
+    orders: PolicySpec,
+    streaks: Mapping[str, Streak],
+    excused: frozenset[str],
+    before: CurrentRevision,
+    since: datetime | None = None,
 ) -> Fresh:
-    """The target left `before`: the triggers begin anew.
+    """The target left `before`, at `since` (None: at this moment): the triggers begin anew.
 
     What was bad already, and was not caused by `before` either, is not blamed on what comes now, until it was well
-    once. What `before` may have caused goes on counting against its successor: one bad release after another.
+    once. What `before` may have caused goes on counting against its successor: one bad release after another. A change
+    may be noticed late: what began after it goes on.
     """
     within = parse_duration(orders.watch.within).total_seconds()
-    innocent = set()
+    innocent, kept = set(), {}
     for trigger in orders.triggers:
         streak = streaks.get(trigger.name, Streak())
         if streak.count == 0 or streak.began is None:
+            continue
+        if since is not None and streak.began > since.timestamp() and trigger.name not in excused:
+            kept[trigger.name] = streak
             continue
         rule = Rule.of(trigger)
         if streak.breached * 2 < rule.for_ or streak.count * 2 < rule.consecutive:
@@ -367,7 +393,7 @@ def changed(
         late = streak.began - before.since.timestamp() > within and trigger.watch != "Always"
         if late or trigger.name in excused:
             innocent.add(trigger.name)
-    return Fresh({}, frozenset(innocent))
+    return Fresh(kept, frozenset(innocent))
 
 
 def soaked(orders: PolicySpec, streaks: Mapping[str, Streak]) -> bool:
