@@ -130,6 +130,8 @@ def main() -> None:
         sys.exit(f"rollback-operator: {error}")
     logs.configure(settings.log_level, settings.log_format)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Until Kopf listens: the kernel ignores what a process of id 1 has no handler for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(settings))
 

@@ -16,6 +16,7 @@ from rollback_operator.api.request import FINAL
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import Key
+from rollback_operator.memory import Place
 from rollback_operator.policies import PolicyWorker
 from rollback_operator.requests import RequestWorker
 from rollback_operator.settings import Settings
@@ -47,7 +48,9 @@ class RollbackOperator:
         self._settings = settings
         self.targets = by_kind(api)
         self.signals = Signals(api, Workloads(self.targets), settings, self._alerted)
-        self._policies = PolicyWorker(api, self.targets, self.signals.by_source, settings, self._wake_policy)
+        self._policies = PolicyWorker(
+            api, self.targets, self.signals.by_source, settings, self._wake_policy, tell=self._wake_requests_of
+        )
         self._requests = RequestWorker(api, self.targets, settings, self._wake_request, self._policies.watching.streaks)
         self.agenda = Agenda(self._work_on_request, settings.workers, self._failed)
         self.orders = Agenda(self._work_on_policy, settings.evaluations, self._failed)
@@ -100,6 +103,10 @@ class RollbackOperator:
 
     def _wake_request(self, key: Key) -> None:
         self.agenda.wake((REQUESTS, *key))
+
+    def _wake_requests_of(self, place: Place) -> None:
+        for key in self._requests.interest.of(place):
+            self._wake_request(key)
 
     def _wake_policy(self, key: Key, after: float = 0.0) -> None:
         self.orders.wake((POLICIES, *key), after)

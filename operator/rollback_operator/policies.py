@@ -27,7 +27,7 @@ from rollback_operator.core.guard import Guard, in_a_crowd
 from rollback_operator.core.judge import Act, Judgement, Scene, changed, in_the_way, judge, soaked
 from rollback_operator.core.ledger import learned
 from rollback_operator.core.standing import ALERT, Findings, current_of, needs_a_look, status_of
-from rollback_operator.core.values import Other, Snapshot
+from rollback_operator.core.values import Other, Snapshot, Wellbeing
 from rollback_operator.core.verdicts import Sample, Streak, Verdict, fold
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
@@ -68,7 +68,11 @@ class PolicyWorker:
         signals: Mapping[str, Signal],
         settings: Settings,
         wake: Callable[[Key], None],
+        *,
+        tell: Callable[[Place], None] = lambda _: None,
     ) -> None:
+        """`wake` has a policy looked at; `tell` hears of the target whose triggers say something new."""
+        self._tell_of = tell
         self._api = api
         self._targets = targets
         self._signals = signals
@@ -213,7 +217,10 @@ class PolicyWorker:
 
     def _take(self, standing: Standing, one: Asking, sample: Sample) -> None:
         name = one.question.trigger.name
-        standing.streaks[name] = fold(standing.streaks.get(name, Streak()), sample, one.rule)
+        before = standing.streaks.get(name, Streak())
+        standing.streaks[name] = fold(before, sample, one.rule)
+        if sample.verdict is not before.verdict:
+            self._tell_of(standing.place)
         if sample.verdict is Verdict.HEALTHY and name in standing.excused:
             standing.excused -= {name}
 
@@ -287,7 +294,7 @@ class PolicyWorker:
             standing.target_changed = True  # its controller has not numbered the revision yet; it will tell
         await self._check(standing)
         known, crowd = standing.status, self._crowd()
-        proved = settled and soaked(standing.spec, standing.streaks)
+        proved = settled and _is_well(snapshot) and soaked(standing.spec, standing.streaks)
         entries = learned(known.ledger, known.current, standing.current, requests, now, soaked=proved)
         scene = replace(self._scene(standing, requests, crowd), entries=entries)
         judgement = judge(standing.spec, scene, now) if settled else Judgement(_said(known))
@@ -510,6 +517,11 @@ class PolicyWorker:
         one = resources.other_of(resources.parse_request(body))
         age = datetime.now(UTC) - one.created
         return one.applied and one.policy_uid == standing.uid and age < parse_duration(standing.spec.breaker.window)
+
+
+def _is_well(snapshot: Snapshot | None) -> bool:
+    """Whether the revision is rolled out: old pods that go on serving prove nothing for one that does not start."""
+    return snapshot is not None and snapshot.health.state is Wellbeing.HEALTHY
 
 
 def _version(body: Object) -> tuple[str, int]:

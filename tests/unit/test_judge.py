@@ -205,8 +205,17 @@ WITHHELD: dict[str, tuple[PolicySpec, Scene, Reason, str]] = {
         scene(current=runs(since=-600)),
         Reason.NO_RECENT_CHANGE,
         (
-            "errors: 7% > 5%. It began more than 5m after Deployment/checkout last changed (2026-03-01 02:50:00 UTC), so "
-            "no release is the cause: nothing is rolled back."
+            "errors: 7% > 5%. It began more than 5m after Deployment/checkout last changed (2026-03-01 02:50:00 "
+            "UTC), so no release is the cause: nothing is rolled back."
+        ),
+    ),
+    "it was bad before the release came": (
+        orders(trigger(for_="1m")),
+        scene(excused=frozenset({"errors"})),
+        Reason.NO_RECENT_CHANGE,
+        (
+            "errors: 7% > 5% for 1m. It was bad before revision 3 of Deployment/checkout came, which is not blamed "
+            "until it was Healthy once: nothing is rolled back."
         ),
     ),
     "a bad release is back": (
@@ -283,8 +292,8 @@ WITHHELD: dict[str, tuple[PolicySpec, Scene, Reason, str]] = {
         scene(requests=(ours(policy_uid="uid-of-another"),)),
         Reason.COULD_NOT_ROLL_BACK,
         (
-            f"errors: 7% > 5%. A request named {name_of()} is there that this policy did not make: nothing is rolled back "
-            "until it is deleted."
+            f"errors: 7% > 5%. A request named {name_of()} is there that this policy did not make: nothing is "
+            "rolled back until it is deleted."
         ),
     ),
 }
@@ -419,6 +428,25 @@ def test_what_waits_for_people_is_taken_back_if(case: str) -> None:
     assert judgement.withdraw == (WAITING.name if taken_back else None)
     assert reason(judgement) is (Reason.NOTHING_WRONG if taken_back else Reason.ROLLING_BACK)
     assert judgement.act is None
+
+
+@pytest.mark.parametrize(
+    "spec, fields, why",
+    [
+        (orders(mode=Mode.OBSERVE), {}, Reason.WOULD_ROLL_BACK),
+        (orders(), {"automatic": False}, Reason.AUTOMATIC_ROLLBACKS_OFF),
+        (orders(), {"crowd": "7 of 9 are in Breach."}, Reason.MANY_AT_ONCE),
+    ],
+    ids=["Observe", "the stop for all", "a crowd"],
+)
+def test_what_holds_a_policy_back_takes_back_what_waits_for_people(
+    spec: PolicySpec, fields: dict[str, Any], why: Reason
+) -> None:
+    seen = scene(streaks={"errors": bad()}, requests=(WAITING,), **fields)
+    judgement = judge(spec, seen, NOW)
+    assert (judgement.withdraw, reason(judgement)) == (WAITING.name, why)
+    begun = replace(WAITING, phase=Phase.RUNNING, graced=False)
+    assert judge(spec, replace(seen, requests=(begun,)), NOW).withdraw is None
 
 
 def test_what_waits_for_nobody_is_not_taken_back() -> None:
@@ -600,6 +628,11 @@ def test_it_goes_on_to_the_next_good_one_if_asked_for() -> None:
     assert judgement.act.grace is None
 
 
+def test_it_goes_on_although_what_runs_came_by_a_rollback_and_is_not_in_the_ledger() -> None:
+    judgement = judge(orders(on_verify_failure="NextGood"), failed(entries=(entry("a"),)), NOW)
+    assert judgement.act is not None
+
+
 @pytest.mark.parametrize("why", [Reason.UNHEALTHY, Reason.TIMEOUT])
 def test_it_stops_if_not(why: Reason) -> None:
     judgement = judge(orders(), failed(why), NOW)
@@ -735,6 +768,38 @@ def test_an_outage_stays_excused_over_several_releases() -> None:
     assert fresh.excused == {"errors"}
 
 
+NOTICED_LATE: dict[str, tuple[float, bool, bool, bool]] = {
+    "what began after the change goes on": (-60, False, True, False),
+    "what began before the change begins anew": (-130, False, False, False),
+    "what began long after the release before, and before the change, is excused": (-290, False, False, True),
+    "what was excused all along begins anew, and stays excused": (-60, True, False, True),
+}
+
+
+@pytest.mark.parametrize("case", NOTICED_LATE)
+def test_of_a_change_that_is_noticed_late(case: str) -> None:
+    """The release before came ten minutes ago, and only five can be blamed on it; this one two minutes ago."""
+    began, was_excused, goes_on, excused = NOTICED_LATE[case]
+    spec = orders(watch=Watch(within="5m" if began != -130 else "1h"))
+    streak, known = bad(began), frozenset({"errors"} if was_excused else ())
+    fresh = changed(spec, {"errors": streak}, known, runs(since=-600), after(-120))
+    assert fresh.streaks == ({"errors": streak} if goes_on else {})
+    assert fresh.excused == (frozenset({"errors"}) if excused else frozenset())
+
+
+BLIPS: dict[str, tuple[Streak, bool]] = {
+    "a blip": (bad(-29, count=3), False),
+    "half of what it takes to fire": (bad(-30, count=3), True),
+    "long enough but not often enough": (bad(-60, count=1), False),
+}
+
+
+@pytest.mark.parametrize("case", BLIPS)
+def test_a_blip_before_a_release_does_not_excuse_what_comes_after_it(case: str) -> None:
+    streak, excused = BLIPS[case]
+    assert bool(left(streak, within="1m", for_="1m", consecutive=4)) == excused
+
+
 @pytest.mark.parametrize("streaks", [{"errors": bad()}, {"errors": unknown()}, {}], ids=["bad", "unknown", "not asked"])
 def test_what_a_release_is_not_blamed_for_is_said_until_it_was_well(streaks: dict[str, Streak]) -> None:
     judgement = judge(orders(), scene(excused=frozenset({"errors"}), streaks=streaks), NOW)
@@ -806,6 +871,11 @@ def test_the_name_is_one_that_the_api_server_takes(name: str, attempt: int) -> N
     assert DNS_NAME.fullmatch(made)
     assert len(made) <= 63
     assert made.startswith(name[:40].rstrip("-."))
+
+
+@pytest.mark.parametrize("name", ["a" * 51 + ".b", "a" * 51 + "-b", "a" * 50 + "--b", "a" * 253])
+def test_a_name_that_is_cut_is_one_that_the_api_server_takes(name: str) -> None:
+    assert DNS_NAME.fullmatch(request_name(scene(name=name), 0))
 
 
 def test_the_name_is_the_same_after_an_upgrade() -> None:
@@ -936,7 +1006,8 @@ def test_only_what_waits_for_people_is_taken_back(case: tuple[PolicySpec, Scene]
         (one,) = {one.uid: one for one in seen.requests if one.name == judgement.withdraw and one.graced}.values()
         assert one.policy_uid == POLICY
         assert judgement.act is None
-        assert seen.streaks["errors"].verdict is HEALTHY or spec.triggers[0].action == "Alert"
+        held = spec.mode is not Mode.ENFORCE or not seen.automatic or seen.crowd is not None
+        assert held or seen.streaks["errors"].verdict is HEALTHY or spec.triggers[0].action == "Alert"
 
 
 @given(st.lists(st.sampled_from([5.0, 10.0, 40.0]), max_size=20), TRIGGERS)

@@ -695,3 +695,13 @@ def test_a_target_is_chosen_anew_while_nothing_is_planned() -> None:
     decision = decide(waiting, Observation(target=moved), after(1))
     assert isinstance(decision.action, Apply)
     assert decision.action.plan.to.revision == "2"
+
+
+def test_a_policy_does_not_go_back_to_a_bad_revision_that_it_names_itself() -> None:
+    named = policy(to="1", ledger=(called("a", Proof.BAD),))
+    by_policy = request(policy_ref=PolicyRef(name="checkout", uid="uid-of-policy"))
+    status = advance(by_policy, Observation(policy=named, target=snapshot()), NOW).status
+    assert (status.phase, why(status)) == (Phase.FAILED, Reason.NOTHING_TO_ROLL_BACK_TO)
+    assert "counts as bad" in message(status)
+    by_a_person = request(policy_ref=PolicyRef(name="checkout"))
+    assert isinstance(advance(by_a_person, Observation(policy=named, target=snapshot()), NOW).action, Examine)

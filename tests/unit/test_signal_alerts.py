@@ -107,6 +107,15 @@ class World:
 # What is sent.
 
 
+async def test_where_no_alert_can_arrive_nobody_is_called_healthy() -> None:
+    world = World()
+    world.signal = AlertSignal(lambda *_: None, None, lambda: AT, received=False)
+    assert await world.sample() == Sample(AT, Verdict.UNKNOWN, "", module.DEAF)
+    trigger = Trigger.model_validate({"name": "pager", "alert": {}})
+    assert await world.signal.check(Question("shop", "checkout", CHECKOUT, "rollback", trigger)) == module.DEAF
+    assert await World().signal.check(Question("shop", "checkout", CHECKOUT, "rollback", trigger)) is None
+
+
 async def test_nothing_fires_at_first() -> None:
     assert await World().sample() == Sample(AT, Verdict.HEALTHY, "0 firing")
 

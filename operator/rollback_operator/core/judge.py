@@ -105,6 +105,10 @@ def _wait_for(pending: Other, orders: PolicySpec, scene: Scene) -> Judgement:
     if pending.graced and not _any_trouble(orders, scene):
         message = f"Nothing is wrong any more: {pending.name}, which was waiting for people, is taken back."
         return Judgement((Reason.NOTHING_WRONG, message), withdraw=pending.name)
+    held = _held(orders, scene) if pending.graced else None
+    if held is not None:
+        message = f"{pending.name}, which was waiting for people, is taken back: {held[1]}"
+        return Judgement((held[0], message), withdraw=pending.name)
     return Judgement((Reason.ROLLING_BACK, f"{pending.name} is at it: {pending.message or 'it was just made'}"))
 
 
@@ -281,14 +285,20 @@ def _forbidden(
     if current.rollback and cause.to is None and not _is_bad(orders, scene):
         message = f"{cause.words}. {orders.target} went back to this revision, and a rollback is not rolled back."
         return Reason.EARLIER_REVISION, message
-    if orders.mode is Mode.OBSERVE:
-        return Reason.WOULD_ROLL_BACK, f"{cause.words}. With mode: Enforce, {orders.target} would be rolled back."
-    if not scene.automatic:
-        message = f"{cause.words}. The operator's setting ROLLBACK_AUTOMATIC=off keeps policies from rolling back."
-        return Reason.AUTOMATIC_ROLLBACKS_OFF, message
-    if scene.crowd is not None:
-        return Reason.MANY_AT_ONCE, f"{cause.words}. {scene.crowd}"
+    held = _held(orders, scene)
+    if held is not None:
+        return held[0], f"{cause.words}. {held[1]}"
     return _breaker(orders, cause, own, scene, now)
+
+
+def _held(orders: PolicySpec, scene: Scene) -> tuple[Reason, str] | None:
+    """What keeps this policy, or all of them, from rolling anything back now."""
+    if orders.mode is Mode.OBSERVE:
+        return Reason.WOULD_ROLL_BACK, f"With mode: Enforce, {orders.target} would be rolled back."
+    if not scene.automatic:
+        setting = "The operator's setting ROLLBACK_AUTOMATIC=off keeps policies from rolling back."
+        return Reason.AUTOMATIC_ROLLBACKS_OFF, setting
+    return (Reason.MANY_AT_ONCE, scene.crowd) if scene.crowd is not None else None
 
 
 def _is_bad(orders: PolicySpec, scene: Scene) -> bool:

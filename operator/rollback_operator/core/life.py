@@ -154,13 +154,21 @@ def _pick(request: Request, ref: TargetRef, target: Snapshot, seen: Observation,
     if other is not None:
         return _end(request, now, _already_rolled_back(ref, target, other), target=str(ref), from_=target.current.name)
     ledger = Ledger.of(seen.policy, seen.entries) if seen.policy is not None else Ledger()
-    choice = choose(wanted, ref, target, ledger.bad_with(rolled_back_from(seen.others)), ledger.good)
+    bad = ledger.bad_with(rolled_back_from(seen.others))
+    choice = choose(wanted, ref, target, bad, ledger.good)
+    if isinstance(choice, Chosen) and choice.revision.fingerprint in bad and _made_by_policy(request):
+        choice = _counts_as_bad(ref, choice.revision, bad[choice.revision.fingerprint])
     if isinstance(choice, Ending):
         to = None if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else wanted
         return _end(request, now, choice, target=str(ref), from_=target.current.name, to=to)
     if _released_meanwhile(request, target):
         return _end(request, now, _nobody_asked(request, ref), target=str(ref))
     return _plan(request, ref, choice, seen, now)
+
+
+def _made_by_policy(request: Request) -> bool:
+    """Whether nobody but a policy asked for it."""
+    return request.spec.policy_ref is not None and request.spec.policy_ref.uid is not None
 
 
 def _released_meanwhile(request: Request, target: Snapshot) -> bool:
@@ -505,6 +513,14 @@ def _no_target(request: Request, ref: TargetRef) -> Ending:
         "A request rolls back what is in its own namespace: check the name and the namespace."
     )
     return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
+
+
+def _counts_as_bad(ref: TargetRef, revision: Revision, why: str) -> Ending:
+    message = (
+        f"Revision {revision.name} of {ref}, which the policy names, counts as bad: {why}. A policy never goes back to "
+        "such a revision by itself; name another one in its `to`, or call this one Good in its spec.ledger."
+    )
+    return Ending(Phase.FAILED, Reason.NOTHING_TO_ROLL_BACK_TO, message)
 
 
 def _already_rolled_back(ref: TargetRef, target: Snapshot, other: Other) -> Ending:

@@ -40,7 +40,11 @@ class Signals:
         files = Files(_path(settings.prometheus_token_file), _path(settings.prometheus_ca_file))
         self._alertmanager = settings.alertmanager.rstrip("/")
         self._token = Files(_path(settings.alerts_token_file))
-        self.alerts = AlertSignal(alerted, self._ask_alertmanager if self._alertmanager else None)
+        self.alerts = AlertSignal(
+            alerted,
+            self._ask_alertmanager if self._alertmanager else None,
+            received=bool(settings.alerts_token_file),
+        )
         signals: tuple[Signal, ...] = (
             PrometheusSignal(api, self._outbound, address=settings.prometheus or None, files=files),
             HttpSignal(self._outbound),

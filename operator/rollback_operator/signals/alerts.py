@@ -35,6 +35,8 @@ PATIENCE = 60.0
 ASK_LIMIT = 15.0
 """Seconds that a look may take; a second later it is given up whatever `ask` does."""
 
+DEAF = "no alert can be heard of: set ROLLBACK_ALERTS_TOKEN_FILE or ROLLBACK_ALERTMANAGER for the operator"
+
 MOST_ALERTS = 10_000
 MOST_OF_POLICY = 100
 LONGEST_TEXT = 256
@@ -119,6 +121,7 @@ class AlertSignal:
         ask: gets a path of Alertmanager's, with its query, and gives the body of a good answer; raises what it likes.
             None: Alertmanager's address is not known.
         clock: seconds since the epoch.
+        received: whether alerts can be sent here at all.
     """
 
     source = "alert"
@@ -128,7 +131,10 @@ class AlertSignal:
         watch: Callable[[str, str], None],
         ask: Callable[[str], Awaitable[bytes]] | None = None,
         clock: Callable[[], float] = time.time,
+        *,
+        received: bool = True,
     ) -> None:
+        self._deaf = ask is None and not received
         self._watch = watch
         self._ask = ask
         self._clock = clock
@@ -141,6 +147,8 @@ class AlertSignal:
 
     async def sample(self, question: Question, now: float) -> Sample:
         """See `Signal.sample`."""
+        if self._deaf:
+            return missing(question, now, DEAF)
         name = question.trigger.alert.name if question.trigger.alert else None
         mine = self._table.of((question.namespace, question.policy))
         fitting = [alert for alert in mine.values() if name in (None, alert.name)]
@@ -155,6 +163,10 @@ class AlertSignal:
     async def history(self, question: Question, start: float, end: float) -> Sequence[Sample]:  # noqa: ARG002
         """None: Alertmanager forgets alerts that are over."""
         return ()
+
+    async def check(self, question: Question) -> str | None:  # noqa: ARG002
+        """See `Checking.check`."""
+        return DEAF if self._deaf else None
 
     async def close(self) -> None:
         """Nothing is open."""
