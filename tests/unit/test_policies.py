@@ -850,6 +850,39 @@ async def test_a_release_that_came_while_nobody_looked_is_blamed_as_if_somebody_
     assert (world.standing.excused == {"errors"}) == excused
 
 
+async def test_what_was_excused_and_has_no_past_stays_so_when_a_release_came_while_nobody_looked(clock: Clock) -> None:
+    world = World(clock)
+    world.signal.past["errors"] = REBUILT["bad before the release"][0]
+    world.signal.says["errors"] = BREACH
+    await world.go(60)
+    world.signal.past.clear()
+    world.deploy(4)
+    await restarted(world)
+    await world.go(60)
+    assert world.status["current"]["revision"] == "4"
+    assert world.status["triggers"][0]["excused"]
+    assert world.requests() == []
+
+
+async def test_what_ran_on_another_target_is_no_predecessor(clock: Clock) -> None:
+    body = orders()
+    body["status"] = {
+        "current": {
+            "uid": "uid-of-cart",
+            "revision": "9",
+            "fingerprint": "v1:" + "9" * 64,
+            "since": after(-700).isoformat().replace("+00:00", "Z"),
+        },
+        "observedGeneration": 1,
+    }
+    world = World(clock, policy=body)
+    world.signal.past["errors"] = REBUILT["bad before the release"][0]
+    world.signal.says["errors"] = BREACH
+    await world.go(60)
+    assert world.status["triggers"][0]["excused"]
+    assert world.requests() == []
+
+
 # The target.
 
 
@@ -898,6 +931,9 @@ async def test_a_release_whose_number_is_not_known_yet_is_neither_blamed_nor_its
     await world.go(90)
     assert world.requests() == [], "the controller may be about to bring the cure"
     assert (world.status["current"]["revision"], world.why()) == ("3", "NothingWrong")
+    world.api.put(deployment("shop:4", number=4, generation=4), made(clock.now - NOW.timestamp(), replica_set(4)))
+    await world.go(31)
+    assert world.status["current"]["revision"] == "4", "it is looked at again, whoever tells"
 
 
 async def test_a_target_that_is_gone_is_told_of_and_costs_nothing(clock: Clock) -> None:
@@ -919,6 +955,26 @@ async def test_a_target_that_is_gone_is_told_of_and_costs_nothing(clock: Clock) 
     assert world.status["current"]["revision"] == "1"
     assert world.status["triggers"][0]["excused"], "it was bad before there was anything to blame"
     assert world.requests() == []
+
+
+async def test_a_target_that_never_was_costs_nothing(clock: Clock) -> None:
+    world = World(clock, replica_set(1))
+    await world.go(30)
+    assert world.why("Armed") == "TargetNotFound"
+    world.forget_calls()
+    await world.go(300)
+    assert world.api.calls == []
+
+
+async def test_a_time_that_is_finer_than_what_is_written_is_no_news(clock: Clock) -> None:
+    clock.now += 0.0001234
+    world = World(clock, deployment(), replica_set(2), replica_set(3))
+    await world.turn()
+    assert world.status["current"]["estimated"]
+    for _ in range(3):
+        world.worker.request_changed(KEY)
+        await world.turn()
+    assert len(world.written()) == 1
 
 
 async def test_a_restart_of_the_same_release_changes_nothing(calm: World) -> None:
@@ -1056,6 +1112,17 @@ async def test_in_a_crowd_nothing_is_rolled_back_and_afterwards_it_is(clock: Clo
     assert len(looks) <= 5, "the API server has trouble enough"
     world.worker.watching.breaching.discard(("shop", "a"))
     await world.go(30)
+    assert len(world.requests()) == 1
+
+
+async def test_when_the_crowd_is_over_it_is_looked_at_at_once(clock: Clock) -> None:
+    world = World(clock, policy=orders(trigger(interval="1s")), guard=2)
+    world.worker.watching.breaching.add(("shop", "a"))
+    world.signal.says["errors"] = BREACH
+    await world.go(3)
+    assert world.why() == "ManyAtOnce"
+    world.worker.watching.breaching.discard(("shop", "a"))
+    await world.go(2)
     assert len(world.requests()) == 1
 
 

@@ -131,6 +131,18 @@ def test_a_trigger_that_did_not_change_goes_on_from_where_it_was() -> None:
     assert after.target_changed, "it is looked at all the same"
 
 
+def test_what_runs_is_known_although_it_could_not_be_written_yet() -> None:
+    before = asked_before(status={"current": CURRENT, "observedGeneration": 1})
+    assert before.current is not None
+    before.current = before.current.model_copy(update={"revision": "4"})
+    after = standing(before, generation=2, status={"current": CURRENT, "observedGeneration": 1})
+    assert after.current == before.current
+
+
+def test_a_trigger_that_is_no_more_is_excused_nothing() -> None:
+    assert standing(asked_before(), generation=2, triggers=[trigger("a")]).excused == {"a"}
+
+
 ANEW: dict[str, Object] = {
     "its threshold changed": {"triggers": [trigger("a", when="> 6%"), trigger("b")]},
     "its query changed": {"triggers": [trigger("a", prometheus={"query": "p"}), trigger("b")]},
