@@ -30,7 +30,9 @@ MAY = {
     "impersonate users": "no",
     "impersonate groups": "no",
     "update rollbackrequests/status": "yes",
-    "create rollbackrequests": "no",
+    "create rollbackrequests": "yes",
+    "create rollbackpolicies": "no",
+    "update rollbackpolicies": "no",
 }
 
 

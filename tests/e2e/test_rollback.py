@@ -120,7 +120,7 @@ def test_undoing_twice_does_not_restore_the_bad_release(released: World) -> None
     body = _later(released, "second")
 
     assert outcome(body) == ("Failed", "NothingToRollBackTo")
-    assert "2 (by first)" in condition(body, "Ready")["message"]
+    assert "2 (first rolled back from it)" in condition(body, "Ready")["message"]
     assert released.image() == "shop:1"
 
 
@@ -145,7 +145,7 @@ def test_a_bad_revision_named_outright_is_taken_with_a_note(released: World) -> 
     body = released.roll_back("again", to="2")
 
     assert outcome(body) == ("Succeeded", "Completed")
-    assert body["status"]["targets"][0]["plan"]["notes"] == ["Revision 2 was rolled back from by first."]
+    assert body["status"]["targets"][0]["plan"]["notes"] == ["Revision 2 counts as bad: first rolled back from it."]
 
 
 def test_a_dry_run_shows_the_difference_and_touches_nothing(released: World) -> None:
@@ -175,7 +175,7 @@ def test_a_policy_lends_target_service_account_and_revision(bare_world: World) -
     assert outcome(body) == ("Succeeded", "Completed")
     plan = body["status"]["targets"][0]["plan"]
     assert plan["serviceAccountName"] == "mine"
-    assert plan["notes"] == ["Nothing has proved good yet, so LastKnownGood means Previous."]
+    assert plan["notes"] == ["Nothing earlier has proved good yet, so LastKnownGood means Previous."]
     assert plan["verifyTimeout"] == "5m"
 
 
