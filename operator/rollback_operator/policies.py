@@ -45,7 +45,8 @@ POLICY_LABEL = f"{GROUP}/policy"
 """On a request: the policy that made it."""
 PAUSE = 10.0
 CROWD_PAUSE = 60.0
-"""Seconds between looks at a policy with an alert when nothing changes; the second, when the platform is in trouble."""
+"""Seconds between looks at a policy when nothing changes: with an alert; when the platform is in trouble, or a release
+is soaked and not rolled out."""
 ARMED_EVERY = 600.0
 """Seconds between looks whether a target could be rolled back, when nothing tells of a change."""
 LATE = 1.0
@@ -228,6 +229,8 @@ class PolicyWorker:
         now = time.monotonic()
         if self._news(standing) or now - standing.armed_at > ARMED_EVERY:
             return True
+        if now - standing.looked_at >= CROWD_PAUSE and self._proves_good(standing):
+            return True
         alert, crowded = _alert(standing.status) is not None, self._crowd() is not None
         if crowded != standing.crowded and (alert or standing.breaching()):
             return True
@@ -240,7 +243,7 @@ class PolicyWorker:
             return True
         if standing.generation != status.observed_generation or on.find(status.conditions, ALERT) is None:
             return True
-        return needs_a_look(standing.spec, status, self._scene(standing)) or self._proves_good(standing)
+        return needs_a_look(standing.spec, status, self._scene(standing))
 
     def _proves_good(self, standing: Standing) -> bool:
         current = standing.current

@@ -270,6 +270,20 @@ async def test_it_proves_good_and_costs_nothing_again(calm: World) -> None:
     assert len(calm.api.calls) - looked <= 12, "once it is looked whether it could still be rolled back"
 
 
+async def test_a_release_that_does_not_roll_out_proves_nothing_and_costs_little(clock: Clock) -> None:
+    stuck = deployment(status={"replicas": 4, "updatedReplicas": 1, "availableReplicas": 3})
+    world = World(clock, stuck, *release()[1:])
+    await world.go(600)
+    world.forget_calls()
+    await world.go(300)
+    assert "lastKnownGood" not in world.status
+    looks = [call for call in world.api.calls if call.path.endswith("/deployments/checkout")]
+    assert len(looks) <= 6
+    world.api.put(deployment())
+    await world.go(90)
+    assert world.status["lastKnownGood"]["revision"] == "3"
+
+
 async def test_a_trigger_that_only_tells_other_figures_writes_nothing(clock: Clock) -> None:
     world = World(clock, policy=orders(trigger(action="Alert")))
     world.signal.says["errors"] = BREACH
