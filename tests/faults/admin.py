@@ -54,7 +54,9 @@ class Admin:
     async def delete(self, path: str) -> Object:
         return await self._call("DELETE", f"{path}?propagationPolicy=Background")
 
-    async def until(self, question: Callable[[], Awaitable[bool]], what: str, within: float = 60) -> None:
+    async def until(
+        self, question: Callable[[], Awaitable[bool]], what: str, within: float = 60, *, every: float = 0.05
+    ) -> None:
         """Ask until the answer is yes.
 
         Raises:
@@ -64,7 +66,7 @@ class Admin:
         while not await question():
             if asyncio.get_running_loop().time() > deadline:
                 raise TimeoutError(f"not within {within} s: {what}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(every)
 
     async def _call(
         self, verb: str, path: str, body: Object | None = None, content: str = "application/json"

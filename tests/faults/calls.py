@@ -9,6 +9,8 @@ from urllib.parse import parse_qs
 _PATH = re.compile(
     r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?P<sub>/status)?$"
 )
+_DIGEST = re.compile(r"-[0-9a-f]{10}$")
+"""The end of the name of a policy's request: made of uids, so it differs between runs."""
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -24,7 +26,13 @@ class Call:
 
     @property
     def writes(self) -> bool:
-        return self.name.split()[0] in WRITES
+        """Whether anything is stored; a question for rights has the verb of a write, and is none."""
+        return self.name.split()[0] in WRITES and not self.name.endswith("accessreviews")
+
+    @property
+    def weighty(self) -> bool:
+        """Whether anything depends on what is stored: an Event is a courtesy."""
+        return self.writes and self.name != "POST events"
 
     @classmethod
     def parse(cls, text: str) -> Call:
@@ -34,12 +42,13 @@ class Call:
 
 
 def name_of(method: str, path: str, query: str) -> str:
-    """What a call is, without what differs between runs (namespace, resourceVersions)."""
+    """What a call is, without what differs between runs (namespace, resourceVersions, uids)."""
     found = _PATH.match(path)
     asked = parse_qs(query)
     if found is None:
         return f"{method} {path}"
-    what = found["plural"] + (f"/{found['name']}" if found["name"] else "") + (found["sub"] or "")
+    name = _DIGEST.sub("-*", found["name"] or "") if found["plural"] == "rollbackrequests" else found["name"]
+    what = found["plural"] + (f"/{name}" if name else "") + (found["sub"] or "")
     if method == "GET" and not found["name"]:
         method = "WATCH" if "watch" in asked else "LIST"
     manager = asked.get("fieldManager", [""])[0].removeprefix("rollback-operator").strip("-")

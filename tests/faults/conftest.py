@@ -11,7 +11,8 @@ import pytest_asyncio
 from testbed import Cluster
 from testbed.operating import install, token
 from tests.faults.admin import Admin
-from tests.faults.run import Lab, Nursery
+from tests.faults.orders import WatchedBench
+from tests.faults.run import Bench, Lab, Nursery
 from tests.faults.sweep import Tried
 
 TALLY: Counter[str] = Counter()
@@ -44,7 +45,7 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
 async def lab(lab_cluster: Cluster, operator_token: str, nursery: Nursery) -> AsyncIterator[Lab]:
     """Where runs happen."""
     async with Admin.of(lab_cluster) as admin:
-        yield Lab(lab_cluster, admin, nursery, operator_token)
+        yield Lab(lab_cluster, admin, nursery, operator_token, {"person": Bench, "policy": WatchedBench})
 
 
 def judge(tried: list[Tried]) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from datetime import timedelta
 from typing import Any
 
-from rollback_operator.core import life
+from rollback_operator.core import judge, life
 from rollback_operator.targets import deployment, podtemplate
 
 
 def make(name: str) -> None:
     """Make the operator of this process make the mistake of that name."""
-    {"naive": _naive, "unsettled": _unsettled}[name]()
+    {"naive": _naive, "unsettled": _unsettled, "nameless": _nameless}[name]()
 
 
 def _naive() -> None:
@@ -43,3 +44,12 @@ def _naive() -> None:
 def _unsettled() -> None:
     """A request ends without effect while the effect may still arrive."""
     life.SETTLE = timedelta(0)
+
+
+def _nameless() -> None:
+    """A policy's request gets a name of its own each time, as `generateName` would give it."""
+
+    def name(scene: judge.Scene, attempt: int) -> str:
+        return f"{scene.name}-{attempt}{secrets.token_hex(5)[1:]}"
+
+    judge.request_name = name

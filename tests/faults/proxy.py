@@ -52,6 +52,8 @@ class Proxy:
         self._counts: Counter[str] = Counter()
         self._answers: dict[str, tuple[int, bytes]] = {}
         self._streams: set[asyncio.Task[Any]] = set()
+        self.arrived = asyncio.Event()
+        """Set when a late call has been answered."""
 
     @property
     def watches(self) -> int:
@@ -114,6 +116,7 @@ class Proxy:
             where, headers = self.upstream + request.path_qs, _headers(request)
             async with self._session.request(request.method, where, headers=headers, data=body or None) as response:
                 await response.read()
+            self.arrived.set()
 
         task = asyncio.create_task(send())
         self._streams.add(task)

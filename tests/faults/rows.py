@@ -13,9 +13,16 @@ Object = dict[str, Any]
 class Row(Protocol):
     """A kind of target in the sweep."""
 
+    name: str
     kind: str
+    begun_by: str
+    """Who asks for the rollback: a person, or a policy."""
     effect_call: str
     """Name of the call that is the effect."""
+    first_kills: tuple[str, ...]
+    """Names of the calls around which a second kill follows a first one."""
+    samples: bool
+    """Whether what stores nothing of weight is disturbed by one class of faults each, unless the run is a deep one."""
 
     async def release(self, admin: Admin, namespace: str, version: int, *, force: bool = False) -> None:
         """Release a version of the target `web` and wait until it is there; `force` takes fields from others."""
@@ -59,8 +66,12 @@ def deployment(version: int) -> Object:
 class DeploymentRow:
     """Deployments, released by server-side apply."""
 
+    name = "Deployment"
     kind = "Deployment"
+    begun_by = "person"
     effect_call = "PATCH deployments/web"
+    first_kills: tuple[str, ...] = (effect_call,)
+    samples = False
 
     async def release(self, admin: Admin, namespace: str, version: int, *, force: bool = False) -> None:
         await admin.apply(self._path(namespace), deployment(version), force=force)
@@ -125,6 +136,17 @@ class DeploymentRow:
         return f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
 
 
-ROWS: tuple[Row, ...] = (DeploymentRow(),)
+class WatchedDeployment(DeploymentRow):
+    """The same, when nobody asks for a rollback and a policy sees that the release is bad."""
 
-__all__ = ["ROWS", "Row"]
+    name = "Deployment-by-policy"
+    begun_by = "policy"
+    create_call = "POST rollbackrequests"
+    first_kills: tuple[str, ...] = (create_call, DeploymentRow.effect_call)
+    samples = True  # such a run makes a hundred calls
+
+
+ROWS: tuple[Row, ...] = (DeploymentRow(),)
+WATCHED: tuple[WatchedDeployment, ...] = (WatchedDeployment(),)
+
+__all__ = ["ROWS", "WATCHED", "Row"]

@@ -10,10 +10,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -105,30 +106,35 @@ class Outcome:
     journal: tuple[Call, ...]
     reached: frozenset[Call]
     kills: int
+    orders: Object = field(default_factory=dict)
+    """What is left of a policy, and how many requests it made."""
     writes_when_idle: int = 0
 
 
 class Lab:
     """Where runs happen: one cluster, one nursery."""
 
-    def __init__(self, cluster: Cluster, admin: Admin, nursery: Nursery, token: str, concurrency: int = 4) -> None:
+    def __init__(
+        self, cluster: Cluster, admin: Admin, nursery: Nursery, token: str, benches: Mapping[str, type[Bench]]
+    ) -> None:
         self.cluster = cluster
         self.admin = admin
         self.nursery = nursery
         self._token = token
-        self.slots = asyncio.Semaphore(concurrency)
+        self._benches = benches
+        self.slots = {begun_by: asyncio.Semaphore(bench.side_by_side) for begun_by, bench in benches.items()}
 
     @contextlib.asynccontextmanager
     async def bench(self, row: Row, mistake: str = "") -> AsyncIterator[Bench]:
-        """A namespace with the target at version 2, and a proxy to watch an operator through."""
-        async with self.slots, Proxy(self.cluster.server).serving() as proxy:
+        """A namespace with a target, and a proxy to watch an operator through."""
+        async with self.slots[row.begun_by], Proxy(self.cluster.server).serving() as proxy:
             namespace = f"faults-{next(NUMBERS)}"
             await self._furnish(namespace)
-            for version in (1, 2):
-                await row.release(self.admin, namespace, version)
-            bench = Bench(self, row, namespace, proxy, self._operators(namespace, proxy, mistake))
+            operators = self._operators(namespace, proxy, mistake)
+            bench = self._benches[row.begun_by](self, row, namespace, proxy, operators)
             try:
-                yield bench
+                async with bench.furnished():
+                    yield bench
             finally:
                 bench.operators.kill()
                 await self.admin.delete(f"/api/v1/namespaces/{namespace}")
@@ -178,6 +184,22 @@ class Bench:
     proxy: Proxy
     operators: Operators
 
+    side_by_side: ClassVar[int] = 4
+    """How many runs there are at once."""
+    rests_within: ClassVar[float] = 5
+    """Seconds that what follows an ending may take."""
+    asks_every: ClassVar[float] = 0.05
+    """Seconds between looks whether a run is over."""
+    idle: ClassVar[float] = 30
+    """Seconds without a write that a run is watched for when it is over."""
+
+    @contextlib.asynccontextmanager
+    async def furnished(self) -> AsyncIterator[None]:
+        """The target at version 2."""
+        for version in (1, 2):
+            await self.row.release(self.lab.admin, self.namespace, version)
+        yield
+
     async def start(self) -> None:
         """Start the operator and wait until it watches."""
         self.operators.start()
@@ -190,13 +212,17 @@ class Bench:
 
     async def request(self, **spec: Any) -> None:
         """Ask for a rollback."""
-        body = {
+        body: Object = {
             "apiVersion": "rollback.dev/v1alpha1",
             "kind": "RollbackRequest",
             "metadata": {"name": REQUEST},
             "spec": {"reason": "sweep", "target": {"kind": self.row.kind, "name": "web"}, "timeout": "45s", **spec},
         }
         await self.lab.admin.create(self._requests(), body)
+
+    async def begin(self) -> None:
+        """Have what leads to a rollback happen."""
+        await self.request()
 
     async def read(self) -> Object | None:
         """The request as it is."""
@@ -231,7 +257,27 @@ class Bench:
             journal=tuple(self.proxy.journal),
             reached=frozenset(self.proxy.reached),
             kills=self.operators.kills,
+            orders=await self.orders(),
         )
+
+    async def orders(self) -> Object:
+        """What is left of a policy; without one, nothing."""
+        return {}
+
+    async def rested(self) -> None:
+        """Wait until what follows an ending is over."""
+
+    async def state(self) -> Any:
+        """What is told of a run that did not end."""
+        return (await self.read() or {}).get("status")
+
+    async def over(self) -> datetime:
+        """When nothing was left to do.
+
+        The Event that tells of the end is still part of the run: what comes within two seconds of it does not count.
+        """
+        body = await self.read() or {}
+        return datetime.fromisoformat(body["status"]["finishedAt"]) + timedelta(seconds=2)
 
     def audit(self) -> list[Object]:
         """What the API server wrote down of this namespace."""

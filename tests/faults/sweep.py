@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tests.faults.calls import Call
 from tests.faults.proxy import Fault
 from tests.faults.rows import Row
 from tests.faults.run import Bench, Lab, Outcome
 
-IDLE = 30.0
-"""Seconds without a write that a run is watched for when it is over."""
+LATE = "late"
 
 CLASSES: dict[str, Callable[[Bench], Fault]] = {
     "killed before": lambda bench: Fault(before=bench.operators.kill_and_restart, cut_before=True),
@@ -25,7 +24,7 @@ CLASSES: dict[str, Callable[[Bench], Fault]] = {
     "503": lambda _: Fault(answer=(503, {})),
     "reset before": lambda _: Fault(cut_before=True),
     "reset after": lambda _: Fault(cut_after=True),
-    "late": lambda _: Fault(late=2.0),
+    LATE: lambda _: Fault(late=2.0),
 }
 
 
@@ -42,16 +41,26 @@ async def undisturbed(lab: Lab, row: Row) -> Outcome:
     """A run without faults: the calls that can be disturbed, and the end that every run has to come to."""
     async with lab.bench(row) as bench:
         await bench.start()
-        await bench.request()
+        await bench.begin()
         await bench.ended()
+        await bench.rested()
         return await bench.outcome()
 
 
+def picked(row: Row, kind: str, calls: Sequence[Call]) -> list[Call]:
+    """The calls at which a class of faults is tried; of a row that samples, every call has its turn with some class."""
+    if not row.samples:
+        return list(calls)
+    if kind == LATE:
+        return [call for call in calls if call.name in row.first_kills]
+    number = list(CLASSES).index(kind)
+    return [call for at, call in enumerate(calls) if call.weighty or at % (len(CLASSES) - 1) == number]
+
+
 async def disturb(lab: Lab, row: Row, kind: str, calls: Iterable[Call], expected: Outcome) -> list[Tried]:
-    """A run for each call with the fault at it; the first run is watched for writes when idle."""
-    return await asyncio.gather(
-        *(_one(lab, row, kind, call, expected, watched=number == 0) for number, call in enumerate(calls))
-    )
+    """A run for each call with the fault at it; one of them is watched for writes when idle."""
+    watched = Call(row.first_kills[0], 1)
+    return await asyncio.gather(*(_one(lab, row, kind, call, expected, watched=call == watched) for call in calls))
 
 
 async def _one(lab: Lab, row: Row, kind: str, call: Call, expected: Outcome, *, watched: bool) -> Tried:
@@ -60,13 +69,13 @@ async def _one(lab: Lab, row: Row, kind: str, call: Call, expected: Outcome, *, 
         try:
             await bench.start()
             bench.proxy.faults[call] = CLASSES[kind](bench)
-            await bench.request()
+            await bench.begin()
             await bench.ended()
             outcome = await settled(bench, expected)
             if watched:
                 outcome = replace(outcome, writes_when_idle=await writes_when_idle(bench))
         except TimeoutError as error:
-            return Tried(name, None, f"{error}; {await bench.read()}")
+            return Tried(name, None, f"{error}; {await bench.state()}")
         return Tried(name, outcome, difference(outcome, expected))
 
 
@@ -77,11 +86,11 @@ async def twice(lab: Lab, row: Row, first: tuple[str, Call], second: tuple[str, 
         try:
             await bench.start()
             bench.proxy.faults[first[1]] = then(bench, CLASSES[first[0]](bench), second)
-            await bench.request()
+            await bench.begin()
             await bench.ended()
             outcome = await settled(bench, expected)
         except TimeoutError as error:
-            return Tried(name, None, f"{error}; {await bench.read()}")
+            return Tried(name, None, f"{error}; {await bench.state()}")
         return Tried(name, outcome, difference(outcome, expected))
 
 
@@ -112,7 +121,7 @@ async def recovery(lab: Lab, row: Row, first: tuple[str, Call]) -> tuple[Call, .
     async with lab.bench(row) as bench:
         await bench.start()
         bench.proxy.faults[first[1]] = then(bench, CLASSES[first[0]](bench), None)
-        await bench.request()
+        await bench.begin()
         await bench.ended()
         return (await bench.outcome()).journal
 
@@ -127,22 +136,19 @@ async def settled(bench: Bench, expected: Outcome) -> Outcome:
         return difference(outcome, expected) is None
 
     with contextlib.suppress(TimeoutError):
-        await bench.lab.admin.until(same, "the world comes to rest", within=5)
+        await bench.lab.admin.until(same, "the world comes to rest", within=bench.rests_within, every=bench.asks_every)
     return outcome
 
 
 async def writes_when_idle(bench: Bench) -> int:
-    """How many writes the operator makes in `IDLE` seconds after a run.
-
-    The Event that tells of the end is still part of the run: what comes within two seconds of it does not count.
-    """
-    body = await bench.read() or {}
-    over = datetime.fromisoformat(body["status"]["finishedAt"]) + timedelta(seconds=2)
-    bench.lab.slots.release()  # waiting costs nothing: let another run have the place
+    """How many writes the operator makes in the idle stretch after a run."""
+    over = await bench.over()
+    slots = bench.lab.slots[bench.row.begun_by]
+    slots.release()  # waiting costs nothing: let another run have the place
     try:
-        await asyncio.sleep(IDLE)
+        await asyncio.sleep(bench.idle)
     finally:
-        await bench.lab.slots.acquire()
+        await slots.acquire()
     return sum(datetime.fromisoformat(event["requestReceivedTimestamp"]) > over for event in bench.writes())
 
 
@@ -150,7 +156,7 @@ def difference(outcome: Outcome, expected: Outcome) -> str | None:
     """In what an outcome is not what it has to be; None if it is."""
     wrong = [
         f"{name}: {getattr(outcome, name)!r} instead of {getattr(expected, name)!r}"
-        for name in ("phase", "reason", "effects", "conditions", "steps", "world", "writes_when_idle")
+        for name in ("phase", "reason", "effects", "conditions", "steps", "world", "orders", "writes_when_idle")
         if getattr(outcome, name) != getattr(expected, name)
     ]
     return "; ".join(wrong) or None

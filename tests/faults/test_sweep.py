@@ -9,13 +9,13 @@ import pytest
 
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
-from tests.faults.rows import ROWS, Row
+from tests.faults.rows import ROWS, WATCHED, Row
 from tests.faults.run import Lab, Outcome
-from tests.faults.sweep import CLASSES, Tried, disturb, recovery, twice, undisturbed
+from tests.faults.sweep import CLASSES, Tried, disturb, picked, recovery, twice, undisturbed
 
 pytestmark = [
     pytest.mark.timeout(1200),
-    pytest.mark.parametrize("row", ROWS, ids=[row.kind for row in ROWS]),
+    pytest.mark.parametrize("row", [*ROWS, *WATCHED], ids=lambda row: row.name),
 ]
 
 _UNDISTURBED: dict[str, Outcome] = {}
@@ -24,19 +24,19 @@ _SWEPT: dict[str, dict[str, list[Tried]]] = {}
 
 async def reference(lab: Lab, row: Row) -> Outcome:
     """The undisturbed run, made once a kind."""
-    if row.kind not in _UNDISTURBED:
-        _UNDISTURBED[row.kind] = await undisturbed(lab, row)
-    return _UNDISTURBED[row.kind]
+    if row.name not in _UNDISTURBED:
+        _UNDISTURBED[row.name] = await undisturbed(lab, row)
+    return _UNDISTURBED[row.name]
 
 
 async def swept(lab: Lab, row: Row) -> dict[str, list[Tried]]:
     """All classes of faults, tried side by side: each class has a run that is watched for half a minute."""
-    if row.kind not in _SWEPT:
+    if row.name not in _SWEPT:
         expected = await reference(lab, row)
         calls = list(dict.fromkeys(expected.journal))
-        tried = await asyncio.gather(*(disturb(lab, row, kind, calls, expected) for kind in CLASSES))
-        _SWEPT[row.kind] = dict(zip(CLASSES, tried, strict=True))
-    return _SWEPT[row.kind]
+        tried = await asyncio.gather(*(disturb(lab, row, kind, picked(row, kind, calls), expected) for kind in CLASSES))
+        _SWEPT[row.name] = dict(zip(CLASSES, tried, strict=True))
+    return _SWEPT[row.name]
 
 
 async def test_without_faults_there_is_one_effect(lab: Lab, row: Row) -> None:
@@ -51,15 +51,24 @@ async def test_a_fault_at_every_call(lab: Lab, row: Row, kind: str) -> None:
     judge((await swept(lab, row))[kind])
 
 
+@pytest.mark.deep
+@pytest.mark.parametrize("kind", CLASSES)
+async def test_a_fault_at_every_call_that_was_left_out(lab: Lab, row: Row, kind: str) -> None:
+    expected = await reference(lab, row)
+    calls = list(dict.fromkeys(expected.journal))
+    tried = set(picked(row, kind, calls))
+
+    judge(await disturb(lab, row, kind, [call for call in calls if call not in tried], expected))
+
+
 KILLS = ("killed before", "killed after")
 
 
 @pytest.mark.parametrize("first", KILLS)
 async def test_a_second_kill_around_the_effect(lab: Lab, row: Row, first: str) -> None:
     expected = await reference(lab, row)
-    effect = (first, Call(row.effect_call, 1))
 
-    await _second_kills(lab, row, [effect], expected)
+    await _second_kills(lab, row, [(first, Call(name, 1)) for name in row.first_kills], expected, deep=not row.samples)
 
 
 @pytest.mark.deep
@@ -67,16 +76,16 @@ async def test_a_second_kill_at_every_write_of_every_recovery(lab: Lab, row: Row
     expected = await reference(lab, row)
     writes = [call for call in dict.fromkeys(expected.journal) if call.writes]
 
-    await _second_kills(lab, row, [(kind, call) for call in writes for kind in KILLS], expected)
+    await _second_kills(lab, row, [(kind, call) for call in writes for kind in KILLS], expected, deep=True)
 
 
-async def _second_kills(lab: Lab, row: Row, firsts: list[tuple[str, Call]], expected: Outcome) -> None:
+async def _second_kills(lab: Lab, row: Row, firsts: list[tuple[str, Call]], expected: Outcome, *, deep: bool) -> None:
     recoveries = await asyncio.gather(*(recovery(lab, row, first) for first in firsts))
     pairs = [
         (first, (kind, call))
         for first, journal in zip(firsts, recoveries, strict=True)
         for call in dict.fromkeys(journal)
-        if call.writes
+        if call.writes and (deep or (call.weighty and call.number == 1))
         for kind in KILLS
     ]
     judge(await asyncio.gather(*(twice(lab, row, first, second, expected) for first, second in pairs)))
