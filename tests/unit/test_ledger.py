@@ -174,6 +174,12 @@ def test_what_somebody_left_by_hand_is_bad() -> None:
     )
 
 
+def test_who_takes_back_a_rollback_that_is_being_verified_accuses_nobody() -> None:
+    unfinished = other("x", phase=Phase.VERIFYING, applied=True, left=fingerprint("c"), to=fingerprint("b"))
+    before, current = runs("b", since=-20, rollback=True), runs("c", since=-5, rollback=True)
+    assert learned((), before, current, (unfinished,), NOW, soaked=False) == ()
+
+
 BACK = runs("b", since=-5, rollback=True)
 RETURNS: dict[
     str, tuple[CurrentRevision | None, CurrentRevision | None, tuple[Entry, ...], tuple[Other, ...], bool]
