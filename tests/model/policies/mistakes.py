@@ -64,10 +64,6 @@ def _unknown_counts(streak: Streak, sample: Sample, rule: Rule) -> Streak:
     return fold(streak, replace(sample, verdict=Verdict.BREACH) if sample.verdict is Verdict.UNKNOWN else sample, rule)
 
 
-def _unknown_resets(streak: Streak, sample: Sample, rule: Rule) -> Streak:
-    return fold(Streak() if sample.verdict is Verdict.UNKNOWN else streak, sample, rule)
-
-
 def _returns_are_releases(orders: PolicySpec, scene: Scene, now: datetime) -> Judgement:
     current = scene.current and scene.current.model_copy(update={"rollback": False})
     return judging.judge(orders, replace(scene, current=current), now)
