@@ -229,7 +229,7 @@ class PolicyWorker:
         now = time.monotonic()
         if self._news(standing) or now - standing.armed_at > ARMED_EVERY:
             return True
-        if now - standing.looked_at >= CROWD_PAUSE and self._proves_good(standing):
+        if self._proves_good(standing) and now - standing.looked_at >= (CROWD_PAUSE if standing.unproved else 0.0):
             return True
         alert, crowded = _alert(standing.status) is not None, self._crowd() is not None
         if crowded != standing.crowded and (alert or standing.breaching()):
@@ -297,7 +297,9 @@ class PolicyWorker:
             standing.target_changed = True  # its controller has not numbered the revision yet; it will tell
         await self._check(standing)
         known, crowd = standing.status, self._crowd()
-        proved = settled and _is_well(snapshot) and soaked(standing.spec, standing.streaks)
+        long_enough = settled and soaked(standing.spec, standing.streaks)
+        proved = long_enough and _is_well(snapshot)
+        standing.unproved = long_enough and not proved
         entries = learned(known.ledger, known.current, standing.current, requests, now, soaked=proved)
         scene = replace(self._scene(standing, requests, crowd), entries=entries)
         judgement = judge(standing.spec, scene, now) if settled else Judgement(_said(known))
@@ -429,7 +431,11 @@ class PolicyWorker:
     async def _create(self, standing: Standing, act: Act) -> Object:
         """Create the request; gives the one that is there of that name, whoever made it."""
         namespace, policy = standing.key
-        spec: Object = {"policyRef": {"name": policy, "uid": standing.uid}, "reason": act.reason}
+        spec: Object = {
+            "policyRef": {"name": policy, "uid": standing.uid},
+            "from": act.from_,
+            "reason": act.reason,
+        }
         spec |= {"to": act.to} if act.to else {}
         spec |= {"grace": act.grace} if act.grace else {}
         labels = {POLICY_LABEL: policy[:63].rstrip("-.")}  # what is cut off must leave a label
@@ -452,8 +458,8 @@ class PolicyWorker:
     async def _withdraw(self, standing: Standing, name: str) -> None:
         """Take a request back that waits for people while nothing is wrong any more."""
         body = await resources.read(self._api, REQUESTS, (standing.key[0], name))
-        if body is None or not resources.other_of(resources.parse_request(body)).graced:
-            return
+        if body is None or body["spec"].get("abort") or not resources.other_of(resources.parse_request(body)).graced:
+            return  # people were quicker: their veto is no taking back
         annotations = {**(body["metadata"].get("annotations") or {}), WITHDRAWN_ANNOTATION: "true"}
         patch: list[Object] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": body["metadata"]["resourceVersion"]},

@@ -59,6 +59,8 @@ class Standing:
     requests_changed: bool = True
     looked_at: float = -math.inf
     """When it was last looked at as a whole (monotonic seconds)."""
+    unproved: bool = False
+    """Whether its triggers were Healthy for long enough then, and its target was not rolled out."""
     crowded: bool = False
     """Whether too many policies were in Breach then."""
     checked: bool = False

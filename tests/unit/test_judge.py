@@ -120,7 +120,7 @@ def words(judgement: Judgement) -> str:
 
 def test_a_trigger_that_fires_soon_after_a_release_rolls_it_back() -> None:
     judgement = judge(orders(), scene(), NOW)
-    assert judgement.act == Act(name_of(), "errors: 7% > 5% (policy checkout)")
+    assert judgement.act == Act(name_of(), fingerprint("c"), "errors: 7% > 5% (policy checkout)")
     assert judgement.alert == (Reason.ROLLING_BACK, "errors: 7% > 5%.")
     assert judgement.withdraw is None
 

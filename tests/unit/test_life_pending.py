@@ -705,3 +705,13 @@ def test_a_policy_does_not_go_back_to_a_bad_revision_that_it_names_itself() -> N
     assert "counts as bad" in message(status)
     by_a_person = request(policy_ref=PolicyRef(name="checkout"))
     assert isinstance(advance(by_a_person, Observation(policy=named, target=snapshot()), NOW).action, Examine)
+
+
+@pytest.mark.parametrize("to", [None, "1"])
+def test_what_a_policy_did_not_see_is_not_rolled_back(to: str | None) -> None:
+    seen = request(from_=fingerprint("b"), to=to)
+    status = advance(seen, Observation(target=snapshot()), NOW).status
+    assert (status.phase, why(status)) == (Phase.SUPERSEDED, Reason.NEWER_RELEASE)
+    assert "moved on to revision 3" in message(status)
+    still = request(from_=fingerprint("c"), to=to)
+    assert isinstance(advance(still, Observation(target=snapshot()), NOW).action, Examine)

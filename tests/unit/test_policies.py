@@ -22,7 +22,7 @@ from rollback_operator.kube import errors, resources
 from rollback_operator.policies import PolicyWorker, surplus
 from rollback_operator.settings import Settings
 from rollback_operator.signals.base import Question
-from rollback_operator.targets import by_kind
+from rollback_operator.targets import by_kind, podtemplate
 from rollback_operator.watching import Standing
 from tests.unit import fakes
 from tests.unit.builders import NOW, after
@@ -356,6 +356,7 @@ async def test_what_fires_makes_one_request(clock: Clock) -> None:
     (request,) = world.requests()
     assert request["spec"] == {
         "policyRef": {"name": "checkout", "uid": UID},
+        "from": podtemplate.fingerprint(deployment()["spec"]["template"]),
         "reason": "errors: 7% of requests (policy checkout)",
     }
     assert request["metadata"]["labels"] == {"rollback.dev/policy": "checkout"}

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from rollback_operator.api.common import CONDITIONS, Condition, TargetRef, revision_field
 from rollback_operator.api.fields import (
+    FINGERPRINT,
     Duration,
     MicroTime,
     Resource,
@@ -19,7 +20,7 @@ from rollback_operator.api.fields import (
     rules,
 )
 
-IMMUTABLE = ("target", "policyRef", "to", "reason", "dryRun", "grace", "timeout", "serviceAccountName")
+IMMUTABLE = ("target", "policyRef", "from", "to", "reason", "dryRun", "grace", "timeout", "serviceAccountName")
 MAX_DIFF_BYTES = 32 * 1024
 MAX_REASON = 512
 
@@ -98,6 +99,18 @@ class RequestSpec(Resource):
     policy_ref: PolicyRef | None = Field(
         default=None,
         description="A RollbackPolicy in the request's namespace; its target, to, verify and serviceAccountName apply.",
+    )
+    from_: Annotated[str, Field(max_length=80)] | None = Field(
+        default=None,
+        alias="from",
+        description="Fingerprint (v1:...) of what is to be rolled back, as a policy saw it. If something else runs by "
+        "then, nothing is done. Omitted: whatever runs.",
+        json_schema_extra=rules(
+            rule(
+                f"self.matches('^{FINGERPRINT}$')",
+                "write a fingerprint as a policy's status.current shows it: v1: and 64 hexadecimal digits",
+            )
+        ),
     )
     to: Annotated[
         str | None,

@@ -52,6 +52,8 @@ class Act:
     """The request that a policy makes."""
 
     name: str
+    from_: str
+    """Fingerprint of what is to be rolled back: nothing else is."""
     reason: str
     to: str | None = None
     grace: str | None = None
@@ -268,7 +270,8 @@ def _act(orders: PolicySpec, scene: Scene, cause: _Cause, own: list[Other], now:
     name = names[done + 1]
     if any(one.name == name for one in scene.requests):
         return Judgement((Reason.COULD_NOT_ROLL_BACK, f"{cause.words}. {in_the_way(name)}"))
-    act = Act(name, shorten(f"{cause.words} (policy {scene.name})", MAX_REASON), cause.to, cause.grace)
+    reason = shorten(f"{cause.words} (policy {scene.name})", MAX_REASON)
+    act = Act(name, current.fingerprint, reason, cause.to, cause.grace)
     return Judgement((Reason.ROLLING_BACK, f"{cause.words}."), act)
 
 

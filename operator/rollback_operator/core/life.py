@@ -149,6 +149,8 @@ def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) 
 
 
 def _pick(request: Request, ref: TargetRef, target: Snapshot, seen: Observation, now: datetime) -> Decision:
+    if request.spec.from_ not in (None, target.current.fingerprint):
+        return _end(request, now, _not_what_was_seen(ref, target), target=str(ref))
     wanted = request.spec.to or (seen.policy.to if seen.policy is not None else PREVIOUS)
     other = meanwhile(request, seen.others) if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else None
     if other is not None:
@@ -489,6 +491,14 @@ def _end(request: Request, now: datetime, ending: Ending, **fields: Any) -> Deci
 
 def _blocked(obstacle: Obstacle) -> Ending:
     return Ending(Phase.FAILED, obstacle.reason, obstacle.message)
+
+
+def _not_what_was_seen(ref: TargetRef, target: Snapshot) -> Ending:
+    message = (
+        f"{ref} moved on to revision {target.current.name} before it could be rolled back: nothing was changed. "
+        "If that release is bad too, write a new request."
+    )
+    return Ending(Phase.SUPERSEDED, Reason.NEWER_RELEASE, message)
 
 
 def _nobody_asked(request: Request, ref: TargetRef) -> Ending:

@@ -18,7 +18,7 @@ OF_A_ROLLBACK = "a rollback is rolled back by itself"
 VETOED = "a request is made although people stopped one for the same revision"
 TO_BAD = "it went back to a release that is known to be bad"
 BREAKER = "more rollbacks were made within the window than the breaker allows"
-ANOTHER = "it rolled back from another revision than the one it was made for"
+ANOTHER = "it rolled back from another release than the one it was made for"
 RESTLESS = "nothing changes, and something is written"
 SILENT = "it is bad for good, nothing goes on, and no alert stands"
 FORGOTTEN = "a release that was rolled back from is back, and counts as an earlier one"
@@ -76,7 +76,7 @@ def of_effect(case: Case, world: World, one: Req) -> str | None:
     left = {it.left[0] for it in world.requests if it.applied and it.left}
     if one.to[0] in ledger | left:
         return TO_BAD
-    if case.strict and one.why != (world.target.uid, world.target.number):
+    if one.seen != world.target.letter:
         return ANOTHER
     return BREAKER if _breaker_broken(case, world, one) else None
 

@@ -120,6 +120,8 @@ class Asked(NamedTuple):
     status: Status | None = None
     to: str | None = None
     graced: bool = False
+    seen: str | None = None
+    """The release that it is made for."""
 
 
 class Over(NamedTuple):
@@ -164,7 +166,14 @@ class ScriptedApi:
         assert spec["policyRef"] == {"name": NAME, "uid": POLICY_UID}
         to = spec.get("to")
         return self._answer(
-            Asked(POST, body["metadata"]["name"], to=to and values.letter_of(to), graced="grace" in spec), body
+            Asked(
+                POST,
+                body["metadata"]["name"],
+                to=to and values.letter_of(to),
+                graced="grace" in spec,
+                seen=values.letter_of(spec["from"]),
+            ),
+            body,
         )
 
     async def replace(self, path: str, body: Object, **_: Any) -> Object:

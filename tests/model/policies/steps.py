@@ -232,6 +232,7 @@ class Steps:
             len(world.made),
             0,
             (target.uid, target.number),
+            call.asked.seen or "",
             asked_to=call.asked.to,
             graced=call.asked.graced,
             asked_about=number,
@@ -291,7 +292,7 @@ class Steps:
             return _ended(world, one, who, "Failed", "TargetNotFound")
         if any(it.applied and it.finished is not None and it.finished <= one.created for it in world.requests):
             return _ended(world, one, who, "Superseded", "AlreadyRolledBack")
-        if one.asked_about is not None and one.asked_about != target.number:
+        if one.seen != target.letter or (one.asked_about is not None and one.asked_about != target.number):
             return _ended(world, one, who, "Superseded", "NewerRelease")
         chosen = self._chosen(world, target, one)
         if chosen is None:

@@ -102,6 +102,8 @@ class Req(NamedTuple):
     created: int
     why: tuple[str, int]
     """The target's uid and the revision that it was made for."""
+    seen: str
+    """The release that it was made for."""
     asked_to: str | None = None
     graced: bool = False
     asked_about: int | None = None

@@ -40,8 +40,6 @@ class Case(NamedTuple):
     """The signal can be asked for the past."""
     but: frozenset[str] = frozenset()
     """Moves and endings that are left out."""
-    strict: bool = False
-    """Known limits count as violations too."""
 
 
 class Call(NamedTuple):
