@@ -288,8 +288,10 @@ class RequestWorker:
         except (errors.Forbidden, errors.Invalid) as error:
             heard.answer = refusal(error, ref, account)
         except errors.KubeError as error:
-            metrics.RETRIES.labels("conflict" if isinstance(error, errors.Conflict) else "no answer").inc()
-            log.warning("Fields could not be given back: %s", error, extra=_context(request, request.status))
+            conflict = isinstance(error, errors.Conflict)  # as a rule: the controller writes at the same moment
+            metrics.RETRIES.labels("conflict" if conflict else "no answer").inc()
+            level = logging.DEBUG if conflict else logging.WARNING
+            log.log(level, "Fields could not be given back: %s", error, extra=_context(request, request.status))
         else:
             if heard.kept == 1:
                 return None

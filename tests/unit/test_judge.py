@@ -639,6 +639,15 @@ def test_it_stops_if_not(why: Reason) -> None:
     assert judgement == Judgement((Reason.COULD_NOT_ROLL_BACK, "from-d-60 was made, and did not help: Pods crash."))
 
 
+def test_people_are_told_that_nobody_could_say_whether_it_helped_until_somebody_can() -> None:
+    unverified = failed(Reason.NOT_VERIFIED, entries=(entry("a"),), streaks={"errors": unknown()})
+    for how in ("Stop", "NextGood"):
+        judgement = judge(orders(on_verify_failure=how), unverified, NOW)
+        words = "from-d-60 was made, and nobody could say whether it helped: Pods crash."
+        assert judgement == Judgement((Reason.COULD_NOT_ROLL_BACK, words))
+    assert judge(orders(), replace(unverified, streaks={"errors": well()}), NOW).alert is None
+
+
 def test_it_stops_if_nothing_else_proved_good() -> None:
     judgement = judge(orders(on_verify_failure="NextGood"), failed(entries=(entry("c", Proof.BAD),)), NOW)
     expected = "from-d-60 did not help, and no older revision proved good: Pods crash."

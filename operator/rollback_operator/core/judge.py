@@ -173,23 +173,29 @@ def _bad_now(orders: PolicySpec, scene: Scene) -> bool:
 
 
 def _failed_verification(orders: PolicySpec, scene: Scene, own: list[Other]) -> _Cause | tuple[Reason, str] | None:
-    """What was brought back is not well either."""
+    """What was brought back is not well either, or nobody could say so."""
     assert scene.current is not None
     last = own[-1] if own else None
-    if last is None or not last.applied or last.to != scene.current.fingerprint:
+    if last is None or not last.applied or last.to != scene.current.fingerprint or last.phase is not Phase.FAILED:
         return None
-    if last.phase is not Phase.FAILED or last.reason not in _NOT_WELL:
-        return None
-    if scene.current.fingerprint in Ledger.of(orders, scene.entries).forgiven:
-        return None
-    if orders.on_verify_failure != "NextGood":
-        return Reason.COULD_NOT_ROLL_BACK, f"{last.name} was made, and did not help: {last.message}"
-    to = Ledger.of(orders, scene.entries).newest_good(scene.current.fingerprint)
-    if to is None:
+    if last.reason == Reason.NOT_VERIFIED and _any_trouble(orders, scene):
         return (
             Reason.COULD_NOT_ROLL_BACK,
-            f"{last.name} did not help, and no older revision proved good: {last.message}",
+            f"{last.name} was made, and nobody could say whether it helped: {last.message}",
         )
+    ledger = Ledger.of(orders, scene.entries)
+    if last.reason not in _NOT_WELL or scene.current.fingerprint in ledger.forgiven:
+        return None
+    return _after_no_help(orders, last, ledger.newest_good(scene.current.fingerprint))
+
+
+def _after_no_help(orders: PolicySpec, last: Other, to: str | None) -> _Cause | tuple[Reason, str]:
+    """`to` is the release that proved good last, if one did."""
+    if orders.on_verify_failure != "NextGood":
+        return Reason.COULD_NOT_ROLL_BACK, f"{last.name} was made, and did not help: {last.message}"
+    if to is None:
+        words = f"{last.name} did not help, and no older revision proved good: {last.message}"
+        return Reason.COULD_NOT_ROLL_BACK, words
     return _Cause(f"revision {last.to_name}, which {last.name} brought back, is not well either", to)
 
 
