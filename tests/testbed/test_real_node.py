@@ -30,16 +30,15 @@ try:
 except urllib.error.HTTPError as error:
     print(json.load(error)["message"])
 """
-# A Service answers a moment after its pods are ready: kube-proxy has to hear of them.
+# A Service answers a moment after its pods are ready: CoreDNS and kube-proxy have to hear of them first.
 ASK_A_SERVICE = """
-import time, urllib.error, urllib.request
+import sys, time, urllib.request
 while True:
     try:
         print(urllib.request.urlopen("http://web.default.svc:8080", timeout=5).status)
         break
-    except urllib.error.URLError as error:
-        if not isinstance(error.reason, ConnectionRefusedError):
-            raise
+    except OSError as error:
+        print(f"{time.time():.1f} {error}", file=sys.stderr, flush=True)
         time.sleep(0.1)
 """
 
@@ -65,8 +64,13 @@ def cluster(image: Path) -> Iterator[Cluster]:
 def run(cluster: Cluster, name: str, *command: str) -> str:
     """What a pod with our image prints until it ends."""
     cluster.kubectl("run", name, f"--image={IMAGE}", "--restart=Never", "--", *command)
-    cluster.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s", timeout=70)
-    return cluster.kubectl("logs", name).strip()
+    succeeded = "--for=jsonpath={.status.phase}=Succeeded"
+    try:
+        cluster.kubectl("wait", f"pod/{name}", succeeded, "--timeout=90s", timeout=100)
+    except TestbedError as error:
+        seen = cluster.kubectl("describe", "pod", name), cluster.kubectl("logs", "--tail=20", name)
+        raise AssertionError("\n".join((str(error), *seen))) from error
+    return cluster.kubectl("logs", name).splitlines()[-1]
 
 
 def test_a_pod_reaches_the_api_server_by_name_with_tls_verified(cluster: Cluster) -> None:
