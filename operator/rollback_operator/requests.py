@@ -18,7 +18,8 @@ from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, RequestStatus
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import SEND_WITHIN, advance, pause
+from rollback_operator.core.life import advance
+from rollback_operator.core.life.times import SEND_WITHIN, pause
 from rollback_operator.core.values import (
     Action,
     Answer,

@@ -7,7 +7,8 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
-from rollback_operator.core import judge, life
+from rollback_operator.core import judge
+from rollback_operator.core.life import running
 from rollback_operator.targets import deployment, podtemplate
 
 
@@ -36,14 +37,14 @@ def _naive() -> None:
         (deployment, "effect", patch),
         (deployment, "_snapshot", snapshot),
         (deployment.DeploymentTarget, "apply", remembered),
-        (life, "_moved_on", lambda *_: None),
+        (running, "_moved_on", lambda *_: None),
     ):
         setattr(module, name, mistaken)
 
 
 def _unsettled() -> None:
     """A request ends without effect while the effect may still arrive."""
-    life.SETTLE = timedelta(0)
+    setattr(running, "SETTLE", timedelta(0))  # noqa: B010 - it is imported there
 
 
 def _nameless() -> None:

@@ -15,6 +15,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import RequestStatus
 from rollback_operator.core import conditions as on
 from rollback_operator.core import life, progress
+from rollback_operator.core.life import pending, running, verifying
 from rollback_operator.core.values import Decision, Observation, Request
 from rollback_operator.kube import resources
 from rollback_operator.requests import RequestWorker
@@ -88,8 +89,8 @@ def _at_this_moment(request: Request, seen: Observation, now: datetime) -> Decis
 
 
 MISTAKES: dict[str, Mistake] = {
-    "it does not wait for an effect without an answer to settle": _with(life, "SETTLE", timedelta()),
-    "it waits for ever for an effect to settle": _with(life, "SETTLE", timedelta(days=1)),
+    "it does not wait for an effect without an answer to settle": _with(running, "SETTLE", timedelta()),
+    "it waits for ever for an effect to settle": _with(running, "SETTLE", timedelta(days=1)),
     "the effect is made before the status is written": _with(RequestWorker, "_one_round", _act_and_then_report),
     "a status is written without the version that it replaces": _with(resources, "write_status", _unguarded),
     "a further attempt is not written down": _with(progress, "attempted", _not_counted),
@@ -104,7 +105,7 @@ MISTAKES: dict[str, Mistake] = {
     "the effect does not test which target it is": _without_test("/metadata/uid", REVISION.rpartition("/")[2]),
     "an abort is not heard": _with(requests, "advance", _deaf),
     "a slow reading counts as new": _with(requests, "advance", _at_this_moment),
-    "nobody waits for a turn": _with(life, "ahead", lambda *_: None),
-    "a rollback meanwhile is not looked for": _with(life, "meanwhile", lambda *_: None),
-    "failing pods are noted again and again": _with(life, "_note", _noted_each_time),
+    "nobody waits for a turn": _with(pending, "ahead", lambda *_: None),
+    "a rollback meanwhile is not looked for": _with(pending, "meanwhile", lambda *_: None),
+    "failing pods are noted again and again": _with(verifying, "_note", _noted_each_time),
 }

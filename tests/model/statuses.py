@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from rollback_operator.api.request import FINAL, RequestStatus
-from rollback_operator.core.life import LONGEST_PAUSE, SETTLE
+from rollback_operator.core.life.times import LONGEST_PAUSE, SETTLE
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 TICK = SETTLE / 2

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from kubernetes.aio.client.configuration import Configuration
 
-from rollback_operator.core.life import SEND_WITHIN, SETTLE
+from rollback_operator.core.life.times import SEND_WITHIN, SETTLE
 from rollback_operator.kube import client, errors
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import OPERATOR, Identity, ServiceAccount

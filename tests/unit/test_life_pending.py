@@ -12,7 +12,8 @@ from rollback_operator.api.policy import Correction, Entry, Proof, Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, PolicyRef, RequestStatus, StepState
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import CONTROLLER_POLL, HEALTH_POLL, POLICY_GRACE, QUEUE_POLL, advance, verify_deadline
+from rollback_operator.core.life import advance
+from rollback_operator.core.life.times import CONTROLLER_POLL, HEALTH_POLL, POLICY_GRACE, QUEUE_POLL, verify_deadline
 from rollback_operator.core.values import (
     Apply,
     Examine,

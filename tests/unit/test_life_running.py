@@ -10,7 +10,8 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, StepState
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import LONGEST_PAUSE, SEND_WITHIN, SETTLE, advance
+from rollback_operator.core.life import advance
+from rollback_operator.core.life.times import LONGEST_PAUSE, SEND_WITHIN, SETTLE
 from rollback_operator.core.values import Apply, GiveBack, Observation, Refused, Request, Snapshot
 from rollback_operator.kube.client import LONGEST_WRITE
 from tests.unit.builders import (

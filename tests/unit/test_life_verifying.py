@@ -13,7 +13,9 @@ from rollback_operator.api.policy import Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, PolicyRef, StepState
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import GIVE_BACK_TRIES, HEALTH_POLL, advance, judged, verify_deadline
+from rollback_operator.core.life import advance
+from rollback_operator.core.life.times import HEALTH_POLL, verify_deadline
+from rollback_operator.core.life.verifying import GIVE_BACK_TRIES, judged
 from rollback_operator.core.values import Apply, GiveBack, Health, Observation, Refused, Request, Snapshot, Wellbeing
 from rollback_operator.core.verdicts import Streak, Verdict
 from tests.unit.builders import (

@@ -24,7 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.request import Phase, RequestStatus, StepState
 from rollback_operator.core import conditions as on
-from rollback_operator.core.life import SEND_WITHIN, SETTLE, advance
+from rollback_operator.core.life import advance
+from rollback_operator.core.life.times import SEND_WITHIN, SETTLE
 from rollback_operator.core.values import (
     Apply,
     Decision,

@@ -14,8 +14,9 @@ import pytest
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.policy import Entry, PolicyStatus, Proof
 from rollback_operator.api.request import RequestStatus
-from rollback_operator.core import life
-from rollback_operator.core.life import GIVE_BACK_TRIES, SEND_WITHIN
+from rollback_operator.core.life import times
+from rollback_operator.core.life.times import SEND_WITHIN
+from rollback_operator.core.life.verifying import GIVE_BACK_TRIES
 from rollback_operator.core.verdicts import Streak, Verdict
 from rollback_operator.kube import errors
 from rollback_operator.kube.resources import Key, key_of
@@ -248,7 +249,7 @@ async def test_killed_at_any_write_the_next_operator_goes_on(
     write: int, *, late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process ends just before a write is done, or just after."""
-    monkeypatch.setattr(life, "FIRST_PAUSE", timedelta(0))
+    monkeypatch.setattr(times, "FIRST_PAUSE", timedelta(0))
     managed = {"manager": "rollback-operator", "operation": "Update", "apiVersion": "apps/v1", "fieldsV1": {}}
     world = World()
     world.edit(lambda thing: thing["metadata"].update(managedFields=[managed]))
@@ -407,7 +408,7 @@ NO_GIVING: dict[str, errors.KubeError] = {
 async def test_giving_back_keeps_no_request_from_succeeding_if_it_is_always(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(life, "FIRST_PAUSE", timedelta(milliseconds=1))
+    monkeypatch.setattr(times, "FIRST_PAUSE", timedelta(milliseconds=1))
     world = World()
     holding(world)
 

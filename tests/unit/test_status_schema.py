@@ -29,7 +29,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, PolicyRef, RequestStatus
 from rollback_operator.api.trigger import HttpCheck, Trigger
 from rollback_operator.core.judge import Scene
-from rollback_operator.core.life import SETTLE, advance
+from rollback_operator.core.life import advance
+from rollback_operator.core.life.times import SETTLE
 from rollback_operator.core.standing import Findings as Found
 from rollback_operator.core.standing import status_of
 from rollback_operator.core.values import (

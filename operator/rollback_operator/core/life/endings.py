@@ -1,0 +1,87 @@
+"""How a request ends: each reason that is not the target module's own, with its sentence."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase
+from rollback_operator.core import progress
+from rollback_operator.core.values import Decision, Ending, Obstacle, Other, Request, Revision, Snapshot
+
+UNTOUCHED = "Aborted before anything was changed."
+
+
+def end(request: Request, now: datetime, ending: Ending, **fields: Any) -> Decision:
+    """The request ends like this."""
+    return Decision(progress.ended(request, now, ending, **fields))
+
+
+def blocked(obstacle: Obstacle) -> Ending:
+    """The target says itself why it cannot be rolled back."""
+    return Ending(Phase.FAILED, obstacle.reason, obstacle.message)
+
+
+def not_what_was_seen(ref: TargetRef, target: Snapshot) -> Ending:
+    """What the request was made about no longer stands."""
+    message = (
+        f"{ref} moved on to revision {target.current.name} before it could be rolled back: nothing was changed. "
+        "If that release is bad too, write a new request."
+    )
+    return Ending(Phase.SUPERSEDED, Reason.NEWER_RELEASE, message)
+
+
+def nobody_asked(request: Request, ref: TargetRef) -> Ending:
+    """What people were asked about no longer stands."""
+    message = (
+        f"{ref} moved on from revision {request.status.from_} while people were asked: nothing was changed. "
+        "If the new release is bad too, write a new request."
+    )
+    return Ending(Phase.SUPERSEDED, Reason.NEWER_RELEASE, message)
+
+
+def too_late(request: Request, target: str) -> Ending:
+    """Its time was over before an effect."""
+    message = (
+        f"{target} was not rolled back within {request.spec.timeout}: nothing was changed. "
+        "If it is still wanted, write a new request."
+    )
+    return Ending(Phase.FAILED, Reason.TIMEOUT, message)
+
+
+def no_target(request: Request, ref: TargetRef) -> Ending:
+    """There is nothing of that name."""
+    message = (
+        f"There is no {ref.kind} {ref.name} in namespace {request.namespace}. "
+        "A request rolls back what is in its own namespace: check the name and the namespace."
+    )
+    return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
+
+
+def counts_as_bad(ref: TargetRef, revision: Revision, why: str) -> Ending:
+    """A policy names a revision that is bad."""
+    message = (
+        f"Revision {revision.name} of {ref}, which the policy names, counts as bad: {why}. A policy never goes back to "
+        "such a revision by itself; name another one in its `to`, or call this one Good in its spec.ledger."
+    )
+    return Ending(Phase.FAILED, Reason.NOTHING_TO_ROLL_BACK_TO, message)
+
+
+def already_rolled_back(ref: TargetRef, target: Snapshot, other: Other) -> Ending:
+    """Another request did it."""
+    message = (
+        f"{other.name} rolled {ref} back while this request was waiting: nothing more was changed. "
+        f"If revision {target.current.name}, which stands now, is bad too, write a new request."
+    )
+    return Ending(Phase.SUPERSEDED, Reason.ALREADY_ROLLED_BACK, message)
+
+
+def missing(ref: TargetRef, revision: Revision, missing: tuple[str, ...]) -> Ending:
+    """What the revision needs is gone."""
+    message = (
+        f"Revision {revision.name} of {ref} needs what is no longer there: {', '.join(missing)}. "
+        "Restore it and write a new request, or name another revision in `to`."
+    )
+    return Ending(Phase.FAILED, Reason.MISSING_DEPENDENCY, message)

@@ -1,0 +1,179 @@
+"""Pending, AwaitingApproval: whose turn, which revision, what would be done."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core import progress
+from rollback_operator.core.choice import LAST_KNOWN_GOOD, PREVIOUS, Chosen, choose
+from rollback_operator.core.ledger import Ledger
+from rollback_operator.core.life.endings import (
+    UNTOUCHED,
+    already_rolled_back,
+    blocked,
+    counts_as_bad,
+    end,
+    missing,
+    no_target,
+    nobody_asked,
+    not_what_was_seen,
+    too_late,
+)
+from rollback_operator.core.life.times import (
+    CONTROLLER_POLL,
+    HEALTH_POLL,
+    POLICY_GRACE,
+    QUEUE_POLL,
+    grace,
+    grace_left,
+    overdue,
+)
+from rollback_operator.core.turn import ahead, meanwhile, rolled_back_from
+from rollback_operator.core.values import (
+    Apply,
+    Decision,
+    Ending,
+    Examine,
+    Findings,
+    Observation,
+    Refused,
+    Rehearse,
+    Rehearsed,
+    Request,
+    Snapshot,
+    resolved_target,
+)
+
+
+def prepare(request: Request, seen: Observation, now: datetime) -> Decision:
+    """Nothing was done yet: wait, end, or write the plan."""
+    ref = resolved_target(request.spec, seen.policy)
+    named = {"target": str(ref)} if ref is not None else {}
+    if request.spec.abort:
+        return end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, UNTOUCHED), **named)
+    if ref is None:
+        return _without_policy(request, now)
+    if grace_left(request, now) > timedelta():
+        return _await(request, ref, seen.target, now)
+    if overdue(request, now):
+        return end(request, now, too_late(request, str(ref)), **named)
+    if isinstance(seen.answer, Refused):
+        return _refused(request, ref, seen.answer, now)
+    return _take_turn(request, ref, seen, now)
+
+
+def _await(request: Request, ref: TargetRef, target: Snapshot | None, now: datetime) -> Decision:
+    """People may step in. What runs now is what they are asked about: nothing else is rolled back afterwards."""
+    numbered = target.current.name if target is not None and target.settled else None
+    leaving = request.status.from_ or numbered
+    status = progress.awaiting(request, now, str(ref), request.created + grace(request), leaving)
+    again = grace_left(request, now)
+    return Decision(status, again=again if leaving or target is None else min(again, HEALTH_POLL))
+
+
+def _take_turn(request: Request, ref: TargetRef, seen: Observation, now: datetime) -> Decision:
+    first = ahead(request, seen.others)
+    if first is not None:
+        message = f"Waiting for {first.name}, which is rolling back {ref} and came first."
+        return Decision(progress.waiting(request, now, Reason.QUEUED, message, target=str(ref)), again=QUEUE_POLL)
+    return _select(request, ref, seen, now)
+
+
+def _without_policy(request: Request, now: datetime) -> Decision:
+    assert request.spec.policy_ref is not None
+    name = request.spec.policy_ref.name
+    if now - request.created >= POLICY_GRACE:
+        message = (
+            f"There is no RollbackPolicy {name} in namespace {request.namespace}. "
+            "Create it and write a new request, or name a target instead of a policy."
+        )
+        return end(request, now, Ending(Phase.FAILED, Reason.POLICY_NOT_FOUND, message))
+    message = f"Waiting for RollbackPolicy {name} to be created."
+    return Decision(progress.waiting(request, now, Reason.WAITING_FOR_POLICY, message), again=timedelta(seconds=1))
+
+
+def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) -> Decision:
+    target = seen.target
+    if target is None:
+        return end(request, now, no_target(request, ref), target=str(ref))
+    if target.obstacle is not None:
+        return end(request, now, blocked(target.obstacle), target=str(ref))
+    if not target.settled:
+        started = request.status.started_at or now
+        message = f"{ref} was changed a moment ago; waiting for its controller to number the revision."
+        why = Reason.WAITING_FOR_CONTROLLER
+        status = progress.waiting(request, now, why, message, target=str(ref), started_at=started)
+        return Decision(status, again=CONTROLLER_POLL)
+    return _pick(request, ref, target, seen, now)
+
+
+def _pick(request: Request, ref: TargetRef, target: Snapshot, seen: Observation, now: datetime) -> Decision:
+    if request.spec.from_ not in (None, target.current.fingerprint):
+        return end(request, now, not_what_was_seen(ref, target), target=str(ref))
+    wanted = request.spec.to or (seen.policy.to if seen.policy is not None else PREVIOUS)
+    other = meanwhile(request, seen.others) if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else None
+    if other is not None:
+        return end(request, now, already_rolled_back(ref, target, other), target=str(ref), from_=target.current.name)
+    ledger = Ledger.of(seen.policy, seen.entries) if seen.policy is not None else Ledger()
+    bad = ledger.bad_with(rolled_back_from(seen.others))
+    choice = choose(wanted, ref, target, bad, ledger.good)
+    if isinstance(choice, Chosen) and choice.revision.fingerprint in bad and _made_by_policy(request):
+        choice = counts_as_bad(ref, choice.revision, bad[choice.revision.fingerprint])
+    if isinstance(choice, Ending):
+        to = None if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else wanted
+        return end(request, now, choice, target=str(ref), from_=target.current.name, to=to)
+    if _released_meanwhile(request, target):
+        return end(request, now, nobody_asked(request, ref), target=str(ref))
+    return _plan(request, ref, choice, seen, now)
+
+
+def _made_by_policy(request: Request) -> bool:
+    """Whether nobody but a policy asked for it."""
+    return request.spec.policy_ref is not None and request.spec.policy_ref.uid is not None
+
+
+def _released_meanwhile(request: Request, target: Snapshot) -> bool:
+    """Whether another release came while people were asked about the one before; a restart is none."""
+    asked_about, current = request.status.from_, target.current
+    restarted = any((one.name, one.fingerprint) == (asked_about, current.fingerprint) for one in target.history)
+    return asked_about not in (None, current.name) and not restarted
+
+
+def _plan(request: Request, ref: TargetRef, choice: Chosen, seen: Observation, now: datetime) -> Decision:
+    target, answer = seen.target, seen.answer
+    assert target is not None
+    if isinstance(answer, Rehearsed):
+        return _dry_run_ended(request, ref, answer.plan, now)
+    account = _service_account(request, seen)
+    if not isinstance(answer, Findings):
+        return Decision(request.status, Examine(choice.revision, account))
+    if answer.missing:
+        ending = missing(ref, choice.revision, answer.missing)
+        return end(request, now, ending, target=str(ref), from_=target.current.name, to=choice.revision.name)
+    verify = seen.policy.verify if seen.policy is not None else None
+    plan = progress.make_plan(target, choice, answer, account=account, verify=verify)
+    if request.spec.dry_run:
+        return Decision(request.status, Rehearse(plan))
+    return Decision(progress.planned(request, now, ref, plan), Apply(plan))
+
+
+def _refused(request: Request, ref: TargetRef, answer: Refused, now: datetime) -> Decision:
+    shown = progress.shown_plan(ref, answer.plan) if answer.plan is not None else {"target": str(ref)}
+    return end(request, now, Ending(Phase.FAILED, answer.reason, answer.message), **shown)
+
+
+def _dry_run_ended(request: Request, ref: TargetRef, plan: Plan, now: datetime) -> Decision:
+    message = (
+        f"Dry run: {ref} would go back from revision {plan.from_.revision} to {plan.to.revision}, and the API server "
+        "would accept it. Nothing was changed."
+    )
+    ending = Ending(Phase.SUCCEEDED, Reason.DRY_RUN, message)
+    return end(request, now, ending, **progress.shown_plan(ref, plan))
+
+
+def _service_account(request: Request, seen: Observation) -> str:
+    from_policy = seen.policy.service_account_name if seen.policy is not None else None
+    return request.spec.service_account_name or from_policy or seen.default_service_account

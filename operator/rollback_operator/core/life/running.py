@@ -1,0 +1,93 @@
+"""Running: the plan is written, its effect may be anywhere between not sent and done."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core import progress
+from rollback_operator.core.life.endings import UNTOUCHED, blocked, end, too_late
+from rollback_operator.core.life.times import HEALTH_POLL, SETTLE, overdue, pause, planned
+from rollback_operator.core.values import Apply, Decision, Ending, GiveBack, Observation, Refused, Request, Snapshot
+
+
+def carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
+    """See whether the effect is there; make it, again if need be, or end."""
+    plan, _ = planned(request)
+    target = seen.target
+    if target is not None and request.uid in target.marks:
+        action = GiveBack(plan) if target.holds_fields else None
+        return Decision(progress.applied(request, now, target), action, HEALTH_POLL)
+    ending = _moved_on(request, target) or _stopped(request, seen, now)
+    if ending is None:
+        return _try_again(request, plan, now)
+    until = _attempts(request)[1] + SETTLE
+    if until > (seen.since or now) and not _all_answered(request, seen):
+        return _settle(request, now, until, ending)
+    return end(request, now, ending, certain=_same_object(plan, target) or _all_answered(request, seen))
+
+
+def _same_object(plan: Plan, target: Snapshot | None) -> bool:
+    """Whether the target is there to tell what was done to it."""
+    return target is not None and target.uid == plan.uid
+
+
+def _all_answered(request: Request, seen: Observation) -> bool:
+    return seen.answered >= _attempts(request)[0]
+
+
+def _moved_on(request: Request, target: Snapshot | None) -> Ending | None:
+    """Why the effect cannot be made any more, if the world moved after the plan was made."""
+    plan, name = planned(request)
+    if target is None:
+        message = f"{name} was deleted before its rollback was seen on it."
+        return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
+    if target.uid != plan.uid:
+        message = f"{name} was deleted and created anew after the plan was made: the new one was not changed."
+        return Ending(Phase.SUPERSEDED, Reason.TARGET_RECREATED, message)
+    if (target.current.fingerprint, target.current.name) != (plan.from_.fingerprint, plan.from_.revision):
+        message = (
+            f"{name} moved on from revision {plan.from_.revision} before it could be rolled back: nothing was changed. "
+            "If the new release is bad too, write a new request."
+        )
+        return Ending(Phase.SUPERSEDED, Reason.NEWER_RELEASE, message)
+    if all(revision.fingerprint != plan.to.fingerprint for revision in target.history):
+        message = f"Revision {plan.to.revision} of {name} was removed after the plan was made: nothing was changed."
+        return Ending(Phase.FAILED, Reason.REVISION_NOT_FOUND, message)
+    return None
+
+
+def _stopped(request: Request, seen: Observation, now: datetime) -> Ending | None:
+    """Why the effect must not be made, although it could be."""
+    if seen.target is not None and seen.target.obstacle is not None:
+        return blocked(seen.target.obstacle)
+    if request.spec.abort:
+        return Ending(Phase.ABORTED, Reason.ABORTED, UNTOUCHED)
+    if isinstance(seen.answer, Refused):
+        return Ending(Phase.FAILED, seen.answer.reason, seen.answer.message)
+    if overdue(request, now):
+        return too_late(request, planned(request)[1])
+    return None
+
+
+def _try_again(request: Request, plan: Plan, now: datetime) -> Decision:
+    attempts, last = _attempts(request)
+    due = last + pause(attempts)
+    if now < due:
+        return Decision(request.status, again=due - now)
+    return Decision(progress.attempted(request, now), Apply(plan))
+
+
+def _settle(request: Request, now: datetime, until: datetime, ending: Ending) -> Decision:
+    """An effect that was sent without an answer could still arrive: say nothing final before it cannot."""
+    message = f"Making sure that an effect sent earlier does not arrive any more before ending. {ending.message}"
+    status = progress.holding(request, now, Reason.SETTLING, message)
+    return Decision(status, again=max(timedelta(), min(until - now, timedelta(seconds=1))))
+
+
+def _attempts(request: Request) -> tuple[int, datetime]:
+    (mine,) = request.status.targets
+    (step,) = mine.steps
+    assert step.last_attempt_at is not None
+    return step.attempts, step.last_attempt_at

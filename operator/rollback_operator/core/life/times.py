@@ -1,0 +1,86 @@
+"""When: how long things may take, when to look again, and until when people may step in."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rollback_operator.api.fields import parse_duration
+from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.values import Request
+
+SEND_WITHIN = timedelta(seconds=3)
+"""An attempt at an effect that was written down is sent within this time, or not at all."""
+SETTLE = timedelta(seconds=20)
+"""How long after it was written down an attempt without an answer may still arrive: `SEND_WITHIN`, then
+`kube.client.LONGEST_WRITE`, and some seconds by which the clocks of two operators may differ."""
+FIRST_PAUSE = timedelta(milliseconds=200)
+LONGEST_PAUSE = timedelta(seconds=5)
+"""Between tries; doubled each time."""
+_DOUBLINGS = 10  # more than it takes to the longest pause; 2 to the power of all tries is no timedelta any more
+POLICY_GRACE = timedelta(seconds=10)
+"""How long a request waits for a policy that is not there: both may have been applied together."""
+QUEUE_POLL = timedelta(seconds=10)
+CONTROLLER_POLL = timedelta(milliseconds=500)
+HEALTH_POLL = timedelta(seconds=5)
+"""Polls are for what no event announces; a change of the target or of another request wakes the request earlier."""
+
+
+def pause(tries: int) -> timedelta:
+    """How long to wait after so many tries."""
+    return min(FIRST_PAUSE * (1 << min(tries - 1, _DOUBLINGS)), LONGEST_PAUSE)
+
+
+def verify_deadline(request: Request) -> datetime:
+    """When a request that made its effect must be healthy: its timeout, or its policy's for verification if earlier."""
+    last, effect_seen = deadline(request), made(request)
+    (mine,) = request.status.targets
+    if mine.plan is not None and mine.plan.verify_timeout and effect_seen is not None:
+        return min(last, effect_seen + parse_duration(mine.plan.verify_timeout))
+    return last
+
+
+def deadline(request: Request) -> datetime:
+    """When a request that has begun is over, whatever it reached."""
+    started = request.status.started_at
+    assert started is not None
+    return started + parse_duration(request.spec.timeout)
+
+
+def overdue(request: Request, now: datetime) -> bool:
+    """Whether it is too late for an effect.
+
+    A request that nobody has taken up could have run since its creation, or at the latest since its grace was over:
+    nobody knows when it was approved.
+    """
+    started = request.status.started_at
+    if started is None and request.status.phase in (None, Phase.AWAITING_APPROVAL):
+        started = request.created + grace(request)
+    return started is not None and now >= started + parse_duration(request.spec.timeout)
+
+
+def grace_left(request: Request, now: datetime) -> timedelta:
+    """How long people may still veto the request before it runs by itself.
+
+    Without a grace there is nothing to wait for, even if the API server's clock, which dated the request, is ahead.
+    """
+    whole = grace(request)
+    return request.created + whole - now if whole and not request.spec.approve else timedelta()
+
+
+def grace(request: Request) -> timedelta:
+    """A dry run changes nothing, so it asks nobody."""
+    spec = request.spec
+    return parse_duration(spec.grace) if spec.grace and not spec.dry_run else timedelta()
+
+
+def made(request: Request) -> datetime | None:
+    """When the effect was seen on the target."""
+    (mine,) = request.status.targets
+    return max((step.finished_at for step in mine.steps if step.finished_at is not None), default=None)
+
+
+def planned(request: Request) -> tuple[Plan, str]:
+    """The written plan of a request that has begun, and what its target is called."""
+    (mine,) = request.status.targets
+    assert mine.plan is not None
+    return mine.plan, mine.target

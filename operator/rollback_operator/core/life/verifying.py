@@ -1,0 +1,143 @@
+"""Verifying: the effect is made; is the target well with it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, Plan, RequestStatus
+from rollback_operator.core import progress
+from rollback_operator.core.life.endings import end
+from rollback_operator.core.life.times import HEALTH_POLL, made, planned, verify_deadline
+from rollback_operator.core.values import (
+    Decision,
+    Ending,
+    GiveBack,
+    Health,
+    Observation,
+    Refused,
+    Request,
+    Snapshot,
+    Wellbeing,
+)
+from rollback_operator.core.verdicts import Streak, Verdict
+
+GIVE_BACK_TRIES = 5
+"""How often fields are tried to be given back before a request ends without."""
+
+
+def verify(request: Request, seen: Observation, now: datetime) -> Decision:
+    """See how the target does with the effect on it, and end when that is known."""
+    plan, name = planned(request)
+    target = seen.target
+    if target is not None and target.uid == plan.uid and _stale(request, target):
+        return Decision(request.status, again=timedelta(seconds=1))
+    lost = _lost(plan, name, target)
+    decision = end(request, now, lost) if lost is not None else _fare(request, seen, now)
+    return _giving_back(request, seen, decision)
+
+
+def _fare(request: Request, seen: Observation, now: datetime) -> Decision:
+    """How the target does, with the effect on it."""
+    plan, name = planned(request)
+    target = seen.target
+    assert target is not None
+    health = judged(target.health, plan, made(request), seen.streaks)
+    if health.state is Wellbeing.HEALTHY:
+        message = f"{name} is back at revision {plan.to.revision}: {health.message}."
+        return end(request, now, Ending(Phase.SUCCEEDED, Reason.COMPLETED, message))
+    if request.spec.abort:
+        message = f"Aborted after {name} was set back to revision {plan.to.revision}: it stays there, not verified."
+        return end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, message))
+    return _not_healthy(request, target.health, health, now)
+
+
+def judged(health: Health, plan: Plan, made: datetime | None, streaks: Mapping[str, Streak]) -> Health:
+    """The target's own health, and what the triggers say that the plan has to be verified by.
+
+    Only what was seen after the effect counts.
+    """
+    if health.state is not Wellbeing.HEALTHY or not plan.verify_triggers:
+        return health
+    seen = {name: streaks.get(name, Streak()) for name in plan.verify_triggers}
+    late = {name: one for name, one in seen.items() if made is not None and one.at > made.timestamp()}
+    bad = [name for name, one in late.items() if one.verdict is Verdict.BREACH]
+    if bad:
+        said = "; ".join(f"{name} is still in Breach: {seen[name].message}" for name in bad)
+        return Health(Wellbeing.FAILING, f"{health.message}, but {said}")
+    unknown = [name for name in seen if name not in late or late[name].verdict is not Verdict.HEALTHY]
+    if unknown:
+        return Health(Wellbeing.PROGRESSING, f"{health.message}; {', '.join(unknown)} did not say Healthy yet")
+    are = "is" if len(seen) == 1 else "are"
+    return Health(Wellbeing.HEALTHY, f"{health.message}, and {', '.join(seen)} {are} Healthy")
+
+
+def _giving_back(request: Request, seen: Observation, decision: Decision) -> Decision:
+    """`decision`, but what the effect took is given back first; an end waits for a few tries of that, not for ever."""
+    plan, _ = planned(request)
+    if seen.target is None or seen.target.uid != plan.uid or not seen.target.holds_fields:
+        return decision
+    ends = decision.status.phase is not None and decision.status.phase.final
+    if isinstance(seen.answer, Refused) or (ends and seen.kept >= GIVE_BACK_TRIES):
+        return decision
+    return Decision(request.status if ends else decision.status, GiveBack(plan), decision.again)
+
+
+def _stale(request: Request, target: Snapshot) -> bool:
+    """Whether a reading is older than the effect, which was seen before."""
+    (mine,) = request.status.targets
+    return mine.generation is not None and target.generation < mine.generation
+
+
+def _lost(plan: Plan, name: str, target: Snapshot | None) -> Ending | None:
+    """How the world took the effect away, if it did."""
+    back = f"after the rollback to revision {plan.to.revision}"
+    if target is None:
+        message = f"{name} was deleted {back}, before it was verified."
+        return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
+    if target.uid != plan.uid:
+        message = f"{name} was deleted and created anew {back}, before it was verified."
+        return Ending(Phase.FAILED, Reason.OVERTAKEN, message)
+    if target.current.fingerprint == plan.to.fingerprint:
+        return None
+    if target.current.fingerprint == plan.from_.fingerprint:
+        message = (
+            f"Someone put the version of revision {plan.from_.revision} back {back}. "
+            "Find who releases it (kubectl get -o yaml --show-managed-fields names the managers), stop it there, "
+            "and write a new request."
+        )
+        return Ending(Phase.FAILED, Reason.REVERTED, message)
+    message = f"Another release of {name} came {back}, before it was verified. If it is bad too, write a new request."
+    return Ending(Phase.FAILED, Reason.OVERTAKEN, message)
+
+
+def _not_healthy(request: Request, own: Health, health: Health, now: datetime) -> Decision:
+    """`own` is what the pods say; `health` also what triggers do."""
+    plan, name = planned(request)
+    deadline = verify_deadline(request)
+    failing = health.state is Wellbeing.FAILING
+    if now >= deadline and own.state is Wellbeing.HEALTHY and not failing:
+        message = (
+            f"{name} is back at revision {plan.to.revision}, but nobody could say in time that it is well: "
+            f"{health.message}. It stays there. Look at what these triggers ask."
+        )
+        return end(request, now, Ending(Phase.FAILED, Reason.NOT_VERIFIED, message))
+    if now >= deadline:
+        message = (
+            f"{name} was set back to revision {plan.to.revision}, but was not healthy in time: {health.message}. "
+            "It stays there. Look at these pods; to go further back, write a new request with that revision in `to`."
+        )
+        return end(request, now, Ending(Phase.FAILED, Reason.UNHEALTHY if failing else Reason.TIMEOUT, message))
+    status = request.status
+    if failing:
+        reason = Reason.PODS_FAILING if own.state is Wellbeing.FAILING else Reason.NOT_YET_WELL
+        status = _note(request, now, reason, f"{name} at revision {plan.to.revision}: {health.message}.")
+    return Decision(status, again=min(HEALTH_POLL, deadline - now))
+
+
+def _note(request: Request, now: datetime, reason: Reason, message: str) -> RequestStatus:
+    """That something fails is worth one write; that it goes on failing, in other words, is not."""
+    if any(condition.reason == reason for condition in request.status.conditions):
+        return request.status
+    return progress.holding(request, now, reason, message)
