@@ -63,19 +63,23 @@ class Ground:
             operator.stop()
 
     async def call(self, verb: str, path: str, body: Object | None = None, content: str = "application/json") -> Object:
-        """A call as the administrator."""
-        async with (
-            self._gate,
-            self._session.request(
-                verb,
-                self.cluster.server + path,
-                data=None if body is None else json.dumps(body),
-                headers={"Content-Type": content},
-            ) as response,
-        ):
-            answer: Object = await response.json()
-            response.raise_for_status()
-            return answer
+        """A call as the administrator; made again while the API server asks for that (a new CRD's storage, say)."""
+        while True:
+            async with (
+                self._gate,
+                self._session.request(
+                    verb,
+                    self.cluster.server + path,
+                    data=None if body is None else json.dumps(body),
+                    headers={"Content-Type": content},
+                ) as response,
+            ):
+                answer: Object = await response.json()
+                if response.status != HTTPStatus.TOO_MANY_REQUESTS:
+                    response.raise_for_status()
+                    return answer
+                pause = float(response.headers.get("Retry-After", "1"))
+            await asyncio.sleep(pause)
 
     async def deployments(self, prefix: str, count: int) -> list[str]:
         """As many Deployments, each with a first and a second revision, rolled out."""
