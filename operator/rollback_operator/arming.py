@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rollback_operator.api.options import Options
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.choice import choose
 from rollback_operator.core.ledger import Ledger
@@ -43,8 +44,9 @@ class Arming:
         if isinstance(choice, Ending):
             return choice.reason, choice.message
         account = ServiceAccount(namespace, spec.service_account_name or self._default_account)
-        where, target = Where(namespace, spec.target.name), self._targets[spec.target.kind]
-        findings = await target.examine(where, snapshot, choice.revision, account)
+        target = self._targets[spec.target.kind]
+        where = Where(namespace, spec.target.name, account, spec.options or Options())
+        findings = await target.examine(where, snapshot, choice.revision)
         if findings.missing:
             what = f"Revision {choice.revision.name} of {spec.target}, which it would go back to, needs what is gone"
             return Reason.MISSING_DEPENDENCY, f"{what}: {', '.join(findings.missing)}. Restore it."

@@ -13,6 +13,7 @@ from typing import Any
 import kopf
 from kubernetes.aio.client.configuration import Configuration
 
+from rollback_operator import metrics
 from rollback_operator.api import GROUP, POLICIES, REQUESTS, VERSION
 from rollback_operator.operator import RollbackOperator
 from rollback_operator.targets.base import Target
@@ -82,12 +83,16 @@ def register(
 
     for target in operator.targets.values():
         watched = target.watched
-        kopf.on.event(watched.group, watched.version, watched.plural, registry=registry, id=watched.plural)(
-            partial(_target_event, operator, target)
-        )
+        if watched is not None:
+            kopf.on.event(watched.group, watched.version, watched.plural, registry=registry, id=watched.plural)(
+                partial(_target_event, operator, target, watched.plural)
+            )
 
 
-async def _target_event(operator: RollbackOperator, target: Target, event: kopf.RawEvent, **_: Any) -> None:
+async def _target_event(
+    operator: RollbackOperator, target: Target, plural: str, event: kopf.RawEvent, **_: Any
+) -> None:
+    metrics.note_event(plural)
     operator.target_changed(target, dict(event["object"]), deleted=event["type"] == "DELETED")
 
 

@@ -94,7 +94,6 @@ class RollbackOperator:
 
     def target_changed(self, target: Target, body: dict[str, Any], *, deleted: bool) -> None:
         """The watch says that something happened to an object that may be a target."""
-        metrics.note_event(target.watched.plural)
         place = (target.kind, *resources.key_of(body))
         told = None if deleted else target.told(body)
         for key in self._requests.interest.news(place, told):

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from rollback_operator import metrics
 from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, WITHDRAWN_ANNOTATION
 from rollback_operator.api.fields import parse_duration
+from rollback_operator.api.options import Options
 from rollback_operator.api.policy import CurrentRevision, LastRequest, PolicyStatus
 from rollback_operator.api.reasons import Reason
 from rollback_operator.arming import Arming
@@ -31,7 +32,7 @@ from rollback_operator.core.values import Other, Snapshot, Wellbeing
 from rollback_operator.core.verdicts import Sample, Streak, Verdict, fold
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
-from rollback_operator.kube.identity import OPERATOR
+from rollback_operator.kube.identity import OPERATOR, ServiceAccount
 from rollback_operator.kube.resources import Key
 from rollback_operator.settings import Settings
 from rollback_operator.signals.base import Checking, Signal
@@ -45,8 +46,8 @@ POLICY_LABEL = f"{GROUP}/policy"
 """On a request: the policy that made it."""
 PAUSE = 10.0
 CROWD_PAUSE = 60.0
-"""Seconds between looks at a policy when nothing changes: with an alert; when the platform is in trouble, or a release
-is soaked and not rolled out."""
+"""Seconds between looks at a policy when nothing changes: with an alert, or a target that no event tells of; when the
+platform is in trouble, or a release is soaked and not rolled out."""
 ARMED_EVERY = 600.0
 """Seconds between looks whether a target could be rolled back, when nothing tells of a change."""
 LATE = 1.0
@@ -231,6 +232,8 @@ class PolicyWorker:
             return True
         if self._proves_good(standing) and now - standing.looked_at >= (CROWD_PAUSE if standing.unproved else 0.0):
             return True
+        if self._targets[standing.spec.target.kind].watched is None and now - standing.looked_at >= PAUSE:
+            return True
         alert, crowded = _alert(standing.status) is not None, self._crowd() is not None
         if crowded != standing.crowded and (alert or standing.breaching()):
             return True
@@ -292,6 +295,7 @@ class PolicyWorker:
         settled = snapshot is None or snapshot.settled
         if settled:
             await self._follow(standing, snapshot, now)
+            look_closely = look_closely or standing.current != standing.status.current
             await self._arm(standing, snapshot, requests, look_closely=look_closely)
         else:
             standing.target_changed = True  # its controller has not numbered the revision yet; it will tell
@@ -322,9 +326,14 @@ class PolicyWorker:
         await self._write(standing, self._scene(standing), Findings(standing.generation, trouble, asked=False))
         await self._trim(standing)
 
+    def _where(self, standing: Standing) -> Where:
+        namespace, spec = standing.key[0], standing.spec
+        account = ServiceAccount(namespace, spec.service_account_name or self._settings.service_account)
+        return Where(namespace, spec.target.name, account, spec.options or Options())
+
     async def _gather(self, standing: Standing) -> tuple[Snapshot | None, tuple[Other, ...]]:
         namespace, ref = standing.key[0], standing.spec.target
-        observed = self._targets[ref.kind].observe(Where(namespace, ref.name), None, None)
+        observed = self._targets[ref.kind].observe(self._where(standing), None, None)
         return await asyncio.gather(observed, resources.requests_for(self._api, namespace, ref))
 
     async def _follow(self, standing: Standing, snapshot: Snapshot | None, now: datetime) -> None:

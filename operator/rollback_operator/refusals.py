@@ -10,7 +10,7 @@ from rollback_operator.core.values import Refused
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 
-_RIGHTS = re.compile(r'is forbidden: User "[^"]*" cannot (\S+) ')
+_RIGHTS = re.compile(r'is forbidden: User "[^"]*" cannot (?P<verb>\S+) (?:resource "(?P<resource>[^"]+)")?')
 """The authorizer's own words (`User "x" cannot patch resource "deployments" ...`); admission plugins use others."""
 
 
@@ -22,10 +22,13 @@ def refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) ->
         return Refused(
             Reason.REJECTED, f"The API server does not take the change of {ref}; nothing was changed: {said}"
         )
-    if lacking[1].startswith("impersonate"):
+    if lacking["verb"].startswith("impersonate"):
         return Refused(Reason.FORBIDDEN, own_rights(error))
+    what = f"{ref.kind} {ref.name}"
+    if lacking["resource"] not in (None, f"{ref.kind.lower()}s"):
+        what = f"{lacking['resource']}, which rolling {ref} back takes,"
     message = (
-        f"Service account {account} may not patch {ref.kind} {ref.name} in namespace {account.namespace}: nothing was "
+        f"Service account {account} may not {lacking['verb']} {what} in namespace {account.namespace}: nothing was "
         f"changed. Give it the rights (examples/rbac.yaml shows which), then write a new request. {said}"
     )
     return Refused(Reason.FORBIDDEN, message)

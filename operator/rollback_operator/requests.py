@@ -14,9 +14,10 @@ from weakref import WeakValueDictionary
 from rollback_operator import metrics
 from rollback_operator.api import REQUESTS
 from rollback_operator.api.common import TargetRef
+from rollback_operator.api.options import Options
 from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import Phase, RequestStatus
+from rollback_operator.api.request import Phase, Plan, RequestStatus
 from rollback_operator.core import conditions as on
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import SEND_WITHIN, pause
@@ -26,7 +27,7 @@ from rollback_operator.core.values import (
     Apply,
     Decision,
     Examine,
-    GiveBack,
+    Finish,
     Observation,
     Other,
     Refused,
@@ -34,6 +35,8 @@ from rollback_operator.core.values import (
     Rehearsed,
     Request,
     Snapshot,
+    resolved_account,
+    resolved_options,
     resolved_target,
 )
 from rollback_operator.core.verdicts import Streak
@@ -140,7 +143,8 @@ class RequestWorker:
             decision = advance(request, observation, datetime.now(UTC))
             if ref is None or not isinstance(decision.action, Examine | Rehearse) or observation.target is None:
                 return decision
-            answer = await self._ask(request, ref, observation.target, decision.action)
+            where = self._where(request, ref, observation.policy)
+            answer = await self._ask(request, ref, where, observation.target, decision.action)
             observation = replace(observation, answer=answer)
 
     # Gather.
@@ -157,7 +161,7 @@ class RequestWorker:
         heard = self._heard_of(request)
         since = datetime.now(UTC)
         try:
-            target, others = await asyncio.gather(self._observe(request, ref), self._others(request, ref))
+            target, others = await asyncio.gather(self._observe(request, ref, policy), self._others(request, ref))
         except errors.Forbidden as error:
             if _begun(request):
                 raise
@@ -174,9 +178,18 @@ class RequestWorker:
             streaks=self._streaks((request.namespace, request.spec.policy_ref.name)) if request.spec.policy_ref else {},
         )
 
-    async def _observe(self, request: Request, ref: TargetRef) -> Snapshot | None:
-        plan = request.status.targets[0].plan if request.status.targets else None
-        return await self._targets[ref.kind].observe(Where(request.namespace, ref.name), request.status.phase, plan)
+    async def _observe(self, request: Request, ref: TargetRef, policy: PolicySpec | None) -> Snapshot | None:
+        where = self._where(request, ref, policy)
+        return await self._targets[ref.kind].observe(where, request.status.phase, _plan_of(request))
+
+    def _where(self, request: Request, ref: TargetRef, policy: PolicySpec | None) -> Where:
+        """The target's place, and the account and options for it: the plan's, once there is one."""
+        plan, spec = _plan_of(request), request.spec
+        if plan is not None:
+            return _by_plan(request, ref, plan)
+        account = resolved_account(spec, policy, self._settings.service_account)
+        options = resolved_options(spec, policy) or Options()
+        return Where(request.namespace, ref.name, ServiceAccount(request.namespace, account), options)
 
     async def _others(self, request: Request, ref: TargetRef) -> tuple[Other, ...]:
         return () if _begun(request) else await resources.requests_for(self._api, request.namespace, ref)
@@ -230,46 +243,44 @@ class RequestWorker:
 
     # Act.
 
-    async def _ask(self, request: Request, ref: TargetRef, target: Snapshot, action: Examine | Rehearse) -> Answer:
-        where, module = Where(request.namespace, ref.name), self._targets[ref.kind]
+    async def _ask(
+        self, request: Request, ref: TargetRef, where: Where, target: Snapshot, action: Examine | Rehearse
+    ) -> Answer:
+        module = self._targets[ref.kind]
         if isinstance(action, Examine):
-            account = ServiceAccount(request.namespace, action.service_account)
-            return await module.examine(where, target, action.to, account)
-        account = ServiceAccount(request.namespace, action.plan.service_account_name)
+            return await module.examine(where, target, action.to)
         try:
-            await module.apply(where, target, action.plan, request.uid, account, dry_run=True)
+            await module.apply(where, target, action.plan, request.uid, dry_run=True)
         except (errors.Forbidden, errors.Invalid) as error:
-            return replace(refusal(error, ref, account), plan=action.plan)
+            return replace(refusal(error, ref, where.account), plan=action.plan)
         return Rehearsed(action.plan)
 
     async def _act(self, request: Request, ref: TargetRef, target: Snapshot | None, action: Action) -> float | None:
-        """Make the effect, or give its fields back. What came of it is seen on the target, by the next round.
+        """Make the effect, or finish what it left to do. What came of it is seen on the target, by the next round.
 
         Gives the seconds until that round, if it should not follow at once.
         """
         assert target is not None
-        assert isinstance(action, Apply | GiveBack)
-        account = ServiceAccount(request.namespace, action.plan.service_account_name)
-        if isinstance(action, GiveBack):
-            return await self._give_back(request, ref, target, account)
+        assert isinstance(action, Apply | Finish)
+        where = _by_plan(request, ref, action.plan)
+        if isinstance(action, Finish):
+            return await self._finish(request, ref, where, target)
         if _too_late_to_send(request):
             _note_answered(self._heard_of(request), request)
         else:
-            await self._apply(request, ref, target, action, account)
+            await self._apply(request, ref, where, target, action)
         return None
 
-    async def _apply(
-        self, request: Request, ref: TargetRef, target: Snapshot, action: Apply, account: ServiceAccount
-    ) -> None:
-        heard, where = self._heard_of(request), Where(request.namespace, ref.name)
+    async def _apply(self, request: Request, ref: TargetRef, where: Where, target: Snapshot, action: Apply) -> None:
+        heard = self._heard_of(request)
         try:
-            await self._targets[ref.kind].apply(where, target, action.plan, request.uid, account)
+            await self._targets[ref.kind].apply(where, target, action.plan, request.uid)
             metrics.TO_EFFECT.observe((datetime.now(UTC) - request.created).total_seconds())
         except errors.Conflict:
             metrics.RETRIES.labels("conflict").inc()
             _note_answered(heard, request)
         except (errors.Forbidden, errors.Invalid) as error:
-            heard.answer = refusal(error, ref, account)
+            heard.answer = refusal(error, ref, where.account)
             _note_answered(heard, request)
         except errors.NotFound:
             _note_answered(heard, request)
@@ -279,20 +290,23 @@ class RequestWorker:
             metrics.RETRIES.labels("no answer").inc()
             log.warning("No answer, looking at the target: %s", error, extra=_context(request, request.status))
 
-    async def _give_back(
-        self, request: Request, ref: TargetRef, target: Snapshot, account: ServiceAccount
-    ) -> float | None:
+    async def _finish(self, request: Request, ref: TargetRef, where: Where, target: Snapshot) -> float | None:
         heard = self._heard_of(request)
         heard.kept += 1
         try:
-            await self._targets[ref.kind].give_back(Where(request.namespace, ref.name), target, account)
+            await self._targets[ref.kind].finish(where, target)
         except (errors.Forbidden, errors.Invalid) as error:
-            heard.answer = refusal(error, ref, account)
+            heard.answer = refusal(error, ref, where.account)
         except errors.KubeError as error:
             conflict = isinstance(error, errors.Conflict)  # as a rule: the controller writes at the same moment
             metrics.RETRIES.labels("conflict" if conflict else "no answer").inc()
             level = logging.DEBUG if conflict else logging.WARNING
-            log.log(level, "Fields could not be given back: %s", error, extra=_context(request, request.status))
+            log.log(
+                level,
+                "What the effect left to do could not be done: %s",
+                error,
+                extra=_context(request, request.status),
+            )
         else:
             if heard.kept == 1:
                 return None
@@ -312,6 +326,15 @@ def _ref(request: Request, policy: PolicySpec | None) -> TargetRef | None:
         kind, _, name = request.status.targets[0].target.partition("/")
         return TargetRef.model_validate({"kind": kind, "name": name})
     return resolved_target(request.spec, policy)
+
+
+def _plan_of(request: Request) -> Plan | None:
+    return request.status.targets[0].plan if request.status.targets else None
+
+
+def _by_plan(request: Request, ref: TargetRef, plan: Plan) -> Where:
+    account = ServiceAccount(request.namespace, plan.service_account_name)
+    return Where(request.namespace, ref.name, account, plan.options or Options())
 
 
 def _note_answered(heard: _Heard, request: Request) -> None:

@@ -52,7 +52,7 @@ TARGET = {
     "observe": "the real one, on the target of `Start`",
     "examine": "the real one, on the same",
     "apply": "the real one; its patch is taken by `cluster.patched`",
-    "give_back": "the real one; its patch is taken by `cluster.patched`",
+    "finish": "the real one; its patch is taken by `cluster.patched`",
     "version": "decides when a policy looks at its target",
     "rights": "asked by policies, before there is a request",
     "pods": "asked by policies' signals",

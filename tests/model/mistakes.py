@@ -97,7 +97,7 @@ MISTAKES: dict[str, Mistake] = {
     "one answer counts for all attempts": _with(requests, "_note_answered", _note_every_answer),
     "an attempt is sent however long ago it was written down": _with(requests, "_too_late_to_send", lambda _: False),
     "marks are not looked at": _seeing(marks=frozenset()),
-    "fields are not given back": _seeing(holds_fields=False),
+    "fields are not given back": _seeing(unfinished=False),
     "the effect does not test the revision": _without_test(REVISION.rpartition("/")[2]),
     "the effect does not test the template": _without_test("/spec/template"),
     "the effect does not test that nobody paused the target": _without_test("/spec/paused"),

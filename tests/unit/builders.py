@@ -71,7 +71,7 @@ def snapshot(
     health: Health = HEALTHY,
     obstacle: Obstacle | None = None,
     marks: Iterable[str] = (),
-    holds_fields: bool = False,
+    unfinished: bool = False,
     numbers: Iterable[int] | None = None,
     tags: tuple[str, ...] = (),
 ) -> Snapshot:
@@ -89,7 +89,7 @@ def snapshot(
         health=health,
         obstacle=obstacle,
         marks=frozenset(marks),
-        holds_fields=holds_fields,
+        unfinished=unfinished,
     )
 
 

@@ -11,6 +11,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.arming import Arming, Disarmed
 from rollback_operator.core.values import Other
 from rollback_operator.kube import errors
+from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from rollback_operator.targets.base import Where
@@ -31,7 +32,7 @@ async def look(api: FakeApi, *requests: Other, ledger: Any = (), **spec: Any) ->
     targets = by_kind(door)
     standing = standing_of(policy_body(**spec), None, "rollback")
     standing.status = PolicyStatus(ledger=ledger)
-    snapshot = await targets["Deployment"].observe(Where(*KEY), None, None)
+    snapshot = await targets["Deployment"].observe(Where(*KEY, ServiceAccount("shop", "rollback")), None, None)
     return await Arming(door, targets, Settings()).look(standing, snapshot, requests)
 
 
@@ -73,7 +74,7 @@ async def test_there_is_nowhere_to_go_back_to(case: str) -> None:
 async def of_two(api: FakeApi) -> str:
     """Fingerprint of the revision before."""
     door: Any = api
-    snapshot = await by_kind(door)["Deployment"].observe(Where(*KEY), None, None)
+    snapshot = await by_kind(door)["Deployment"].observe(Where(*KEY, ServiceAccount("shop", "rollback")), None, None)
     assert snapshot is not None
     return next(one.fingerprint for one in snapshot.history if one.name == "2")
 
@@ -93,7 +94,7 @@ async def corrected(api: FakeApi, bad: Any, good: Object) -> Disarmed | None:
     targets = by_kind(door)
     standing = standing_of(policy_body(ledger=[good]), None, "rollback")
     standing.status = PolicyStatus(ledger=(bad,))
-    snapshot = await targets["Deployment"].observe(Where(*KEY), None, None)
+    snapshot = await targets["Deployment"].observe(Where(*KEY, ServiceAccount("shop", "rollback")), None, None)
     return await Arming(door, targets, Settings()).look(standing, snapshot, ())
 
 

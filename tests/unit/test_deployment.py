@@ -21,8 +21,8 @@ from tests.unit.builders import CHECKOUT_UID, after, running
 from tests.unit.fakes import FakeApi, failing
 from tests.unit.objects import SELECTOR, Object, deployment, pod, replica_set, template, waiting
 
-HERE = Where("shop", "checkout")
 ACCOUNT = ServiceAccount("shop", "rollback")
+HERE = Where("shop", "checkout", ACCOUNT)
 HISTORY = (replica_set(1), replica_set(2), replica_set(3))
 DENIED = errors.Forbidden('secrets "db" is forbidden: User "x" cannot get resource "secrets"')
 
@@ -140,7 +140,7 @@ HELD: dict[str, tuple[Object, bool]] = {
 @pytest.mark.parametrize("case", HELD)
 async def test_the_operator_holds_fields_by(case: str) -> None:
     entry, holds = HELD[case]
-    assert (await observed(deployment(managed=[entry]), *HISTORY)).holds_fields == holds
+    assert (await observed(deployment(managed=[entry]), *HISTORY)).unfinished == holds
 
 
 # Health.
@@ -347,7 +347,7 @@ async def test_a_revision_misses(case: str) -> None:
     api = FakeApi(deployment(), replica_set(2, pods=NEEDY), HISTORY[2], *things)
     seen = await target(api).observe(HERE, None, None)
     assert seen is not None
-    found = await target(api).examine(HERE, seen, seen.history[0], ACCOUNT)
+    found = await target(api).examine(HERE, seen, seen.history[0])
     assert found.missing == expected
     assert found.notes == ()
 
@@ -358,7 +358,7 @@ async def test_what_may_not_be_read_is_noted_and_not_missed() -> None:
     api.put(WEB)
     seen = await target(api).observe(HERE, None, None)
     assert seen is not None
-    found = await target(api).examine(HERE, seen, seen.history[0], ACCOUNT)
+    found = await target(api).examine(HERE, seen, seen.history[0])
     assert found.missing == ()
     assert found.notes == ("Not checked, because service account shop/rollback may not read them: Secret db.",)
 
@@ -374,7 +374,7 @@ async def test_what_a_revision_needs_is_read_as_the_service_account_and_once() -
     assert seen is not None
     assert {call.as_ for call in api.calls} == {"the operator"}
     api.calls.clear()
-    found = await target(api).examine(HERE, seen, seen.history[0], ACCOUNT)
+    found = await target(api).examine(HERE, seen, seen.history[0])
     assert found.missing == ()
     assert [(str(call), call.as_) for call in api.calls] == [
         ("GET /api/v1/namespaces/shop/secrets/db", "shop/rollback")
@@ -387,7 +387,7 @@ async def test_the_difference_shows_no_value() -> None:
     api = FakeApi(now, then)
     seen = await target(api).observe(HERE, None, None)
     assert seen is not None
-    found = await target(api).examine(HERE, seen, seen.history[0], ACCOUNT)
+    found = await target(api).examine(HERE, seen, seen.history[0])
     assert found.steps == (f"Replace the pod template by that of ReplicaSet {then['metadata']['name']} (revision 2).",)
     assert found.diff.startswith("--- revision 3 (now)\n+++ revision 2 (after)\n")
     assert "-    image: shop:3" in found.diff
@@ -407,7 +407,7 @@ async def seen_by(api: FakeApi) -> Snapshot:
 
 async def test_the_effect_is_made_as_the_service_account() -> None:
     api = FakeApi(deployment(), *HISTORY)
-    await target(api).apply(HERE, await seen_by(api), a_plan(HISTORY[1]), "uid-of-request", ACCOUNT)
+    await target(api).apply(HERE, await seen_by(api), a_plan(HISTORY[1]), "uid-of-request")
     (write,) = api.writes()
     assert (write.as_, write.query) == ("shop/rollback", {"fieldManager": "rollback-operator"})
     assert api.current(deployment())["spec"]["template"] == template("shop:2")
@@ -417,7 +417,7 @@ async def test_the_effect_is_made_as_the_service_account() -> None:
 async def test_a_rehearsal_changes_nothing() -> None:
     api = FakeApi(deployment(), *HISTORY)
     before = api.current(deployment())
-    await target(api).apply(HERE, await seen_by(api), a_plan(HISTORY[1]), "uid", ACCOUNT, dry_run=True)
+    await target(api).apply(HERE, await seen_by(api), a_plan(HISTORY[1]), "uid", dry_run=True)
     (write,) = api.writes()
     assert write.query["dryRun"] == "All"
     assert api.current(deployment()) == before
@@ -426,9 +426,9 @@ async def test_a_rehearsal_changes_nothing() -> None:
 async def test_the_effect_made_twice_on_one_reading_conflicts() -> None:
     api = FakeApi(deployment(), *HISTORY)
     seen = await seen_by(api)
-    await target(api).apply(HERE, seen, a_plan(HISTORY[1]), "uid", ACCOUNT)
+    await target(api).apply(HERE, seen, a_plan(HISTORY[1]), "uid")
     with pytest.raises(errors.Conflict):
-        await target(api).apply(HERE, seen, a_plan(HISTORY[1]), "uid", ACCOUNT)
+        await target(api).apply(HERE, seen, a_plan(HISTORY[1]), "uid")
 
 
 SOURCES: dict[str, tuple[tuple[Object, ...], str]] = {
@@ -445,7 +445,7 @@ async def test_the_effect_takes_the_template_of(case: str) -> None:
         thing["metadata"]["annotations"] |= cause
         thing["metadata"]["name"] += cause["kubernetes.io/change-cause"]
     api = FakeApi(deployment(), *things)
-    await target(api).apply(HERE, await seen_by(api), a_plan(replica_set(2)), "uid", ACCOUNT)
+    await target(api).apply(HERE, await seen_by(api), a_plan(replica_set(2)), "uid")
     after = api.current(deployment())
     assert after["spec"]["template"] == template("shop:2")
     assert after["metadata"]["annotations"]["kubernetes.io/change-cause"] == number
@@ -454,7 +454,7 @@ async def test_the_effect_takes_the_template_of(case: str) -> None:
 async def test_a_revision_that_is_gone_is_not_made_up() -> None:
     api = FakeApi(deployment(), HISTORY[0], HISTORY[2])
     with pytest.raises(errors.NotFound, match="revision 2 is gone"):
-        await target(api).apply(HERE, await seen_by(api), a_plan(HISTORY[1]), "uid", ACCOUNT)
+        await target(api).apply(HERE, await seen_by(api), a_plan(HISTORY[1]), "uid")
     assert api.writes() == []
 
 
@@ -462,10 +462,10 @@ async def test_fields_are_given_back_as_the_service_account_under_another_name()
     """Under the operator's own name the API server would record the change as its own again."""
     ours = {"manager": "rollback-operator", "operation": "Update", "apiVersion": "apps/v1", "fieldsV1": {}}
     api = FakeApi(deployment(managed=[ours]), *HISTORY)
-    await target(api).give_back(HERE, await seen_by(api), ACCOUNT)
+    await target(api).finish(HERE, await seen_by(api))
     (write,) = api.writes()
     assert (write.as_, write.query) == ("shop/rollback", {"fieldManager": "rollback-operator-give-back"})
-    assert not (await seen_by(api)).holds_fields
+    assert not (await seen_by(api)).unfinished
 
 
 def test_every_kind_that_the_api_takes_has_its_target() -> None:

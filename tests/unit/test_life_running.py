@@ -12,7 +12,7 @@ from rollback_operator.api.request import Phase, StepState
 from rollback_operator.core import conditions as on
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import LONGEST_PAUSE, SEND_WITHIN, SETTLE
-from rollback_operator.core.values import Apply, GiveBack, Observation, Refused, Request, Snapshot
+from rollback_operator.core.values import Apply, Finish, Observation, Refused, Request, Snapshot
 from rollback_operator.kube.client import LONGEST_WRITE
 from tests.unit.builders import (
     PAUSED,
@@ -77,8 +77,8 @@ def test_the_plan_stays_as_it_was_written() -> None:
 
 
 def test_fields_that_the_effect_took_are_given_back() -> None:
-    decision = advance(running(), Observation(target=rolled_back(holds_fields=True)), after(1))
-    assert isinstance(decision.action, GiveBack)
+    decision = advance(running(), Observation(target=rolled_back(unfinished=True)), after(1))
+    assert isinstance(decision.action, Finish)
     assert decision.status.phase is Phase.VERIFYING
 
 

@@ -15,8 +15,8 @@ from rollback_operator.api.request import Phase, PolicyRef, StepState
 from rollback_operator.core import conditions as on
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import HEALTH_POLL, verify_deadline
-from rollback_operator.core.life.verifying import GIVE_BACK_TRIES, judged
-from rollback_operator.core.values import Apply, GiveBack, Health, Observation, Refused, Request, Snapshot, Wellbeing
+from rollback_operator.core.life.verifying import FINISH_TRIES, judged
+from rollback_operator.core.values import Apply, Finish, Health, Observation, Refused, Request, Snapshot, Wellbeing
 from rollback_operator.core.verdicts import Streak, Verdict
 from tests.unit.builders import (
     FAILING,
@@ -89,6 +89,14 @@ ENDINGS: dict[str, tuple[Request, Snapshot | None, float, Phase, Reason, str]] =
         Phase.FAILED,
         Reason.UNHEALTHY,
         "not healthy in time: pod checkout-1, container web: CrashLoopBackOff (Error, exit code 1).",
+    ),
+    "it fails for good before its time is over": (
+        verifying(timeout="10m"),
+        rolled_back(health=replace(FAILING, final=True)),
+        2,
+        Phase.FAILED,
+        Reason.UNHEALTHY,
+        "was set back to revision 2, but was not healthy: pod checkout-1, container web: CrashLoopBackOff",
     ),
     "the policy's time for verification is over": (
         by_policy("10m", "30s"),
@@ -373,18 +381,18 @@ def test_a_deadline(case: str) -> None:
 
 
 def test_fields_are_given_back_before_it_succeeds() -> None:
-    seen = Observation(target=rolled_back(health=HEALTHY, holds_fields=True))
+    seen = Observation(target=rolled_back(health=HEALTHY, unfinished=True))
     decision = advance(verifying(), seen, after(2))
-    assert isinstance(decision.action, GiveBack)
+    assert isinstance(decision.action, Finish)
     assert decision.status == verifying().status
 
 
 HOLDING: dict[str, Snapshot] = {
-    "healthy": rolled_back(health=HEALTHY, holds_fields=True),
-    "rolling out": rolled_back(holds_fields=True),
-    "failing": rolled_back(health=FAILING, holds_fields=True),
-    "reverted": snapshot("a..bc", generation=5, holds_fields=True),
-    "overtaken": snapshot("a.cbd", generation=5, holds_fields=True),
+    "healthy": rolled_back(health=HEALTHY, unfinished=True),
+    "rolling out": rolled_back(unfinished=True),
+    "failing": rolled_back(health=FAILING, unfinished=True),
+    "reverted": snapshot("a..bc", generation=5, unfinished=True),
+    "overtaken": snapshot("a.cbd", generation=5, unfinished=True),
 }
 
 
@@ -394,25 +402,25 @@ HOLDING: dict[str, Snapshot] = {
 def test_whatever_comes_fields_are_given_back_first(asked: Request, at: float, case: str) -> None:
     """Another's release must not run into what the operator still holds; late is better than never."""
     decision = advance(asked, Observation(target=HOLDING[case]), after(at))
-    assert isinstance(decision.action, GiveBack)
+    assert isinstance(decision.action, Finish)
     assert decision.status.phase is Phase.VERIFYING
 
 
 @pytest.mark.parametrize("case", HOLDING)
 def test_a_refused_give_back_keeps_nothing_from_ending(case: str) -> None:
     kept = Observation(target=HOLDING[case], answer=BROKEN)
-    free = Observation(target=replace(HOLDING[case], holds_fields=False))
+    free = Observation(target=replace(HOLDING[case], unfinished=False))
     assert advance(verifying(), kept, after(2)) == advance(verifying(), free, after(2))
 
 
 @pytest.mark.parametrize("case", HOLDING)
 def test_a_give_back_that_fails_for_ever_keeps_nothing_from_ending(case: str) -> None:
     asked = verifying(timeout="1m")
-    free = advance(asked, Observation(target=replace(HOLDING[case], holds_fields=False)), after(60))
-    for tries in range(GIVE_BACK_TRIES):
+    free = advance(asked, Observation(target=replace(HOLDING[case], unfinished=False)), after(60))
+    for tries in range(FINISH_TRIES):
         seen = Observation(target=HOLDING[case], kept=tries)
-        assert isinstance(advance(asked, seen, after(60)).action, GiveBack)
-    seen = Observation(target=HOLDING[case], kept=GIVE_BACK_TRIES)
+        assert isinstance(advance(asked, seen, after(60)).action, Finish)
+    seen = Observation(target=HOLDING[case], kept=FINISH_TRIES)
     assert advance(asked, seen, after(60)) == free
     assert free.status.phase is not None
     assert free.status.phase.final
@@ -421,9 +429,9 @@ def test_a_give_back_that_fails_for_ever_keeps_nothing_from_ending(case: str) ->
 def test_a_give_back_that_fails_keeps_nothing_from_being_told() -> None:
     decision = advance(verifying(), Observation(target=HOLDING["failing"], kept=99), after(2))
     assert why(decision.status) == Reason.PODS_FAILING
-    assert isinstance(decision.action, GiveBack)
+    assert isinstance(decision.action, Finish)
 
 
 def test_a_target_that_was_created_anew_has_nothing_of_ours_to_give_back() -> None:
-    decision = advance(verifying(), Observation(target=snapshot(uid="another", holds_fields=True)), after(2))
+    decision = advance(verifying(), Observation(target=snapshot(uid="another", unfinished=True)), after(2))
     assert (decision.status.phase, decision.action) == (Phase.FAILED, None)

@@ -30,7 +30,7 @@ from rollback_operator.core.values import (
     Apply,
     Decision,
     Examine,
-    GiveBack,
+    Finish,
     Health,
     Observation,
     Request,
@@ -81,7 +81,7 @@ class Deployment:
     observed: int = 1
     paused: bool = False
     mark: str | None = None
-    holds_fields: bool = False
+    unfinished: bool = False
     health: Health = HEALTHY
     history: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     """Letter to revision number and mark."""
@@ -116,7 +116,7 @@ class Deployment:
             health=self.health if self.observed >= self.generation else ROLLING,
             obstacle=PAUSED if self.paused else None,
             marks=frozenset(mark for mark in marks if mark),
-            holds_fields=self.holds_fields,
+            unfinished=self.unfinished,
             raw=(self.letter, self.mark),
         )
 
@@ -211,10 +211,10 @@ class World(RuleBasedStateMachine):
         decision, seen = operator.decision, operator.seen
         assert decision is not None
         assert seen is not None
-        if isinstance(decision.action, GiveBack):
+        if isinstance(decision.action, Finish):
             operator.kept += luck != "done"
             if luck == "done" and self.target is not None and self.target.uid == seen.uid:
-                self.target.holds_fields = False
+                self.target.unfinished = False
         if isinstance(decision.action, Apply):
             self._send(operator, decision, seen, luck)
         self._begin_anew(operator)
@@ -245,7 +245,7 @@ class World(RuleBasedStateMachine):
             return False
         self.effects += 1
         target.change(patch.to)
-        target.mark, target.holds_fields = REQUEST_UID, True
+        target.mark, target.unfinished = REQUEST_UID, True
         return True
 
     def _begin_anew(self, operator: Operator) -> None:

@@ -22,6 +22,15 @@ REFUSALS: dict[str, tuple[errors.KubeError, Reason, str]] = {
         Reason.FORBIDDEN,
         f"{RIGHTS} Give it the rights (examples/rbac.yaml shows which), then write a new request.",
     ),
+    "the account lacks a right on what else a rollback needs": (
+        errors.Forbidden(
+            "POST /api/v1/namespaces/shop/secrets as shop/rollback: 403 secrets is forbidden: User "
+            '"system:serviceaccount:shop:rollback" cannot create resource "secrets" in API group "" in the namespace '
+            '"shop"'
+        ),
+        Reason.FORBIDDEN,
+        "Service account shop/rollback may not create secrets, which rolling Deployment/checkout back takes,",
+    ),
     "the operator may not impersonate": (
         errors.Forbidden(
             f'{CALL}403 serviceaccounts "rollback" is forbidden: User "system:serviceaccount:rollback-system:'

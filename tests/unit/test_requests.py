@@ -16,7 +16,7 @@ from rollback_operator.api.policy import Entry, PolicyStatus, Proof
 from rollback_operator.api.request import RequestStatus
 from rollback_operator.core.life import times
 from rollback_operator.core.life.times import SEND_WITHIN
-from rollback_operator.core.life.verifying import GIVE_BACK_TRIES
+from rollback_operator.core.life.verifying import FINISH_TRIES
 from rollback_operator.core.verdicts import Streak, Verdict
 from rollback_operator.kube import errors
 from rollback_operator.kube.resources import Key, key_of
@@ -418,14 +418,14 @@ async def test_giving_back_keeps_no_request_from_succeeding_if_it_is_always(
     world.api.faults.append(fault)
     await world.work()
     world.controller()
-    for _ in range(GIVE_BACK_TRIES + 1):
+    for _ in range(FINISH_TRIES + 1):
         again = await world.work()
         if again is None:
             break
         assert again > 0, "no hot loop"
     assert world.outcome() == ("Succeeded", "Completed")
     tries = [call for call in world.effects() if call.query["fieldManager"].endswith("give-back")]
-    assert len(tries) <= GIVE_BACK_TRIES
+    assert len(tries) <= FINISH_TRIES
     assert world.target["metadata"]["generation"] == 4, "changed once"
 
 

@@ -29,15 +29,15 @@ class Pods:
     def __init__(self, *pods: Object) -> None:
         self.now: Sequence[Object] = pods
         self.error: errors.KubeError | None = None
-        self.asked: list[tuple[str, TargetRef]] = []
+        self.asked: list[tuple[str, TargetRef, str]] = []
 
-    async def pods(self, namespace: str, ref: TargetRef) -> Sequence[Object]:
-        self.asked.append((namespace, ref))
+    async def pods(self, namespace: str, ref: TargetRef, service_account: str) -> Sequence[Object]:
+        self.asked.append((namespace, ref, service_account))
         if self.error is not None:
             raise self.error
         return self.now
 
-    async def stuck(self, namespace: str, ref: TargetRef) -> str | None:
+    async def stuck(self, namespace: str, ref: TargetRef, service_account: str) -> str | None:
         raise NotImplementedError
 
 
@@ -118,7 +118,7 @@ async def test_pods_that_cannot_be_read_are_no_answer() -> None:
     assert (sample.at, sample.verdict, sample.value) == (AT, Verdict.UNKNOWN, "")
     assert sample.message.startswith("the pods of Deployment/checkout could not be read: GET /api: no answer")
     assert len(sample.message) == 300
-    assert pods.asked == [("shop", CHECKOUT)]
+    assert pods.asked == [("shop", CHECKOUT, "rollback")]
 
 
 NOBODY: dict[str, tuple[Object, ...]] = {

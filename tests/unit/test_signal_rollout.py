@@ -22,13 +22,13 @@ class Rollout:
 
     def __init__(self, answer: str | errors.KubeError | None) -> None:
         self.answer = answer
-        self.asked: list[tuple[str, TargetRef]] = []
+        self.asked: list[tuple[str, TargetRef, str]] = []
 
-    async def pods(self, namespace: str, ref: TargetRef) -> Sequence[Object]:
+    async def pods(self, namespace: str, ref: TargetRef, service_account: str) -> Sequence[Object]:
         raise NotImplementedError
 
-    async def stuck(self, namespace: str, ref: TargetRef) -> str | None:
-        self.asked.append((namespace, ref))
+    async def stuck(self, namespace: str, ref: TargetRef, service_account: str) -> str | None:
+        self.asked.append((namespace, ref, service_account))
         if isinstance(self.answer, errors.KubeError):
             raise self.answer
         return self.answer
@@ -62,7 +62,7 @@ async def test_a_rollout_that(case: str) -> None:
     answer, expected = ANSWERS[case]
     rollout = Rollout(answer)
     assert await RolloutSignal(rollout).sample(question(), AT) == expected
-    assert rollout.asked == [("shop", CHECKOUT)]
+    assert rollout.asked == [("shop", CHECKOUT, "rollback")]
 
 
 @pytest.mark.parametrize("answer", [errors.NotFound("gone"), errors.Forbidden("no")])

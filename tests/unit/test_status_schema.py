@@ -86,7 +86,7 @@ def targets(draw: st.DrawFn) -> Snapshot | None:
         health=Health(draw(st.sampled_from(Wellbeing)), draw(texts)),
         obstacle=draw(rarely(st.builds(Obstacle, st.just(Reason.TARGET_PAUSED), texts))),
         marks=draw(st.sampled_from([frozenset(), frozenset({REQUEST_UID})])),
-        holds_fields=draw(st.booleans()),
+        unfinished=draw(st.booleans()),
     )
 
 

@@ -18,6 +18,7 @@ from rollback_operator.api.fields import (
     rule,
     rules,
 )
+from rollback_operator.api.options import Options
 from rollback_operator.api.trigger import PrometheusServer, Trigger
 
 MAX_LEDGER = 50
@@ -155,6 +156,7 @@ class PolicySpec(Resource):
         description="What follows when the revision that was brought back is not well either: Stop, or NextGood: go on "
         "to the next older one that proved good.",
     )
+    options: Options | None = Field(default=None, description="How a rollback is made, by the kind of target.")
     service_account_name: ServiceAccountName | None = Field(
         default=None,
         description="Service account in the policy's namespace with whose rights rollbacks run, and Secrets are read. "

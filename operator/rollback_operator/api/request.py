@@ -19,8 +19,20 @@ from rollback_operator.api.fields import (
     rule,
     rules,
 )
+from rollback_operator.api.options import Options
 
-IMMUTABLE = ("target", "policyRef", "from", "to", "reason", "dryRun", "grace", "timeout", "serviceAccountName")
+IMMUTABLE = (
+    "target",
+    "policyRef",
+    "from",
+    "to",
+    "reason",
+    "dryRun",
+    "grace",
+    "timeout",
+    "serviceAccountName",
+    "options",
+)
 MAX_DIFF_BYTES = 32 * 1024
 MAX_REASON = 512
 
@@ -144,6 +156,9 @@ class RequestSpec(Resource):
         description="Service account in the request's namespace with whose rights everything is done. "
         "Omitted: the policy's, else the operator's setting (rollback).",
     )
+    options: Options | None = Field(
+        default=None, description="How it is done, by the kind of target. Omitted: as the policy says."
+    )
     abort: bool = Field(
         default=False,
         description="Set to true to stop the request: before its effect nothing is changed, after it nothing more is "
@@ -198,6 +213,7 @@ class Plan(Resource):
     verify_triggers: tuple[Annotated[str, Field(max_length=63)], ...] = Field(
         default=(), max_length=16, description="Triggers of the policy that have to be Healthy again after the effect."
     )
+    options: Options | None = Field(default=None, description="How it is done, where something was said of it.")
 
 
 class StepState(StrEnum):

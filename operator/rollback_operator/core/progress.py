@@ -9,6 +9,7 @@ from typing import Any
 
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.fields import format_duration
+from rollback_operator.api.options import Options
 from rollback_operator.api.policy import Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import (
@@ -30,7 +31,15 @@ _LOST = "It was sent, and the target was gone before it could be seen: nobody ca
 CUT = "\n… cut here: the whole difference is longer than 32 KiB\n"
 
 
-def make_plan(target: Snapshot, chosen: Chosen, findings: Findings, *, account: str, verify: Verify | None) -> Plan:
+def make_plan(
+    target: Snapshot,
+    chosen: Chosen,
+    findings: Findings,
+    *,
+    account: str,
+    verify: Verify | None,
+    options: Options | None = None,
+) -> Plan:
     """The plan as it is written down: everything that the effect will be held to."""
     to = chosen.revision
     plan = Plan(
@@ -44,6 +53,7 @@ def make_plan(target: Snapshot, chosen: Chosen, findings: Findings, *, account: 
         service_account_name=account,
         verify_timeout=verify.timeout if verify else None,
         verify_triggers=verify.triggers if verify else (),
+        options=options,
     )
     canonical = json.dumps(plan.dump(), sort_keys=True, separators=(",", ":"))
     return plan.model_copy(update={"digest": "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()})

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import Any
 
 from rollback_operator.api.common import TargetRef
+from rollback_operator.api.options import Options
 from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestSpec, RequestStatus
@@ -46,6 +47,8 @@ class Health:
 
     state: Wellbeing
     message: str
+    final: bool = False
+    """It will not get any better by waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,9 @@ class Snapshot:
 
     `generation` grows with every change of what the target asks for, so that an older reading is recognised.
     `settled`: the target's own controller has seen the latest change, so that revision numbers can be trusted.
-    `marks`: uids of the requests whose effect the target shows. `holds_fields`: fields that the effect changed are
-    still recorded as the operator's own. `raw` is the target module's own business.
+    `marks`: uids of the requests whose effect the target shows. `unfinished`: something is left to be done after the
+    effect (fields that it changed are still recorded as the operator's own, say). `raw` is the target module's own
+    business.
 
     `changed`: when the target changed to its current revision; None if this reading cannot tell, and whoever remembers
     earlier readings fills in the time of first sight, with `changed_estimated`. `reactivated`: the current revision is
@@ -87,7 +91,7 @@ class Snapshot:
     health: Health
     obstacle: Obstacle | None = None
     marks: frozenset[str] = frozenset()
-    holds_fields: bool = False
+    unfinished: bool = False
     raw: Any = field(default=None, compare=False, repr=False)
     changed: datetime | None = None
     changed_estimated: bool = False
@@ -158,7 +162,7 @@ class Observation:
 
     `answered`: all attempts at the effect up to this number are known to be over, because they were answered.
     `since`: when the look at the target began (None: this moment); what came later may not be seen yet.
-    `kept`: how often giving fields back was tried, and they are still held.
+    `kept`: how often finishing was tried, and something is still left.
     """
 
     policy: PolicySpec | None = None
@@ -193,7 +197,6 @@ class Examine:
     """Look at what going to a revision means and needs."""
 
     to: Revision
-    service_account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +214,13 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveBack:
-    """Return the ownership of the fields that the effect changed to whom they belonged."""
+class Finish:
+    """Do what is left to be done after the effect."""
 
     plan: Plan
 
 
-Action = Examine | Rehearse | Apply | GiveBack
+Action = Examine | Rehearse | Apply | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,3 +237,14 @@ def resolved_target(spec: RequestSpec, policy: PolicySpec | None) -> TargetRef |
     if spec.target is not None:
         return spec.target
     return policy.target if policy is not None else None
+
+
+def resolved_account(spec: RequestSpec, policy: PolicySpec | None, default: str) -> str:
+    """Name of the service account that a request runs as: its own, else its policy's, else the operator's setting."""
+    from_policy = policy.service_account_name if policy is not None else None
+    return spec.service_account_name or from_policy or default
+
+
+def resolved_options(spec: RequestSpec, policy: PolicySpec | None) -> Options | None:
+    """How a request is to be carried out: as it says, else as its policy does."""
+    return spec.options or (policy.options if policy is not None else None)

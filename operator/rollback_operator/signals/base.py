@@ -30,14 +30,14 @@ Object = dict[str, Any]
 class Workloads(Protocol):
     """What signals may know of the targets."""
 
-    async def pods(self, namespace: str, ref: TargetRef) -> Sequence[Object]:
+    async def pods(self, namespace: str, ref: TargetRef, service_account: str) -> Sequence[Object]:
         """The pods of the target's current revision; none if there is no such target.
 
         Raises:
             kube.errors.KubeError: they could not be read.
         """
 
-    async def stuck(self, namespace: str, ref: TargetRef) -> str | None:
+    async def stuck(self, namespace: str, ref: TargetRef, service_account: str) -> str | None:
         """Why the target's rollout makes no progress, in its controller's words; None if it does.
 
         Raises:

@@ -123,7 +123,7 @@ class PodsSignal:
         ref = question.target
         try:
             check = _Check.parse(question.trigger.pods or PodsCheck())
-            pods = await self._workloads.pods(question.namespace, ref)
+            pods = await self._workloads.pods(question.namespace, ref, question.service_account)
         except ValueError as error:
             return Sample(now, Verdict.UNKNOWN, "", f"pods: {error}")
         except KubeError as error:

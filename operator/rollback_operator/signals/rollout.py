@@ -23,7 +23,7 @@ class RolloutSignal:
         """See `Signal.sample`."""
         ref = question.target
         try:
-            why = await self._workloads.stuck(question.namespace, ref)
+            why = await self._workloads.stuck(question.namespace, ref, question.service_account)
         except NotFound:
             return missing(question, now, f"there is no {ref.kind}/{ref.name}")
         except KubeError as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rollback_operator.api.common import TargetRef
 from rollback_operator.kube.client import Api
+from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.base import Target, Where
 from rollback_operator.targets.deployment import DeploymentTarget
 
@@ -25,10 +26,14 @@ class Workloads:
     def __init__(self, targets: Mapping[str, Target]) -> None:
         self._targets = targets
 
-    async def pods(self, namespace: str, ref: TargetRef) -> Sequence[dict[str, Any]]:
+    async def pods(self, namespace: str, ref: TargetRef, service_account: str) -> Sequence[dict[str, Any]]:
         """The pods of the target's current revision."""
-        return await self._targets[ref.kind].pods(Where(namespace, ref.name))
+        return await self._targets[ref.kind].pods(_where(namespace, ref, service_account))
 
-    async def stuck(self, namespace: str, ref: TargetRef) -> str | None:
+    async def stuck(self, namespace: str, ref: TargetRef, service_account: str) -> str | None:
         """Why the target's rollout makes no progress; None if it does."""
-        return await self._targets[ref.kind].stuck(Where(namespace, ref.name))
+        return await self._targets[ref.kind].stuck(_where(namespace, ref, service_account))
+
+
+def _where(namespace: str, ref: TargetRef, service_account: str) -> Where:
+    return Where(namespace, ref.name, ServiceAccount(namespace, service_account))

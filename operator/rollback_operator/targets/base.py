@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from rollback_operator.api.options import Options
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.values import Findings, Revision, Snapshot
 from rollback_operator.kube.access import Right
@@ -14,10 +15,12 @@ from rollback_operator.kube.identity import ServiceAccount
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A target's place."""
+    """A target's place, whose rights it is changed with (and read, where the operator's own do not do), and how."""
 
     namespace: str
     name: str
+    account: ServiceAccount
+    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,15 @@ class Watched:
 class Target(Protocol):
     """One kind of thing that can be rolled back.
 
-    It observes and acts; it does not decide. Effects are made as the service account that is passed in, and are
-    keyed: made a second time, on a target that already shows them or has moved on, they change nothing.
+    It observes and acts; it does not decide. Effects are made as `where.account`, and are keyed: made a second time,
+    on a target that already shows them or has moved on, they change nothing.
     """
 
     kind: str
-    watched: Watched
+
+    @property
+    def watched(self) -> Watched | None:
+        """None: nothing that the operator itself may read tells of a change, so it looks again and again."""
 
     def told(self, body: dict[str, Any]) -> Hashable:
         """What an event about `body` tells a request that waits for it; while that stays the same, it is not woken."""
@@ -55,12 +61,10 @@ class Target(Protocol):
             kube.errors.KubeError: it could not be read.
         """
 
-    async def examine(self, where: Where, target: Snapshot, to: Revision, account: ServiceAccount) -> Findings:
-        """What going to `to` would do, and what `to` needs that is gone; secrets are read as `account` only."""
+    async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
+        """What going to `to` would do, and what `to` needs that is gone; secrets are read as the account only."""
 
-    async def apply(
-        self, where: Where, target: Snapshot, plan: Plan, key: str, account: ServiceAccount, *, dry_run: bool = False
-    ) -> None:
+    async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
         """Make the effect of `plan` on the target exactly as `target` shows it, marked with `key`.
 
         Raises:
@@ -69,8 +73,8 @@ class Target(Protocol):
             kube.errors.Unavailable: no answer; it may or may not have happened.
         """
 
-    async def give_back(self, where: Where, target: Snapshot, account: ServiceAccount) -> None:
-        """Return the ownership of what `apply` changed, so that the owner's next release does not conflict."""
+    async def finish(self, where: Where, target: Snapshot) -> None:
+        """Do what is `unfinished` after the effect, such as giving fields back. Done twice it does no harm."""
 
     async def pods(self, where: Where) -> list[dict[str, Any]]:
         """The pods of the target's current revision; none if there is no such target, or no pod of it yet.

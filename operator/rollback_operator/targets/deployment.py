@@ -16,7 +16,7 @@ from rollback_operator.core.values import Findings, Health, Obstacle, Revision, 
 from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import FIELD_MANAGER, Api
-from rollback_operator.kube.identity import OPERATOR, ServiceAccount
+from rollback_operator.kube.identity import OPERATOR
 from rollback_operator.targets import dependencies, ownership, pods, podtemplate
 from rollback_operator.targets.base import Watched, Where
 from rollback_operator.targets.diff import unified
@@ -71,12 +71,14 @@ class DeploymentTarget:
             health = await self._look_at_pods(where, deployment, replica_sets, status, plan)
         return _snapshot(deployment, replica_sets, health)
 
-    async def examine(self, where: Where, target: Snapshot, to: Revision, account: ServiceAccount) -> Findings:
+    async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
         """See `Target.examine`."""
         deployment, replica_sets = target.raw
         replica_set = _of_revision(replica_sets, to.name)
         template = podtemplate.without_hash(replica_set["spec"]["template"])
-        missing, notes = await dependencies.check(self._api, where.namespace, podtemplate.needs(template), account)
+        missing, notes = await dependencies.check(
+            self._api, where.namespace, podtemplate.needs(template), where.account
+        )
         return Findings(
             steps=(f"Replace the pod template by that of {to.source} (revision {to.name}).",),
             diff=unified(
@@ -89,19 +91,17 @@ class DeploymentTarget:
             missing=missing,
         )
 
-    async def apply(
-        self, where: Where, target: Snapshot, plan: Plan, key: str, account: ServiceAccount, *, dry_run: bool = False
-    ) -> None:
+    async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
         """See `Target.apply`. One JSON patch: either all of it happens, or nothing."""
         deployment, replica_sets = target.raw
         source = _by_fingerprint(replica_sets, plan)
         patch = effect(deployment, source, key)
-        await self._api.patch(_path(where), patch, as_=account, dry_run=dry_run)
+        await self._api.patch(_path(where), patch, as_=where.account, dry_run=dry_run)
 
-    async def give_back(self, where: Where, target: Snapshot, account: ServiceAccount) -> None:
-        """See `Target.give_back`. Changes nothing but `metadata.managedFields`."""
+    async def finish(self, where: Where, target: Snapshot) -> None:
+        """See `Target.finish`. Gives fields back: changes nothing but `metadata.managedFields`."""
         patch = ownership.giving_back(FIELD_MANAGER, target.raw[0]["metadata"]["managedFields"])
-        await self._api.patch(_path(where), patch, as_=account, field_manager=f"{FIELD_MANAGER}-give-back")
+        await self._api.patch(_path(where), patch, as_=where.account, field_manager=f"{FIELD_MANAGER}-give-back")
 
     async def pods(self, where: Where) -> list[Object]:
         """See `Target.pods`."""
@@ -156,9 +156,8 @@ class DeploymentTarget:
     async def _unbound_claims(self, where: Where, deployment: Object, plan: Plan | None) -> tuple[str, ...]:
         if plan is None:
             return ()
-        account = ServiceAccount(where.namespace, plan.service_account_name)
         needed = podtemplate.needs(deployment["spec"]["template"])
-        return await dependencies.unbound_claims(self._api, where.namespace, needed, account)
+        return await dependencies.unbound_claims(self._api, where.namespace, needed, where.account)
 
 
 def effect(deployment: Object, source: Object, key: str) -> list[Object]:
@@ -233,7 +232,7 @@ def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) ->
         health=health,
         obstacle=_obstacle(deployment),
         marks=frozenset(mark for mark in marks if mark),
-        holds_fields=bool(ownership.held_by(FIELD_MANAGER, metadata.get("managedFields") or [])),
+        unfinished=bool(ownership.held_by(FIELD_MANAGER, metadata.get("managedFields") or [])),
         raw=(deployment, replica_sets),
         changed=_changed(deployment, replica_sets, None if reactivated else matching),
         reactivated=reactivated,

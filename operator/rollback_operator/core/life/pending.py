@@ -44,6 +44,8 @@ from rollback_operator.core.values import (
     Rehearsed,
     Request,
     Snapshot,
+    resolved_account,
+    resolved_options,
     resolved_target,
 )
 
@@ -147,14 +149,21 @@ def _plan(request: Request, ref: TargetRef, choice: Chosen, seen: Observation, n
     assert target is not None
     if isinstance(answer, Rehearsed):
         return _dry_run_ended(request, ref, answer.plan, now)
-    account = _service_account(request, seen)
+    account = resolved_account(request.spec, seen.policy, seen.default_service_account)
     if not isinstance(answer, Findings):
-        return Decision(request.status, Examine(choice.revision, account))
+        return Decision(request.status, Examine(choice.revision))
     if answer.missing:
         ending = missing(ref, choice.revision, answer.missing)
         return end(request, now, ending, target=str(ref), from_=target.current.name, to=choice.revision.name)
     verify = seen.policy.verify if seen.policy is not None else None
-    plan = progress.make_plan(target, choice, answer, account=account, verify=verify)
+    plan = progress.make_plan(
+        target,
+        choice,
+        answer,
+        account=account,
+        verify=verify,
+        options=resolved_options(request.spec, seen.policy),
+    )
     if request.spec.dry_run:
         return Decision(request.status, Rehearse(plan))
     return Decision(progress.planned(request, now, ref, plan), Apply(plan))
@@ -172,8 +181,3 @@ def _dry_run_ended(request: Request, ref: TargetRef, plan: Plan, now: datetime) 
     )
     ending = Ending(Phase.SUCCEEDED, Reason.DRY_RUN, message)
     return end(request, now, ending, **progress.shown_plan(ref, plan))
-
-
-def _service_account(request: Request, seen: Observation) -> str:
-    from_policy = seen.policy.service_account_name if seen.policy is not None else None
-    return request.spec.service_account_name or from_policy or seen.default_service_account

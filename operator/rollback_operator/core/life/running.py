@@ -9,7 +9,7 @@ from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core import progress
 from rollback_operator.core.life.endings import UNTOUCHED, blocked, end, too_late
 from rollback_operator.core.life.times import HEALTH_POLL, SETTLE, overdue, pause, planned
-from rollback_operator.core.values import Apply, Decision, Ending, GiveBack, Observation, Refused, Request, Snapshot
+from rollback_operator.core.values import Apply, Decision, Ending, Finish, Observation, Refused, Request, Snapshot
 
 
 def carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
@@ -17,7 +17,7 @@ def carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
     plan, _ = planned(request)
     target = seen.target
     if target is not None and request.uid in target.marks:
-        action = GiveBack(plan) if target.holds_fields else None
+        action = Finish(plan) if target.unfinished else None
         return Decision(progress.applied(request, now, target), action, HEALTH_POLL)
     ending = _moved_on(request, target) or _stopped(request, seen, now)
     if ending is None:

@@ -13,7 +13,7 @@ from rollback_operator.core.life.times import HEALTH_POLL, made, planned, verify
 from rollback_operator.core.values import (
     Decision,
     Ending,
-    GiveBack,
+    Finish,
     Health,
     Observation,
     Refused,
@@ -23,7 +23,7 @@ from rollback_operator.core.values import (
 )
 from rollback_operator.core.verdicts import Streak, Verdict
 
-GIVE_BACK_TRIES = 5
+FINISH_TRIES = 5
 """How often fields are tried to be given back before a request ends without."""
 
 
@@ -35,7 +35,7 @@ def verify(request: Request, seen: Observation, now: datetime) -> Decision:
         return Decision(request.status, again=timedelta(seconds=1))
     lost = _lost(plan, name, target)
     decision = end(request, now, lost) if lost is not None else _fare(request, seen, now)
-    return _giving_back(request, seen, decision)
+    return _finishing(request, seen, decision)
 
 
 def _fare(request: Request, seen: Observation, now: datetime) -> Decision:
@@ -73,15 +73,15 @@ def judged(health: Health, plan: Plan, made: datetime | None, streaks: Mapping[s
     return Health(Wellbeing.HEALTHY, f"{health.message}, and {', '.join(seen)} {are} Healthy")
 
 
-def _giving_back(request: Request, seen: Observation, decision: Decision) -> Decision:
+def _finishing(request: Request, seen: Observation, decision: Decision) -> Decision:
     """`decision`, but what the effect took is given back first; an end waits for a few tries of that, not for ever."""
     plan, _ = planned(request)
-    if seen.target is None or seen.target.uid != plan.uid or not seen.target.holds_fields:
+    if seen.target is None or seen.target.uid != plan.uid or not seen.target.unfinished:
         return decision
     ends = decision.status.phase is not None and decision.status.phase.final
-    if isinstance(seen.answer, Refused) or (ends and seen.kept >= GIVE_BACK_TRIES):
+    if isinstance(seen.answer, Refused) or (ends and seen.kept >= FINISH_TRIES):
         return decision
-    return Decision(request.status if ends else decision.status, GiveBack(plan), decision.again)
+    return Decision(request.status if ends else decision.status, Finish(plan), decision.again)
 
 
 def _stale(request: Request, target: Snapshot) -> bool:
@@ -123,10 +123,11 @@ def _not_healthy(request: Request, own: Health, health: Health, now: datetime) -
             f"{health.message}. It stays there. Look at what these triggers ask."
         )
         return end(request, now, Ending(Phase.FAILED, Reason.NOT_VERIFIED, message))
-    if now >= deadline:
+    if now >= deadline or own.final:
+        in_time = "" if own.final else " in time"
         message = (
-            f"{name} was set back to revision {plan.to.revision}, but was not healthy in time: {health.message}. "
-            "It stays there. Look at these pods; to go further back, write a new request with that revision in `to`."
+            f"{name} was set back to revision {plan.to.revision}, but was not healthy{in_time}: {health.message}. It "
+            "stays there. Look at these pods; to go further back, write a new request with that revision in `to`."
         )
         return end(request, now, Ending(Phase.FAILED, Reason.UNHEALTHY if failing else Reason.TIMEOUT, message))
     status = request.status
