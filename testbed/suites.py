@@ -1,15 +1,25 @@
-"""Runs the test suites one after another, all of them, and tells in the end how each went and how long it took."""
+"""Runs the test suites, all of them, and tells in the end how each went and how long it took.
+
+Most of the time tests wait for a cluster to do something, so two lanes of suites run side by side where there are
+cores for it. The output of a suite is shown as a whole, when it has ended.
+"""
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _TESTS = Path(__file__).parents[1] / "tests"
-# From what tells most in the least time to what takes longest.
-_ORDER = ("unit", "model", "testbed", "faults", "e2e")
+# In each lane from what tells most in the least time to what takes longest; the lanes take about as long.
+_LANES = (("unit", "model", "testbed", "faults"), ("e2e",))
 _NOTHING_COLLECTED = 5
+_REPORT_EVERY = 60.0
 
 
 def main() -> int:
@@ -18,24 +28,51 @@ def main() -> int:
     parser.add_argument("--deep", action="store_true", help="the long randomised runs as well")
     options, passed_on = parser.parse_known_args()
     selection = [] if options.deep else ["-m", "not deep"]
-    rows = [_run(_TESTS / name, [*selection, *passed_on]) for name in _ORDER if (_TESTS / name).is_dir()]
-    print(_table(rows))
+    started = time.monotonic()
+    rows = _run_lanes([*selection, *passed_on])
+    print(_table(rows, time.monotonic() - started))
     return int(any(result == "failed" for _, result, _ in rows))
 
 
 _Row = tuple[str, str, float]
 
 
-def _run(suite: Path, arguments: list[str]) -> _Row:
-    print(f"\n=== {suite.name}", flush=True)
+def _run_lanes(arguments: list[str]) -> list[_Row]:
+    lanes = _LANES if (os.cpu_count() or 1) > 1 else (tuple(name for lane in _LANES for name in lane),)
+    telling = threading.Lock()
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        ended = pool.map(lambda lane: _run_lane(lane, arguments, telling), lanes)
+        return [row for rows in ended for row in rows]
+
+
+def _run_lane(lane: Sequence[str], arguments: list[str], telling: threading.Lock) -> list[_Row]:
+    return [_run(_TESTS / name, arguments, telling) for name in lane if (_TESTS / name).is_dir()]
+
+
+def _run(suite: Path, arguments: list[str], telling: threading.Lock) -> _Row:
+    _say(telling, f"{suite.name}: begun")
     started = time.monotonic()
-    code = subprocess.run([sys.executable, "-m", "pytest", str(suite), *arguments], check=False).returncode
+    command = [sys.executable, "-m", "pytest", str(suite), *arguments]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        with subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as running:
+            while True:
+                try:
+                    code = running.wait(_REPORT_EVERY)
+                    break
+                except subprocess.TimeoutExpired:
+                    _say(telling, f"{suite.name}: {time.monotonic() - started:.0f} s so far")
+        output.seek(0)
+        _say(telling, f"\n=== {suite.name}\n{output.read()}")
     result = {0: "passed", _NOTHING_COLLECTED: "empty"}.get(code, "failed")
     return suite.name, result, time.monotonic() - started
 
 
-def _table(rows: list[_Row]) -> str:
-    total = sum(seconds for _, _, seconds in rows)
+def _say(telling: threading.Lock, text: str) -> None:
+    with telling:
+        print(text, flush=True)
+
+
+def _table(rows: list[_Row], total: float) -> str:
     lines = [f"{name:10} {result:8} {seconds:8.1f} s" for name, result, seconds in rows]
     return "\n".join(["", f"{'suite':10} {'result':8} {'time':>10}", *lines, f"{'all':19} {total:8.1f} s"])
 
