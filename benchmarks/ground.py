@@ -38,11 +38,20 @@ class Timing:
 class Ground:
     """A namespace full of Deployments with two revisions, and an operator."""
 
-    def __init__(self, cluster: Cluster, operator: OperatorProcess, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        operator: OperatorProcess,
+        session: aiohttp.ClientSession,
+        gate: asyncio.Semaphore,
+        namespace: str = NAMESPACE,
+    ) -> None:
         self.cluster = cluster
         self.operator = operator
+        self.namespace = namespace
         self._session = session
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._gate = gate
+        self._deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -55,12 +64,16 @@ class Ground:
         connector = aiohttp.TCPConnector(ssl=False, limit=0)
         try:
             async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
-                ground = cls(cluster, operator, session)
-                await ground.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-                cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", input=_rights())
-                yield ground
+                ground = cls(cluster, operator, session, asyncio.Semaphore(AT_ONCE))
+                yield await ground.beside(NAMESPACE)
         finally:
             operator.stop()
+
+    async def beside(self, namespace: str) -> Ground:
+        """The same in another namespace, which is made, with the service account."""
+        await self.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        self.cluster.kubectl("-n", namespace, "apply", "-f", "-", input=_rights(namespace))
+        return Ground(self.cluster, self.operator, self._session, self._gate, namespace)
 
     async def call(self, verb: str, path: str, body: Object | None = None, content: str = "application/json") -> Object:
         """A call as the administrator; made again while the API server asks for that (a new CRD's storage, say)."""
@@ -86,14 +99,14 @@ class Ground:
         names = await self.released(prefix, count)
         for_second = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "shop:2"}]}}}}
         strategic = "application/strategic-merge-patch+json"
-        await gathered(self.call("PATCH", f"{DEPLOYMENTS}/{name}", for_second, strategic) for name in names)
+        await gathered(self.call("PATCH", f"{self._deployments}/{name}", for_second, strategic) for name in names)
         await self._rolled_out(prefix, count, 1)
         return names
 
     async def released(self, prefix: str, count: int, replicas: int = 1) -> list[str]:
         """As many Deployments of one revision, rolled out."""
         names = [f"{prefix}-{number}" for number in range(count)]
-        await gathered(self.call("POST", DEPLOYMENTS, deployment(name, replicas)) for name in names)
+        await gathered(self.call("POST", self._deployments, deployment(name, replicas)) for name in names)
         await self._rolled_out(prefix, count, replicas)
         return names
 
@@ -121,7 +134,7 @@ class Ground:
     async def _rolled_out(self, prefix: str, count: int, replicas: int) -> None:
         deadline = time.monotonic() + 600
         while True:
-            items = (await self.call("GET", DEPLOYMENTS))["items"]
+            items = (await self.call("GET", self._deployments))["items"]
             done = [
                 one for one in items if one["metadata"]["name"].startswith(f"{prefix}-") and _available(one, replicas)
             ]
@@ -162,7 +175,6 @@ class AuditTimes:
             self._patched[about["name"]] = at
 
 
-DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 _REQUESTS = f"/apis/rollback.dev/v1alpha1/namespaces/{NAMESPACE}/rollbackrequests"
 
 
@@ -201,10 +213,10 @@ def _available(body: Object, replicas: int) -> bool:
     return counts == {replicas} and status.get("observedGeneration") == body["metadata"]["generation"]
 
 
-def _rights() -> str:
+def _rights(namespace: str) -> str:
     bodies = list(yaml.safe_load_all((ROOT / "examples" / "rbac.yaml").read_text()))
     for body in bodies:
         body["metadata"].pop("namespace", None)
         for subject in body.get("subjects", []):
-            subject["namespace"] = NAMESPACE
+            subject["namespace"] = namespace
     return yaml.safe_dump_all(bodies)

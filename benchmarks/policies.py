@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +28,9 @@ INTERVAL = 30
 WATCHED = 120.0
 """Seconds that are measured: four rounds."""
 PEER_COUNT = 1000
+IN_A_NAMESPACE = 1000
+"""Policies of one namespace; of more, each namespace has a hundred."""
 TICKS = os.sysconf("SC_CLK_TCK")
-_POLICIES = f"/apis/rollback.dev/v1alpha1/namespaces/{NAMESPACE}/rollbackpolicies"
 _RUNS = f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/analysisruns"
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
@@ -113,22 +114,55 @@ async def watch(count: int, folder: Path, *, with_peer: bool) -> Table:
     ):
         settings = {"prometheus": prometheus.url, "allowed_networks": "127.0.0.0/8"}
         async with Ground.prepared(cluster, folder, **settings) as ground:
-            names = await ground.released("w", count, replicas)
+            watched = await _released(ground, count, replicas)
             half = count // 2
-            await gathered(ground.call("POST", _POLICIES, policy(name, int(name[2:]))) for name in names[:half])
+            await _ordered(watched[:half])
             await _all_evaluated(ground, half)
             before, _ = ground.operator.memory()
-            await gathered(ground.call("POST", _POLICIES, policy(name, int(name[2:]))) for name in names[half:])
+            await _ordered(watched[half:])
             await _all_evaluated(ground, count)
             columns.append(await _ours(ground, prometheus, before, count - half))
             if with_peer:
                 ground.operator.stop()
-                columns.append(await _theirs(ground, prometheus, folder, names))
+                columns.append(await _theirs(ground, prometheus, folder, [one.name for one in watched]))
     for line in dict.fromkeys(key for column in columns for key in column):
         table.row(line, *(column.get(line, "") for column in columns))
     table.note(f"Measured for {WATCHED:.0f} s after all were taken up; each question is another series.")
     table.note(f"Deployments of {replicas} replicas; nothing was wrong, nothing was released.")
     return table
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A Deployment that gets a policy; `number` is that of the series which the policy asks for."""
+
+    where: Ground
+    name: str
+    number: int
+
+
+async def _released(ground: Ground, count: int, replicas: int) -> list[Watched]:
+    """As many Deployments, rolled out."""
+    if count <= IN_A_NAMESPACE:
+        names = await ground.released("w", count, replicas)
+        return [Watched(ground, name, number) for number, name in enumerate(names)]
+    found: list[Watched] = []
+    for start in range(0, count, 100):
+        where = await ground.beside(f"{ground.namespace}-{start}")
+        names = await where.released("w", min(100, count - start), replicas)
+        found += [Watched(where, name, start + number) for number, name in enumerate(names)]
+    return found
+
+
+async def _ordered(watched: Iterable[Watched]) -> None:
+    """A policy for each."""
+    await gathered(
+        one.where.call("POST", _policies(one.where.namespace), policy(one.name, one.number)) for one in watched
+    )
+
+
+def _policies(namespace: str) -> str:
+    return f"/apis/rollback.dev/v1alpha1/namespaces/{namespace}/rollbackpolicies"
 
 
 def _peer(with_peer: bool) -> tuple[str, ...]:  # noqa: FBT001 - the table's shape
