@@ -19,6 +19,7 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kubectl")
 CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kwok", "helm")
 NODE = ("kubelet", "kube-proxy", "coredns", "pause")
 MONITORING = ("prometheus", "promtool", "alertmanager")
+GITOPS = ("argocd", "argocd-cache", "helm")
 # What benchmarks run beside the operator.
 PEERS = ("rollouts-controller",)
 

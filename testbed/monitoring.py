@@ -19,7 +19,6 @@ from testbed.binaries import Binaries
 from testbed.errors import TestbedError
 from testbed.faulty import Fault, FaultyServer
 from testbed.listeners import Exporter, Webhook
-from testbed.processes import wait_until
 from testbed.series import Series, openmetrics, otlp
 from testbed.servers import Server
 
@@ -123,7 +122,7 @@ class Prometheus(Server):
             found[:] = self.query(promql)
             return bool(found)
 
-        wait_until(asked, f"Waiting for {promql}", self._roster, timeout)
+        self.wait_until(asked, f"Waiting for {promql}", timeout)
         return found
 
     def push(self, *series: Series) -> None:

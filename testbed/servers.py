@@ -5,7 +5,7 @@ import signal
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +25,8 @@ class Server:
     """Its address, without a slash at the end; the same for life."""
     folder: Path
     """Everything of it; removed by `stop`."""
+    program: str = ""
+    """What it is called among the binaries, if that is not its name."""
 
     def __init__(self, name: str, folder: Path, address: str, flags: Sequence[str]) -> None:
         """Make the folder; `up` runs it.
@@ -75,9 +77,9 @@ class Server:
         for attempt in range(1, _ATTEMPTS + 1):
             known = self._port != 0
             self._choose_port()
-            self._roster.launch(self.name, self._command(), self.log)
+            self._roster.launch(self.name, self._command(), self.log, self._environment())
             try:
-                wait_until(self.ready, f"Getting {self.name} ready", self._roster, timeout=60)
+                self.wait_until(self.ready, f"Getting {self.name} ready", timeout=60)
             except ComponentEndedError as error:
                 # Someone was faster. Another port will do as long as nobody knows this one.
                 if known or attempt == _ATTEMPTS or "address already in use" not in str(error):
@@ -99,6 +101,14 @@ class Server:
         """End it and remove its folder; again is harmless."""
         self.down()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout: float) -> None:
+        """Ask until `condition` holds.
+
+        Raises:
+            TestbedError: with the end of the log, when it does not for `timeout` seconds or the program ended.
+        """
+        wait_until(condition, what, self._roster, timeout)
 
     def ready(self) -> bool:
         """Whether it says so now."""
@@ -140,13 +150,23 @@ class Server:
         """What it is started with, all in the form `--name=value`."""
         raise NotImplementedError
 
+    def _environment(self) -> Mapping[str, str]:
+        """What is added to our environment for it."""
+        return {}
+
     def _command(self) -> list[str | Path]:
         # By name: such a program refuses a flag that is there twice.
         flags = {flag.partition("=")[0]: flag for flag in [*self._arguments(), *self._flags]}
-        return [Binaries().path(self.name), *flags.values()]
+        return [Binaries().path(self.program or self.name), *flags.values()]
 
     def _choose_port(self) -> None:
         if not self._port:
-            with socket.create_server((self._address, 0)) as probe:
-                self._port = probe.getsockname()[1]
+            self._port = free_port(self._address)
             self.url = f"http://{self.listen}"
+
+
+def free_port(address: str) -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server((address, 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port

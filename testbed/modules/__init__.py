@@ -134,6 +134,15 @@ _ALL = (
         ),
     ),
     Module(
+        name="argo-cd",
+        path="github.com/argoproj/argo-cd/v3",
+        # One program for every part of Argo CD; `argocd-cache` is our own, in place of Redis.
+        programs={"argocd": "github.com/argoproj/argo-cd/v3/cmd", "argocd-cache": "."},
+        typical=270,
+        variables=("github.com/argoproj/argo-cd/v3/common.version={version}",),
+        assets=tuple(f"manifests/crds/{name}-crd.yaml" for name in ("application", "appproject", "applicationset")),
+    ),
+    Module(
         name="pause",
         path="",
         programs={"pause": "."},
