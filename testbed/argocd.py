@@ -32,7 +32,7 @@ IN_CLUSTER = "https://kubernetes.default.svc"
 Manifest = Mapping[str, Any]
 
 _GROUP = "argoproj.io"
-_KINDS = ("applications", "appprojects", "applicationsets")
+_KINDS = ("applications", "appprojects")
 _REFRESH = "argocd.argoproj.io/refresh"
 # The longest that a token may be good for, by what the API server is set to.
 _A_DAY = "--duration=24h"
@@ -237,6 +237,23 @@ def synced(revision: str = "") -> Callable[[Manifest], bool]:
         return wanted and done and "operation" not in application
 
     return holds
+
+
+def operated(revision: str) -> Callable[[Manifest], bool]:
+    """A condition for `ArgoCD.wait`: the last operation was a sync to this commit, and succeeded."""
+
+    def holds(application: Manifest) -> bool:
+        state = application.get("status", {}).get("operationState", {})
+        done = state.get("phase") == "Succeeded" and "operation" not in application
+        return done and revision == state.get("syncResult", {}).get("revision")
+
+    return holds
+
+
+def healthy(application: Manifest) -> bool:
+    """A condition for `ArgoCD.wait`: Argo CD says that all of it is well."""
+    health: Manifest = application.get("status", {}).get("health", {})
+    return health.get("status") == "Healthy"
 
 
 def conditions(application: Manifest) -> dict[str, str]:

@@ -122,8 +122,9 @@ def _digest(module: Module) -> str:
 
 
 def _arguments(module: Module) -> list[str]:
-    major, _, rest = module.version.removeprefix("v").partition(".")
-    words: Mapping[str, str] = {"version": module.version, "major": major, "minor": rest.partition(".")[0]}
+    number = module.version.removeprefix("v")
+    major, minor, *_ = [*number.split("."), ""]
+    words: Mapping[str, str] = {"version": module.version, "number": number, "major": major, "minor": minor}
     variables = [f"-X {variable.format(**words)}" for variable in module.variables]
     return [
         "build",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from testbed import Binaries, Cluster, images
-from testbed.binaries import MONITORING
+from testbed.binaries import GITOPS, MONITORING
 from testbed.realnode import what_is_missing, who_has_it
 from testbed.starting import needed
 
@@ -25,6 +25,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         Binaries.ensure(needed("fake"))
     if "monitoring" in wanted:
         Binaries.ensure(MONITORING)
+    if "gitops" in wanted:
+        Binaries.ensure(GITOPS)
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,11 @@ def built() -> None:
 @pytest.fixture(scope="session")
 def monitoring() -> None:
     """For tests that start a Prometheus or an Alertmanager."""
+
+
+@pytest.fixture(scope="session")
+def gitops() -> None:
+    """For tests that start an Argo CD."""
 
 
 @pytest.fixture(scope="session")

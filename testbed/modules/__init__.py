@@ -24,7 +24,7 @@ class Module:
     typical: int
     """Seconds that a build takes with nothing cached on two cores, for the progress line."""
     variables: tuple[str, ...] = ()
-    """Go variables to set at link time, `{version}` standing for the dependency's version."""
+    """Go variables to set at link time: `{version}` stands for the dependency's, `{number}` for that without the v."""
     tags: tuple[str, ...] = ()
     assets: tuple[str, ...] = field(default=())
     """Files of the dependency that are kept beside the programs."""
@@ -139,8 +139,8 @@ _ALL = (
         # One program for every part of Argo CD; `argocd-cache` is our own, in place of Redis.
         programs={"argocd": "github.com/argoproj/argo-cd/v3/cmd", "argocd-cache": "."},
         typical=270,
-        variables=("github.com/argoproj/argo-cd/v3/common.version={version}",),
-        assets=tuple(f"manifests/crds/{name}-crd.yaml" for name in ("application", "appproject", "applicationset")),
+        variables=("github.com/argoproj/argo-cd/v3/common.version={number}",),
+        assets=("manifests/crds/application-crd.yaml", "manifests/crds/appproject-crd.yaml"),
     ),
     Module(
         name="pause",
