@@ -24,6 +24,7 @@ from rollback_operator.policies import PolicyWorker
 from rollback_operator.settings import Settings
 from rollback_operator.signals.base import Question, Signal
 from rollback_operator.targets.base import Target as TargetModule
+from rollback_operator.targets.base import Watched
 from rollback_operator.watching import Asking, Standing
 from tests.model.policies import values
 from tests.model.policies.values import (
@@ -210,6 +211,7 @@ class _Target:
     """The target's module: reads from the view."""
 
     api: ScriptedApi
+    watched = Watched("apps", "v1", "deployments")
 
     async def observe(self, *_: Any) -> Snapshot | None:
         if self.api.start.broken:
