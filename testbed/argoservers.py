@@ -67,7 +67,7 @@ class RepoServer(_Part):
 
     def _choose_port(self) -> None:
         if not self._port:
-            self._grpc = free_port(_LOOPBACK)
+            self._grpc = free_port()
         super()._choose_port()
 
     def _arguments(self) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +11,11 @@ from pathlib import Path
 import yaml
 
 from testbed.cluster import Cluster
+from testbed.servers import free_port
 
 ROOT = Path(__file__).parents[1]
 SYSTEM = "rollback-system"
 ACCOUNT = "rollback-operator"
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class OperatorProcess:

@@ -20,6 +20,7 @@ from testbed.controlplane import ControlPlane
 from testbed.errors import TestbedError
 from testbed.nodeconfig import NAME, NodeFiles, kube_proxy
 from testbed.processes import Identity, Roster, wait_until
+from testbed.servers import free_port
 
 FOLDER = Path("/var/lib/rollback-operator-testbed")
 _PATIENCE = 900.0
@@ -92,7 +93,7 @@ class RealNode:
         launch("containerd", files.containerd(), files.log("containerd"), environment)
         wait_until(lambda: self._ctr("version").returncode == 0, "Getting containerd ready", self.roster, 30)
         self.load_image(archives.pause(plane.binaries))
-        port = _free_port()
+        port = free_port(network.GATEWAY)
         kubelet = files.kubelet(plane.binaries, plane.kubeconfig("kubelet"), plane.pki, port)
         launch("kubelet", kubelet, files.log("kubelet"), environment)
         launch(
@@ -212,9 +213,3 @@ def _names_resolve() -> bool:
     with contextlib.suppress(OSError), socket.create_connection((network.GATEWAY, 53), timeout=1):
         return True
     return False
-
-
-def _free_port() -> int:
-    with socket.create_server((network.GATEWAY, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

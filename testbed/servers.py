@@ -165,8 +165,8 @@ class Server:
             self.url = f"http://{self.listen}"
 
 
-def free_port(address: str) -> int:
-    """A port that nobody listens on now."""
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port that nobody listens on now; someone else may be faster."""
     with socket.create_server((address, 0)) as probe:
         port: int = probe.getsockname()[1]
     return port

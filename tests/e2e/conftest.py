@@ -11,7 +11,8 @@ import pytest
 
 from testbed import Cluster
 from testbed.monitoring import Alertmanager, Prometheus
-from testbed.operating import OperatorProcess, free_port, install
+from testbed.operating import OperatorProcess, install
+from testbed.servers import free_port
 from tests.e2e.watched import Operator, Watched
 from tests.e2e.world import World
 
