@@ -1,0 +1,25 @@
+"""Running or Verifying, and the rights to look at the target were taken away."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase
+from rollback_operator.core import conditions as on
+from rollback_operator.core.life.endings import end
+from rollback_operator.core.life.times import HEALTH_POLL, deadline, planned
+from rollback_operator.core.values import Decision, Ending, Observation, Refused, Request
+
+
+def wait_for_sight(request: Request, seen: Observation, now: datetime) -> Decision:
+    """Wait for the rights to come back; without them nobody can say more than what was seen before."""
+    left = deadline(request) - now
+    if left.total_seconds() > 0:
+        return Decision(request.status, again=min(HEALTH_POLL, left))
+    _, name = planned(request)
+    why = seen.answer.message if isinstance(seen.answer, Refused) else "it may not be read"
+    applied = on.is_true(request.status.conditions, on.APPLIED)
+    so_far = "was set back, but how it does" if applied else "may have been set back or not: that"
+    message = f"{name} {so_far} cannot be seen any more. {why}"
+    return end(request, now, Ending(Phase.FAILED, Reason.FORBIDDEN, message), certain=applied)

@@ -1,0 +1,145 @@
+"""The one write of a rollback, and the others around it: each is a whole Application with its resourceVersion."""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime
+from typing import Any
+
+from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.api.hold import HoldOrders
+from rollback_operator.api.options import ApplicationOptions
+from rollback_operator.targets.application import operation
+from rollback_operator.targets.application.content import Content
+from rollback_operator.targets.application.held import (
+    HOLD_ANNOTATION,
+    RELEASE_ANNOTATION,
+    Hold,
+    automated,
+    hold_of,
+    is_automated,
+    with_bad,
+)
+from rollback_operator.targets.application.reading import REFRESH_ANNOTATION, deployed
+
+Object = dict[str, Any]
+
+
+def rollback(
+    app: Object,
+    to: Content,
+    key: str,
+    *,
+    options: ApplicationOptions,
+    orders: HoldOrders,
+    now: datetime,
+    removing: bool,
+) -> Object:
+    """The Application as a rollback writes it: held, with the sync to `to` asked for, the last operation forgotten.
+
+    `removing`: automation is taken out whole, where the API server does not know how to turn it off.
+    """
+    body = copy.deepcopy(app)
+    noted = body["metadata"].setdefault("annotations", {})
+    noted[REQUEST_ANNOTATION] = key
+    noted.pop(RELEASE_ANNOTATION, None)
+    hold = new_hold(app, key, orders, now)
+    if hold is not None:
+        noted[HOLD_ANNOTATION] = hold.dump()
+    if is_automated(app):
+        _turn_off(body, removing=removing)
+    body["operation"] = _operation(app, to, key, options)
+    body.get("status", {}).pop("operationState", None)
+    return body
+
+
+def new_hold(app: Object, key: str, orders: HoldOrders, now: datetime) -> Hold | None:
+    """The hold that a rollback begins, or goes on with; None if nothing syncs by itself, so nothing has to be held.
+
+    What was turned off is kept from the hold that is there: its original is the true one. What a rollback failed to
+    bring is not bad for that.
+    """
+    there = hold_of(app)
+    left = None if operation.is_ours(app) and operation.failed(app) else deployed(app)
+    original = automated(app) if is_automated(app) else (there.automated if there else None)
+    if original is None:
+        return None
+    hold = Hold(
+        request=key,
+        since=now,
+        until=orders.until,
+        alert_after=orders.alert_after,
+        automated=copy.deepcopy(original),
+        bad=there.bad if there else (),
+    )
+    bad = with_bad(hold, left) if left is not None else hold.bad
+    return Hold(hold.request, hold.since, hold.until, hold.alert_after, hold.automated, bad)
+
+
+def took_it_off(app: Object) -> bool:
+    """Whether the Application, as the API server answered, really does not sync by itself."""
+    return not is_automated(app)
+
+
+def called_off(app: Object) -> Object:
+    """The Application without the rollback's own operation: ended by Argo CD, or taken back if it did not begin it."""
+    body = copy.deepcopy(app)
+    if operation.state(app).get("phase"):
+        body["status"]["operationState"]["phase"] = "Terminating"
+    else:
+        body.pop("operation", None)
+    return body
+
+
+def asking_for_a_look(app: Object) -> Object:
+    """The Application with the wish that Argo CD looks at it anew."""
+    body = copy.deepcopy(app)
+    body["metadata"].setdefault("annotations", {})[REFRESH_ANNOTATION] = "normal"
+    return body
+
+
+def released(app: Object, hold: Hold, *, restore: bool) -> Object:
+    """The Application without the hold; `restore`: automation as it was, and nothing else touched."""
+    body = copy.deepcopy(app)
+    noted = body["metadata"].get("annotations") or {}
+    for name in (HOLD_ANNOTATION, RELEASE_ANNOTATION):
+        noted.pop(name, None)
+    if restore:
+        body["spec"].setdefault("syncPolicy", {})["automated"] = copy.deepcopy(hold.automated)
+    return body
+
+
+def _turn_off(body: Object, *, removing: bool) -> None:
+    policy = body["spec"]["syncPolicy"]
+    if removing:
+        del policy["automated"]
+    else:
+        policy["automated"]["enabled"] = False
+
+
+def _operation(app: Object, to: Content, key: str, options: ApplicationOptions) -> Object:
+    policy = app["spec"].get("syncPolicy") or {}
+    sync = {
+        **to.body(),
+        "prune": prunes(app, options),
+        "syncStrategy": {"hook": {}} if options.hooks else {"apply": {}},
+    }
+    if policy.get("syncOptions"):
+        sync["syncOptions"] = list(policy["syncOptions"])
+    asked = {
+        "info": [{"name": REQUEST_ANNOTATION, "value": key}],
+        "initiatedBy": {"username": "rollback-operator"},
+        "sync": sync,
+    }
+    # With `refresh` a second try would go to whatever the branch is at: to what is rolled back.
+    retry = {name: value for name, value in (policy.get("retry") or {}).items() if name != "refresh"}
+    return {**asked, "retry": copy.deepcopy(retry)} if retry else asked
+
+
+def prunes(app: Object, options: ApplicationOptions) -> bool:
+    """Whether what the old revision does not have is deleted: as asked, else as the automation did or would."""
+    if options.prune is not None:
+        return options.prune
+    hold = hold_of(app)
+    how = automated(app) or (hold.automated if hold else {})
+    return bool(how.get("prune"))
