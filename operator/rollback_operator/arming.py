@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from rollback_operator import owning
 from rollback_operator.api.options import Options
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.choice import choose
 from rollback_operator.core.ledger import Ledger
+from rollback_operator.core.stance import Await, Go, GoBy, Managed, take, target_text, to_read
 from rollback_operator.core.turn import rolled_back_from
-from rollback_operator.core.values import Ending, Other, Snapshot
+from rollback_operator.core.values import Ending, Obstacle, Other, Snapshot
 from rollback_operator.kube import access
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
@@ -27,6 +30,7 @@ class Arming:
         self._api = api
         self._targets = targets
         self._default_account = settings.service_account
+        self._argo_cd = settings.argo_cd_namespace
 
     async def look(self, standing: Standing, snapshot: Snapshot | None, requests: tuple[Other, ...]) -> Disarmed | None:
         """Why the target could not be rolled back now; None if it could.
@@ -37,23 +41,40 @@ class Arming:
         spec, namespace = standing.spec, standing.key[0]
         if snapshot is None:
             return Reason.TARGET_NOT_FOUND, f"There is no {spec.target} in namespace {namespace}."
-        if snapshot.obstacle is not None:
-            return snapshot.obstacle.reason, snapshot.obstacle.message
+        account = ServiceAccount(namespace, spec.service_account_name or self._default_account)
+        stance = await self._stance(standing, snapshot, account)
+        obstacle = stance if isinstance(stance, Obstacle) else snapshot.obstacle
+        if obstacle is not None:
+            return obstacle.reason, obstacle.message
         ledger = Ledger.of(spec, standing.status.ledger)
         choice = choose(spec.to, spec.target, snapshot, ledger.bad_with(rolled_back_from(requests)), ledger.good)
         if isinstance(choice, Ending):
             return choice.reason, choice.message
-        account = ServiceAccount(namespace, spec.service_account_name or self._default_account)
         target = self._targets[spec.target.kind]
         where = Where(namespace, spec.target.name, account, spec.options or Options())
         findings = await target.examine(where, snapshot, choice.revision)
         if findings.missing:
             what = f"Revision {choice.revision.name} of {spec.target}, which it would go back to, needs what is gone"
             return Reason.MISSING_DEPENDENCY, f"{what}: {', '.join(findings.missing)}. Restore it."
-        lacking = await access.first_lacking(self._api, target.rights(where), account)
+        held = owning.rights(stance.suspends) if isinstance(stance, Go) else ()
+        lacking = await access.first_lacking(self._api, (*target.rights(where), *held), account)
         if lacking is not None:
             message = (
                 f"Service account {account} may not {lacking}. Give it the rights: examples/rbac.yaml shows which."
             )
             return Reason.MAY_NOT_ROLL_BACK, message
         return None
+
+    async def _stance(self, standing: Standing, snapshot: Snapshot, account: ServiceAccount) -> Go | Await | Obstacle:
+        """What follows from what else manages the target."""
+        spec = standing.spec
+        managed = Managed(spec.target, snapshot.owners_of(self._argo_cd), spec.owner, standing.key[0])
+        lineage = await owning.trace(self._api, to_read(managed), account)
+        stance = take(replace(managed, lineage=lineage))
+        if not isinstance(stance, GoBy):
+            return stance
+        message = (
+            f"{stance.owner} manages {spec.target}. This policy remembers revisions of {spec.target}, which say "
+            f"nothing of the owner's, so it cannot go by that: give it target: {target_text(stance.owner)}."
+        )
+        return Obstacle(Reason.OWNED_BY, message)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
-from rollback_operator import metrics
+from rollback_operator import metrics, owning
 from rollback_operator.api import REQUESTS
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.options import Options
@@ -30,14 +30,17 @@ from rollback_operator.core.values import (
     Finish,
     Observation,
     Other,
+    Question,
     Refused,
     Rehearse,
     Rehearsed,
+    Release,
     Request,
     Snapshot,
+    Trace,
+    current_target,
     resolved_account,
     resolved_options,
-    resolved_target,
 )
 from rollback_operator.core.verdicts import Streak
 from rollback_operator.kube import errors, events, resources
@@ -123,7 +126,7 @@ class RequestWorker:
     async def _one_round(self, body: Object, request: Request) -> tuple[Object | None, float | None]:
         """One decision, written and acted on; gives the request as it is then and, if it has to wait, for how long."""
         policy, entries = await self._policy(request) or (None, ())
-        ref = _ref(request, policy)
+        ref = current_target(request, policy)
         async with self._claim(request, ref):
             observation = replace(await self._gather(request, ref, policy), entries=entries)
             decision = await self._decide(request, observation, ref)
@@ -141,11 +144,25 @@ class RequestWorker:
         """Decide; questions that change nothing are asked and decided on at once, on the same observation."""
         while True:
             decision = advance(request, observation, datetime.now(UTC))
-            if ref is None or not isinstance(decision.action, Examine | Rehearse) or observation.target is None:
+            if ref is None or not isinstance(decision.action, Question):
+                return decision
+            if isinstance(decision.action, Trace | Release):
+                observation = await self._about_owners(request, ref, observation, decision.action)
+                continue
+            if observation.target is None:
                 return decision
             where = self._where(request, ref, observation.policy)
             answer = await self._ask(request, ref, where, observation.target, decision.action)
             observation = replace(observation, answer=answer)
+
+    async def _about_owners(
+        self, request: Request, ref: TargetRef, seen: Observation, action: Trace | Release
+    ) -> Observation:
+        """Read the target's owners, or end what they were suspended for."""
+        account = self._where(request, ref, seen.policy).account
+        if isinstance(action, Trace):
+            return replace(seen, lineage=await owning.trace(self._api, action.owners, account))
+        return replace(seen, released=await owning.release(self._api, action.plan, request.uid, account))
 
     # Gather.
 
@@ -175,6 +192,7 @@ class RequestWorker:
             self._settings.service_account,
             since,
             heard.kept,
+            argo_cd=self._settings.argo_cd_namespace,
             streaks=self._streaks((request.namespace, request.spec.policy_ref.name)) if request.spec.policy_ref else {},
         )
 
@@ -250,6 +268,7 @@ class RequestWorker:
         if isinstance(action, Examine):
             return await module.examine(where, target, action.to)
         try:
+            await owning.suspend(self._api, action.plan, request.uid, where.account, dry_run=True)
             await module.apply(where, target, action.plan, request.uid, dry_run=True)
         except (errors.Forbidden, errors.Invalid) as error:
             return replace(refusal(error, ref, where.account), plan=action.plan)
@@ -274,6 +293,7 @@ class RequestWorker:
     async def _apply(self, request: Request, ref: TargetRef, where: Where, target: Snapshot, action: Apply) -> None:
         heard = self._heard_of(request)
         try:
+            await owning.suspend(self._api, action.plan, request.uid, where.account)
             await self._targets[ref.kind].apply(where, target, action.plan, request.uid)
             metrics.TO_EFFECT.observe((datetime.now(UTC) - request.created).total_seconds())
         except errors.Conflict:
@@ -318,14 +338,6 @@ class RequestWorker:
 
 def _begun(request: Request) -> bool:
     return request.status.phase in (Phase.RUNNING, Phase.VERIFYING)
-
-
-def _ref(request: Request, policy: PolicySpec | None) -> TargetRef | None:
-    """What the request is about; once it is planned the status says so, whatever becomes of the policy."""
-    if request.status.targets:
-        kind, _, name = request.status.targets[0].target.partition("/")
-        return TargetRef.model_validate({"kind": kind, "name": name})
-    return resolved_target(request.spec, policy)
 
 
 def _plan_of(request: Request) -> Plan | None:

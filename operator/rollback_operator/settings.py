@@ -31,6 +31,8 @@ class Settings:
     """The one namespace to work in; empty: all of them."""
     workers: int = 50
     """How many requests are worked on at the same time."""
+    argo_cd_namespace: str = "argocd"
+    """Argo CD's own namespace, which what it manages does not tell."""
     resync: int = 15
     """Seconds between looks for unfinished requests that no watch event told of."""
 
@@ -79,6 +81,7 @@ _ALLOWED: Mapping[str, tuple[str, str]] = {
     "log_level": ("(?i:debug|info|warning|error|critical)", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
     "log_format": ("json|plain", "json or plain"),
     "namespace": (r"([a-z0-9]([-a-z0-9]*[a-z0-9])?)?", "the name of a namespace"),
+    "argo_cd_namespace": (r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", "the name of a namespace"),
     "port": (
         "0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]",
         "a port, or 0 for any that is free",

@@ -16,7 +16,7 @@ from rollback_operator.api.request import RequestStatus
 from rollback_operator.core import conditions as on
 from rollback_operator.core import life, progress
 from rollback_operator.core.life import pending, running, verifying
-from rollback_operator.core.values import Decision, Observation, Request
+from rollback_operator.core.values import Decision, Observation, Request, current_target
 from rollback_operator.kube import resources
 from rollback_operator.requests import RequestWorker
 from rollback_operator.targets import deployment
@@ -50,7 +50,7 @@ def _without_test(*paths: str) -> Mistake:
 
 
 async def _act_and_then_report(self: RequestWorker, body: Any, request: Request) -> tuple[Any, float | None]:
-    ref = requests._ref(request, None)
+    ref = current_target(request, None)
     observation = await self._gather(request, ref, None)
     decision = await self._decide(request, observation, ref)
     if decision.action is not None and ref is not None:

@@ -23,6 +23,9 @@ _COLLECTIONS = {
     "RollbackRequest": ("/apis/rollback.dev/v1alpha1", "rollbackrequests"),
     "RollbackPolicy": ("/apis/rollback.dev/v1alpha1", "rollbackpolicies"),
     "Event": ("/api/v1", "events"),
+    "HelmRelease": ("/apis/helm.toolkit.fluxcd.io/v2", "helmreleases"),
+    "Kustomization": ("/apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
+    "ApplicationSet": ("/apis/argoproj.io/v1alpha1", "applicationsets"),
 }
 
 

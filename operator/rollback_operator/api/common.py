@@ -20,6 +20,12 @@ class TargetRef(Resource):
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
 
+    @classmethod
+    def of(cls, text: str) -> TargetRef:
+        """The target that a status names, as `str` writes it."""
+        kind, _, name = text.partition("/")
+        return cls.model_validate({"kind": kind, "name": name})
+
 
 _TO = rf"^(LastKnownGood|Previous|[1-9][0-9]{{0,9}}|{FINGERPRINT})$"
 

@@ -19,6 +19,7 @@ from rollback_operator.api.fields import (
     rules,
 )
 from rollback_operator.api.options import Options
+from rollback_operator.api.owner import OwnerRule
 from rollback_operator.api.trigger import PrometheusServer, Trigger
 
 MAX_LEDGER = 50
@@ -157,6 +158,12 @@ class PolicySpec(Resource):
         "to the next older one that proved good.",
     )
     options: Options | None = Field(default=None, description="How a rollback is made, by the kind of target.")
+    owner: OwnerRule = Field(
+        default=OwnerRule.REFUSE,
+        description="What follows when Argo CD, Flux or Helm manages the target. Refuse: nothing is done, and the "
+        "owner is named; Through: Flux is suspended first, and what Helm or Argo CD made is rolled back by a policy "
+        "for that; Ignore: the target itself is rolled back, whatever the owner makes of it.",
+    )
     service_account_name: ServiceAccountName | None = Field(
         default=None,
         description="Service account in the policy's namespace with whose rights rollbacks run, and Secrets are read. "

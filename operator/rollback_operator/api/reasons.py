@@ -20,6 +20,8 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     PODS_FAILING = "PodsFailing"
     NOT_YET_WELL = "NotYetWell"
+    GOING_BY_OWNER = "GoingByOwner"
+    WAITING_FOR_OWNER = "WaitingForOwner"
 
     # Succeeded.
     COMPLETED = "Completed"
@@ -38,6 +40,7 @@ class Reason(StrEnum):
     NOTHING_TO_ROLL_BACK_TO = "NothingToRollBackTo"
     MISSING_DEPENDENCY = "MissingDependency"
     POLICY_NOT_FOUND = "PolicyNotFound"
+    OWNED_BY = "OwnedBy"
     FORBIDDEN = "Forbidden"
     REJECTED = "Rejected"
     UNHEALTHY = "Unhealthy"

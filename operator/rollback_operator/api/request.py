@@ -20,6 +20,7 @@ from rollback_operator.api.fields import (
     rules,
 )
 from rollback_operator.api.options import Options
+from rollback_operator.api.owner import OwnerRule, Suspension
 
 IMMUTABLE = (
     "target",
@@ -32,6 +33,7 @@ IMMUTABLE = (
     "timeout",
     "serviceAccountName",
     "options",
+    "owner",
 )
 MAX_DIFF_BYTES = 32 * 1024
 MAX_REASON = 512
@@ -159,6 +161,12 @@ class RequestSpec(Resource):
     options: Options | None = Field(
         default=None, description="How it is done, by the kind of target. Omitted: as the policy says."
     )
+    owner: OwnerRule | None = Field(
+        default=None,
+        description="What follows when Argo CD, Flux or Helm manages the target. Refuse: nothing is done, and the "
+        "owner is named; Through: the owner is rolled back instead, or suspended first (Flux); Ignore: the target "
+        "itself is rolled back, whatever the owner makes of it. Omitted: as the policy says, else Refuse.",
+    )
     abort: bool = Field(
         default=False,
         description="Set to true to stop the request: before its effect nothing is changed, after it nothing more is "
@@ -214,6 +222,9 @@ class Plan(Resource):
         default=(), max_length=16, description="Triggers of the policy that have to be Healthy again after the effect."
     )
     options: Options | None = Field(default=None, description="How it is done, where something was said of it.")
+    suspends: tuple[Suspension, ...] = Field(
+        default=(), max_length=4, description="Flux objects that are suspended before the effect, and stay so."
+    )
 
 
 class StepState(StrEnum):

@@ -24,6 +24,7 @@ from rollback_operator.api.request import (
 )
 from rollback_operator.core import conditions as on
 from rollback_operator.core.choice import Chosen
+from rollback_operator.core.stance import NOTHING_ELSE, Go
 from rollback_operator.core.values import Ending, Findings, Request, Snapshot
 
 STEP = "Rollback"
@@ -39,6 +40,7 @@ def make_plan(
     account: str,
     verify: Verify | None,
     options: Options | None = None,
+    standing: Go = NOTHING_ELSE,
 ) -> Plan:
     """The plan as it is written down: everything that the effect will be held to."""
     to = chosen.revision
@@ -47,16 +49,22 @@ def make_plan(
         uid=target.uid,
         from_=RevisionRef(revision=target.current.name, fingerprint=target.current.fingerprint),
         to=RevisionRef(revision=to.name, fingerprint=to.fingerprint),
-        steps=tuple(on.shorten(step, 256) for step in findings.steps[:16]),
+        steps=tuple(on.shorten(step, 256) for step in _effects(findings, standing)[:16]),
         diff=cut_diff(findings.diff),
-        notes=tuple(on.shorten(note, 1024) for note in (*chosen.notes, *findings.notes)[:16]),
+        notes=tuple(on.shorten(note, 1024) for note in (*chosen.notes, *standing.notes, *findings.notes)[:16]),
         service_account_name=account,
         verify_timeout=verify.timeout if verify else None,
         verify_triggers=verify.triggers if verify else (),
         options=options,
+        suspends=standing.suspends,
     )
     canonical = json.dumps(plan.dump(), sort_keys=True, separators=(",", ":"))
     return plan.model_copy(update={"digest": "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()})
+
+
+def _effects(findings: Findings, standing: Go) -> tuple[str, ...]:
+    suspending = tuple(f"Suspend {one.kind} {one.namespace}/{one.name} (spec.suspend)." for one in standing.suspends)
+    return (*suspending, *findings.steps)
 
 
 def cut_diff(diff: str) -> str:
@@ -84,6 +92,13 @@ def awaiting(
     )
     why = (Reason.AWAITING_APPROVAL, message)
     return _moved(request, now, Phase.AWAITING_APPROVAL, why, target=target, from_=leaving)
+
+
+def going_by(request: Request, now: datetime, ref: TargetRef, message: str) -> RequestStatus:
+    """Pending, about another target than the one that was named; whatever was noted of that one is forgotten."""
+    mine = TargetStatus(target=str(ref), phase=Phase.PENDING)
+    why = (Reason.GOING_BY_OWNER, message)
+    return _moved(request, now, Phase.PENDING, why, target=str(ref), from_=None, targets=(mine,))
 
 
 def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> RequestStatus:

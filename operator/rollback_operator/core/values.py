@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.options import Options
+from rollback_operator.api.owner import OwnerRule
 from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestSpec, RequestStatus
+from rollback_operator.core.owners import Lineage, Owner
 from rollback_operator.core.verdicts import Streak
 
 
@@ -92,10 +94,16 @@ class Snapshot:
     obstacle: Obstacle | None = None
     marks: frozenset[str] = frozenset()
     unfinished: bool = False
+    owners: tuple[Owner, ...] = ()
+    """Who else manages it, the nearest first."""
     raw: Any = field(default=None, compare=False, repr=False)
     changed: datetime | None = None
     changed_estimated: bool = False
     reactivated: bool = False
+
+    def owners_of(self, argo_cd: str) -> tuple[Owner, ...]:
+        """The owners, those in Argo CD's own namespace with its name."""
+        return tuple(replace(one, namespace=one.namespace or argo_cd) for one in self.owners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +185,12 @@ class Observation:
     """The policy's ledger."""
     streaks: Mapping[str, Streak] = field(default_factory=dict)
     """What the policy's triggers say, as far as this process asks them."""
+    lineage: Lineage | None = None
+    """The target's owners as they were read; None while nobody asked for them."""
+    released: str | None = None
+    """What came of ending the suspensions of a request without an effect: empty if all is well; None: not tried."""
+    argo_cd: str = "argocd"
+    """Argo CD's own namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +234,23 @@ class Finish:
     plan: Plan
 
 
-Action = Examine | Rehearse | Apply | Finish
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Read these owners of the target."""
+
+    owners: tuple[Owner, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """End the suspensions that were made for an effect which will not be made."""
+
+    plan: Plan
+
+
+Question = Examine | Rehearse | Trace | Release
+"""What is done at once, and decided on anew: nothing that the target itself would show."""
+Action = Question | Apply | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,3 +278,15 @@ def resolved_account(spec: RequestSpec, policy: PolicySpec | None, default: str)
 def resolved_options(spec: RequestSpec, policy: PolicySpec | None) -> Options | None:
     """How a request is to be carried out: as it says, else as its policy does."""
     return spec.options or (policy.options if policy is not None else None)
+
+
+def resolved_owner_rule(spec: RequestSpec, policy: PolicySpec | None) -> OwnerRule:
+    """What is done about a target that something else manages: as the request says, else as its policy does."""
+    return spec.owner or (policy.owner if policy is not None else OwnerRule.REFUSE)
+
+
+def current_target(request: Request, policy: PolicySpec | None) -> TargetRef | None:
+    """What a request is about now: once it was taken up its status says so, whatever becomes of the policy."""
+    if request.status.targets:
+        return TargetRef.of(request.status.targets[0].target)
+    return resolved_target(request.spec, policy)

@@ -12,6 +12,7 @@ from typing import Any
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.owners import recognised
 from rollback_operator.core.values import Findings, Health, Obstacle, Revision, Snapshot, Wellbeing
 from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
@@ -231,6 +232,7 @@ def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) ->
         settled=_fresh(deployment) and _number(deployment) is not None,
         health=health,
         obstacle=_obstacle(deployment),
+        owners=recognised(deployment),
         marks=frozenset(mark for mark in marks if mark),
         unfinished=bool(ownership.held_by(FIELD_MANAGER, metadata.get("managedFields") or [])),
         raw=(deployment, replica_sets),

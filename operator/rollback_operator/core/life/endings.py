@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
+from rollback_operator.core import conditions as on
 from rollback_operator.core import progress
+from rollback_operator.core.flux import resuming
 from rollback_operator.core.values import Decision, Ending, Obstacle, Other, Request, Revision, Snapshot
 
 UNTOUCHED = "Aborted before anything was changed."
 
 
 def end(request: Request, now: datetime, ending: Ending, **fields: Any) -> Decision:
-    """The request ends like this."""
-    return Decision(progress.ended(request, now, ending, **fields))
+    """The request ends like this; what stays suspended is said."""
+    return Decision(progress.ended(request, now, _held(request, ending, certain=fields.get("certain", True)), **fields))
+
+
+def _held(request: Request, ending: Ending, *, certain: bool) -> Ending:
+    """The ending, with the one command for each suspension that outlives the request."""
+    plans = [target.plan for target in request.status.targets if target.plan is not None]
+    if certain and not on.is_true(request.status.conditions, on.APPLIED):
+        return ending
+    held = [
+        f"{one.kind} {one.namespace}/{one.name} stays suspended, or it would undo the rollback. When what Git has is "
+        f"good again, resume it: {resuming(one)}"
+        for plan in plans
+        for one in plan.suspends
+    ]
+    return replace(ending, message=" ".join([ending.message, *held]))
 
 
 def blocked(obstacle: Obstacle) -> Ending:

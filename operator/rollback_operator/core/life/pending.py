@@ -22,6 +22,7 @@ from rollback_operator.core.life.endings import (
     not_what_was_seen,
     too_late,
 )
+from rollback_operator.core.life.owned import go_by, stand
 from rollback_operator.core.life.times import (
     CONTROLLER_POLL,
     HEALTH_POLL,
@@ -31,6 +32,7 @@ from rollback_operator.core.life.times import (
     grace_left,
     overdue,
 )
+from rollback_operator.core.stance import Go, GoBy
 from rollback_operator.core.turn import ahead, meanwhile, rolled_back_from
 from rollback_operator.core.values import (
     Apply,
@@ -44,15 +46,15 @@ from rollback_operator.core.values import (
     Rehearsed,
     Request,
     Snapshot,
+    current_target,
     resolved_account,
     resolved_options,
-    resolved_target,
 )
 
 
 def prepare(request: Request, seen: Observation, now: datetime) -> Decision:
     """Nothing was done yet: wait, end, or write the plan."""
-    ref = resolved_target(request.spec, seen.policy)
+    ref = current_target(request, seen.policy)
     named = {"target": str(ref)} if ref is not None else {}
     if request.spec.abort:
         return end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, UNTOUCHED), **named)
@@ -101,6 +103,12 @@ def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) 
     target = seen.target
     if target is None:
         return end(request, now, no_target(request, ref), target=str(ref))
+    standing = stand(request, ref, seen, now)
+    if isinstance(standing, Decision):
+        return standing
+    if isinstance(standing, GoBy) and (target.settled or request.status.from_ is None):
+        ending = nobody_asked(request, ref) if _released_meanwhile(request, target) else None
+        return end(request, now, ending, target=str(ref)) if ending else go_by(request, ref, standing, seen, now)
     if target.obstacle is not None:
         return end(request, now, blocked(target.obstacle), target=str(ref))
     if not target.settled:
@@ -109,10 +117,13 @@ def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) 
         why = Reason.WAITING_FOR_CONTROLLER
         status = progress.waiting(request, now, why, message, target=str(ref), started_at=started)
         return Decision(status, again=CONTROLLER_POLL)
-    return _pick(request, ref, target, seen, now)
+    assert isinstance(standing, Go)
+    return _pick(request, ref, standing, seen, now)
 
 
-def _pick(request: Request, ref: TargetRef, target: Snapshot, seen: Observation, now: datetime) -> Decision:
+def _pick(request: Request, ref: TargetRef, standing: Go, seen: Observation, now: datetime) -> Decision:
+    target = seen.target
+    assert target is not None
     if request.spec.from_ not in (None, target.current.fingerprint):
         return end(request, now, not_what_was_seen(ref, target), target=str(ref))
     wanted = request.spec.to or (seen.policy.to if seen.policy is not None else PREVIOUS)
@@ -129,7 +140,7 @@ def _pick(request: Request, ref: TargetRef, target: Snapshot, seen: Observation,
         return end(request, now, choice, target=str(ref), from_=target.current.name, to=to)
     if _released_meanwhile(request, target):
         return end(request, now, nobody_asked(request, ref), target=str(ref))
-    return _plan(request, ref, choice, seen, now)
+    return _plan(request, ref, choice, seen, now, standing=standing)
 
 
 def _made_by_policy(request: Request) -> bool:
@@ -144,7 +155,9 @@ def _released_meanwhile(request: Request, target: Snapshot) -> bool:
     return asked_about not in (None, current.name) and not restarted
 
 
-def _plan(request: Request, ref: TargetRef, choice: Chosen, seen: Observation, now: datetime) -> Decision:
+def _plan(
+    request: Request, ref: TargetRef, choice: Chosen, seen: Observation, now: datetime, *, standing: Go
+) -> Decision:
     target, answer = seen.target, seen.answer
     assert target is not None
     if isinstance(answer, Rehearsed):
@@ -163,6 +176,7 @@ def _plan(request: Request, ref: TargetRef, choice: Chosen, seen: Observation, n
         account=account,
         verify=verify,
         options=resolved_options(request.spec, seen.policy),
+        standing=standing,
     )
     if request.spec.dry_run:
         return Decision(request.status, Rehearse(plan))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
@@ -9,7 +10,17 @@ from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core import progress
 from rollback_operator.core.life.endings import UNTOUCHED, blocked, end, too_late
 from rollback_operator.core.life.times import HEALTH_POLL, SETTLE, overdue, pause, planned
-from rollback_operator.core.values import Apply, Decision, Ending, Finish, Observation, Refused, Request, Snapshot
+from rollback_operator.core.values import (
+    Apply,
+    Decision,
+    Ending,
+    Finish,
+    Observation,
+    Refused,
+    Release,
+    Request,
+    Snapshot,
+)
 
 
 def carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
@@ -25,7 +36,11 @@ def carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
     until = _attempts(request)[1] + SETTLE
     if until > (seen.since or now) and not _all_answered(request, seen):
         return _settle(request, now, until, ending)
-    return end(request, now, ending, certain=_same_object(plan, target) or _all_answered(request, seen))
+    certain = _same_object(plan, target) or _all_answered(request, seen)
+    if certain and plan.suspends and seen.released is None:
+        return Decision(request.status, Release(plan))
+    left = f" {seen.released}" if seen.released else ""
+    return end(request, now, replace(ending, message=ending.message + left), certain=certain)
 
 
 def _same_object(plan: Plan, target: Snapshot | None) -> bool:

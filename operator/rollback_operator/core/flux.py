@@ -1,0 +1,162 @@
+"""What a Flux HelmRelease or Kustomization says of itself, and what keeps it from undoing a rollback.
+
+From Flux's own resources (helm.toolkit.fluxcd.io/v2, kustomize.toolkit.fluxcd.io/v1): while `spec.suspend` is true its
+controllers begin no reconciliation; one that is under way goes on, and says so in the condition Reconciling with the
+reason Progressing (ProgressingWithRetry: it failed, and waits).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rollback_operator.api import GROUP
+from rollback_operator.api.owner import Suspension
+from rollback_operator.core.owners import ARGO_CD_MANAGERS, HELM_RELEASES, KUSTOMIZATIONS, OwnerKind
+
+Object = dict[str, Any]
+HOLD = f"{GROUP}/hold"
+"""Annotation on what is suspended: for which request, and what stood there before."""
+PLACES: Mapping[str, tuple[str, str, str]] = {
+    OwnerKind.HELM_RELEASE: (HELM_RELEASES, "v2", "helmreleases"),
+    OwnerKind.KUSTOMIZATION: (KUSTOMIZATIONS, "v1", "kustomizations"),
+    OwnerKind.APPLICATION: ("argoproj.io", "v1alpha1", "applications"),
+    OwnerKind.APPLICATION_SET: ("argoproj.io", "v1alpha1", "applicationsets"),
+}
+"""Group, version and plural of the owners whose objects are read."""
+_APPLIERS = ARGO_CD_MANAGERS | {"kustomize-controller", "helm-controller", "helm", "Helm"}
+"""Field managers that put a field back by themselves."""
+
+
+_NAMED = 20
+"""Objects of an inventory that are named before it becomes a number."""
+_ID_PARTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Whose suspension it is (a request's uid), and `spec.suspend` before; None if it was not there."""
+
+    request: str
+    was: bool | None
+
+
+def suspended(body: Object) -> bool:
+    """Whether nothing is reconciled any more."""
+    return bool((body.get("spec") or {}).get("suspend"))
+
+
+def hold_of(body: Object) -> Hold | None:
+    """The record of a suspension by a request; None if people suspended it, or nobody did."""
+    try:
+        record = json.loads((body["metadata"].get("annotations") or {}).get(HOLD, "null"))
+        return Hold(str(record["request"]), record["suspend"]) if suspended(body) else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def before(body: Object) -> bool | None:
+    """`spec.suspend` as it is to be once no request needs the suspension any more."""
+    hold = hold_of(body)
+    was: bool | None = hold.was if hold is not None else (body.get("spec") or {}).get("suspend")
+    return was
+
+
+def reconciling(body: Object) -> bool:
+    """Whether its controller is applying something at this moment.
+
+    A Kustomization that only waits for what it applied to become healthy (condition Healthy, Unknown) applies nothing.
+    """
+    conditions = _conditions(body)
+    now = conditions.get("Reconciling", {})
+    waits = body.get("kind") == OwnerKind.KUSTOMIZATION and conditions.get("Healthy", {}).get("status") == "Unknown"
+    return now.get("status") == "True" and now.get("reason") == "Progressing" and not waits
+
+
+def said(body: Object) -> str:
+    """What its controller says that it is doing."""
+    message: str = _conditions(body).get("Reconciling", {}).get("message") or "it does not say what"
+    return message[:200]
+
+
+def undone_by(body: Object) -> str | None:
+    """The field manager that sets `spec.suspend` by itself again and again, if there is one."""
+    for entry in body["metadata"].get("managedFields") or []:
+        owns = "f:suspend" in (entry.get("fieldsV1") or {}).get("f:spec", {})
+        if owns and entry.get("manager") in _APPLIERS:
+            return str(entry["manager"])
+    return None
+
+
+def applied(body: Object) -> tuple[str, ...]:
+    """The objects that it keeps as they are (in its inventory: `NAMESPACE_NAME_GROUP_KIND`), the first ones by name."""
+    entries = ((body.get("status") or {}).get("inventory") or {}).get("entries") or []
+    names = tuple(_named(one["id"]) for one in entries)
+    more = len(names) - _NAMED
+    return names if more <= 0 else (*names[:_NAMED], f"and {more} more")
+
+
+def _named(identity: str) -> str:
+    parts = identity.split("_")
+    if len(parts) != _ID_PARTS:
+        return identity
+    namespace, name, _, kind = parts
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def suspending(body: Object, request: str) -> list[Object]:
+    """The JSON patch that suspends it for the request `request`; nothing if it is already.
+
+    The suspension of an earlier request becomes this one's, so that the end of that one does not end it.
+    """
+    hold = hold_of(body)
+    if suspended(body) and (hold is None or hold.request == request):
+        return []
+    metadata, now = body["metadata"], (body.get("spec") or {}).get("suspend")
+    record = json.dumps({"request": request, "suspend": before(body)}, separators=(",", ":"))
+    annotations = metadata.get("annotations")
+    patch: list[Object] = [
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "test", "path": "/spec/suspend", "value": now},
+        {"op": "add", "path": "/spec/suspend", "value": True},
+    ]
+    if annotations is None:
+        return [*patch, {"op": "add", "path": "/metadata/annotations", "value": {HOLD: record}}]
+    test = {"op": "test", "path": _HOLD_PATH, "value": annotations.get(HOLD)}
+    return [*patch, test, {"op": "add", "path": _HOLD_PATH, "value": record}]
+
+
+def releasing(body: Object, request: str) -> list[Object]:
+    """The JSON patch that ends the suspension by `request` and leaves it as it was; nothing if that is not there."""
+    hold = hold_of(body)
+    if hold is None or hold.request != request:
+        return []
+    now = body["metadata"]["annotations"][HOLD]
+    back = (
+        {"op": "remove", "path": "/spec/suspend"}
+        if hold.was is None
+        else {"op": "replace", "path": "/spec/suspend", "value": hold.was}
+    )
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": body["metadata"]["uid"]},
+        {"op": "test", "path": _HOLD_PATH, "value": now},
+        back,
+        {"op": "remove", "path": _HOLD_PATH},
+    ]
+
+
+def resuming(suspension: Suspension) -> str:
+    """The one command that ends a suspension by hand and leaves the object as it was."""
+    group, _, plural = PLACES[suspension.kind]
+    patch = {"metadata": {"annotations": {HOLD: None}}, "spec": {"suspend": suspension.was}}
+    body = json.dumps(patch, separators=(",", ":"))
+    return f"kubectl -n {suspension.namespace} patch {plural}.{group} {suspension.name} --type merge -p '{body}'"
+
+
+_HOLD_PATH = "/metadata/annotations/" + HOLD.replace("/", "~1")
+
+
+def _conditions(body: Object) -> dict[str, Object]:
+    return {one["type"]: one for one in (body.get("status") or {}).get("conditions") or []}

@@ -1,0 +1,102 @@
+"""Reading what manages a target, and suspending Flux for a rollback: all of it as the request's service account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from rollback_operator.api.owner import Suspension
+from rollback_operator.api.request import Plan
+from rollback_operator.core import flux
+from rollback_operator.core.owners import Lineage, Owner, Seen
+from rollback_operator.kube import errors
+from rollback_operator.kube.access import Right
+from rollback_operator.kube.client import Api
+from rollback_operator.kube.identity import ServiceAccount
+
+Object = dict[str, Any]
+
+
+async def trace(api: Api, owners: Iterable[Owner], account: ServiceAccount) -> Lineage:
+    """The owners as they are now.
+
+    Raises:
+        kube.errors.KubeError: no answer; that the account may not look is an answer.
+    """
+    return tuple(await asyncio.gather(*(_seen(api, owner, account) for owner in owners)))
+
+
+async def _seen(api: Api, owner: Owner, account: ServiceAccount) -> Seen:
+    _, _, plural = flux.PLACES[owner.kind]
+    try:
+        return Seen(owner, await api.get(_path(owner.kind, owner.namespace, owner.name), as_=account))
+    except errors.NotFound:
+        return Seen(owner)
+    except errors.Forbidden:
+        refused = f"Service account {account} may not get {plural} {owner.name} in namespace {owner.namespace}."
+        return Seen(owner, refused=refused)
+
+
+def rights(suspends: Iterable[Suspension]) -> tuple[Right, ...]:
+    """What a service account has to be allowed for `suspend` to be."""
+    places = ((one, *flux.PLACES[one.kind]) for one in suspends)
+    return tuple(Right("patch", group, plural, one.namespace, one.name) for one, group, _, plural in places)
+
+
+async def suspend(api: Api, plan: Plan, key: str, account: ServiceAccount, *, dry_run: bool = False) -> None:
+    """Suspend what the plan says, marked with `key`; gives back once none of it applies anything any more.
+
+    Done a second time it changes nothing.
+
+    Raises:
+        kube.errors.NotDone: one of them is still applying something; the effect has to wait.
+        kube.errors.KubeError: it could not be read or suspended.
+    """
+    for one in plan.suspends:
+        path = _path(one.kind, one.namespace, one.name)
+        body = await _the_same(api, one, account)
+        patch = flux.suspending(body, key)
+        if patch:
+            body = await api.patch(path, patch, as_=account, dry_run=dry_run)
+        if flux.reconciling(body):
+            raise errors.NotDone(f"{one.kind} {one.namespace}/{one.name} is still applying: {flux.said(body)}")
+
+
+async def release(api: Api, plan: Plan, key: str, account: ServiceAccount) -> str:
+    """End the suspensions that `key` made, for an effect that will not be made; gives what is left to do by hand.
+
+    Raises:
+        kube.errors.KubeError: no answer, or it changed at the same moment; nothing is lost, try again.
+    """
+    left = [await _release(api, one, key, account) for one in plan.suspends]
+    return " ".join(one for one in left if one)
+
+
+async def _release(api: Api, one: Suspension, key: str, account: ServiceAccount) -> str:
+    try:
+        patch = flux.releasing(await _the_same(api, one, account), key)
+        if patch:
+            await api.patch(_path(one.kind, one.namespace, one.name), patch, as_=account)
+    except errors.NotFound:
+        return ""
+    except (errors.Forbidden, errors.Invalid) as error:
+        return f"{one.kind} {one.namespace}/{one.name} could not be resumed ({error}): {flux.resuming(one)}"
+    return ""
+
+
+async def _the_same(api: Api, one: Suspension, account: ServiceAccount) -> Object:
+    """The object as it is now.
+
+    Raises:
+        kube.errors.NotFound: it is gone, or was made anew since the plan.
+    """
+    body = await api.get(_path(one.kind, one.namespace, one.name), as_=account)
+    if body["metadata"]["uid"] != one.uid:
+        raise errors.NotFound(f"{one.kind} {one.namespace}/{one.name} was deleted and made anew")
+    return body
+
+
+def _path(kind: str, namespace: str, name: str) -> str:
+    group, version, plural = flux.PLACES[kind]
+    return f"/apis/{group}/{version}/namespaces/{namespace}/{plural}/{name}"

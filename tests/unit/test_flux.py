@@ -1,0 +1,156 @@
+"""What a Flux object says of itself, and the patches that suspend and resume it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.owner import Suspension
+from rollback_operator.core import flux
+from tests.unit.objects import Object, PatchError, patched
+
+KEY, ANOTHER = "uid-of-request", "uid-of-another"
+
+
+def condition(kind: str, status: str, reason: str = "Progressing", message: str = "") -> Object:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+def kustomization(*conditions: Object, suspend: bool | None = None, hold: str | None = None, **more: Any) -> Object:
+    """A Kustomization; `hold` is the annotation as it stands."""
+    metadata: Object = {"name": "shop", "namespace": "flux-system", "uid": "uid-of-shop", **more}
+    if hold is not None:
+        metadata["annotations"] = {**metadata.get("annotations", {}), flux.HOLD: hold}
+    return {
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+        "kind": "Kustomization",
+        "metadata": metadata,
+        "spec": {"prune": True} if suspend is None else {"prune": True, "suspend": suspend},
+        "status": {"conditions": list(conditions)},
+    }
+
+
+def held(*, was: bool | None = None, by: str = KEY) -> Object:
+    return kustomization(suspend=True, hold=json.dumps({"request": by, "suspend": was}))
+
+
+RECONCILING: dict[str, tuple[tuple[Object, ...], bool]] = {
+    "it says nothing": ((), False),
+    "it is well": ((condition("Ready", "True", "ReconciliationSucceeded"),), False),
+    "it applies": ((condition("Reconciling", "True"),), True),
+    "it failed, and waits to try again": ((condition("Reconciling", "True", "ProgressingWithRetry"),), False),
+    "it applied, and waits for health": ((condition("Reconciling", "True"), condition("Healthy", "Unknown")), False),
+    "it applies what was unhealthy before": ((condition("Reconciling", "True"), condition("Healthy", "False")), True),
+}
+
+
+@pytest.mark.parametrize("case", RECONCILING)
+def test_it_is_told_whether_it_is_applying_something(case: str) -> None:
+    conditions, expected = RECONCILING[case]
+    assert flux.reconciling(kustomization(*conditions)) is expected
+
+
+def test_a_helm_release_that_waits_for_health_is_still_installing() -> None:
+    body = kustomization(condition("Reconciling", "True"), condition("Healthy", "Unknown"))
+    assert flux.reconciling({**body, "kind": "HelmRelease"})
+
+
+@pytest.mark.parametrize("was", [None, False])
+@pytest.mark.parametrize("annotations", [None, {"team": "shop"}])
+def test_suspending_and_releasing_leaves_it_as_it_was(*, was: bool | None, annotations: dict[str, str] | None) -> None:
+    body = kustomization(suspend=was)
+    if annotations is not None:
+        body["metadata"]["annotations"] = annotations
+    suspended = patched(body, flux.suspending(body, KEY))
+    assert suspended["spec"]["suspend"] is True
+    assert flux.hold_of(suspended) == flux.Hold(KEY, was)
+
+    resumed = patched(suspended, flux.releasing(suspended, KEY))
+
+    resumed["metadata"]["annotations"] = resumed["metadata"]["annotations"] or None
+    body["metadata"].setdefault("annotations", None)
+    assert resumed == body
+
+
+@pytest.mark.parametrize("was", [None, False])
+def test_the_command_that_people_run_leaves_it_as_it_was(*, was: bool | None) -> None:
+    suspension = Suspension(kind="Kustomization", namespace="flux-system", name="shop", uid="u", was=was)
+    words = shlex.split(flux.resuming(suspension))
+    assert words[:7] == [
+        "kubectl",
+        "-n",
+        "flux-system",
+        "patch",
+        "kustomizations.kustomize.toolkit.fluxcd.io",
+        "shop",
+        "--type",
+    ]
+    assert json.loads(words[-1]) == {"metadata": {"annotations": {flux.HOLD: None}}, "spec": {"suspend": was}}
+
+
+NOTHING_TO_DO: dict[str, Object] = {
+    "suspended for this request": held(),
+    "suspended by people": kustomization(suspend=True),
+    "suspended by people, with words of their own": kustomization(suspend=True, hold="since Tuesday"),
+}
+
+
+@pytest.mark.parametrize("case", NOTHING_TO_DO)
+def test_what_is_suspended_stays_as_it_is(case: str) -> None:
+    assert flux.suspending(NOTHING_TO_DO[case], KEY) == []
+
+
+def test_the_suspension_of_an_earlier_request_is_taken_over_with_what_was_before_it() -> None:
+    body = held(was=False, by=ANOTHER)
+    taken = patched(body, flux.suspending(body, KEY))
+    assert flux.hold_of(taken) == flux.Hold(KEY, was=False)
+    assert flux.releasing(taken, ANOTHER) == []
+
+
+def test_what_people_resumed_is_suspended_anew() -> None:
+    body = held()
+    body["spec"]["suspend"] = False
+    assert flux.hold_of(patched(body, flux.suspending(body, KEY))) == flux.Hold(KEY, was=False)
+
+
+@pytest.mark.parametrize("change", ["uid", "suspend"])
+def test_an_object_that_moved_on_is_not_suspended(change: str) -> None:
+    body = kustomization()
+    patch = flux.suspending(body, KEY)
+    if change == "uid":
+        body["metadata"]["uid"] = "another"
+    else:
+        body["spec"]["suspend"] = True
+    with pytest.raises(PatchError):
+        patched(body, patch)
+
+
+def test_nothing_of_others_is_released() -> None:
+    for body in (kustomization(), kustomization(suspend=True), held(by=ANOTHER)):
+        assert flux.releasing(body, KEY) == []
+
+
+MANAGERS = {"kustomize-controller": True, "argocd-controller": True, "kubectl-edit": False, "rollback-operator": False}
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_who_sets_suspend_again_and_again_is_told_by_managed_fields(manager: str) -> None:
+    entry = {"manager": manager, "fieldsV1": {"f:spec": {"f:suspend": {}}}}
+    assert (flux.undone_by(kustomization(managedFields=[entry])) == manager) is MANAGERS[manager]
+
+
+def test_a_manager_that_leaves_suspend_alone_does_not_undo_it() -> None:
+    entry = {"manager": "kustomize-controller", "fieldsV1": {"f:spec": {"f:prune": {}}}}
+    assert flux.undone_by(kustomization(managedFields=[entry])) is None
+
+
+def test_what_it_applies_is_named_and_bounded() -> None:
+    body = kustomization()
+    body["status"]["inventory"] = {"entries": [{"id": f"shop_web{n}_apps_Deployment", "v": "v1"} for n in range(25)]}
+    body["status"]["inventory"]["entries"][0]["id"] = "_shop__Namespace"
+    named = flux.applied(body)
+    assert (named[0], named[1], named[-1]) == ("Namespace shop", "Deployment shop/web1", "and 5 more")
+    assert len(named) == 21
