@@ -34,6 +34,23 @@ def refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) ->
     return Refused(Reason.FORBIDDEN, message)
 
 
+def unfinished(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) -> Refused:
+    """Why what the effect on `ref` left to do was refused: the target is set back, and something is missing."""
+    lacking = _RIGHTS.search(str(error))
+    if not isinstance(error, errors.Forbidden) or lacking is None:
+        return Refused(
+            Reason.REJECTED, f"The API server does not take what is left to do after the rollback of {ref}. {error}"
+        )
+    if lacking["verb"].startswith("impersonate"):
+        return Refused(Reason.FORBIDDEN, own_rights(error))
+    message = (
+        f"Service account {account} may not {lacking['verb']} {lacking['resource']} in namespace {account.namespace}, "
+        f"which finishing the rollback of {ref} takes: do it by hand, and give it the rights (examples/rbac.yaml "
+        f"shows which). {error}"
+    )
+    return Refused(Reason.FORBIDDEN, message)
+
+
 def own_rights(error: errors.Forbidden) -> str:
     """The operator itself lacks a right that its deploy/ folder gives it."""
     return (

@@ -48,7 +48,7 @@ from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Key
 from rollback_operator.memory import Bodies, Interest, Place
-from rollback_operator.refusals import own_rights, refusal
+from rollback_operator.refusals import own_rights, refusal, unfinished
 from rollback_operator.settings import Settings
 from rollback_operator.targets.base import Target, Where
 
@@ -316,7 +316,7 @@ class RequestWorker:
         try:
             await self._targets[ref.kind].finish(where, target)
         except (errors.Forbidden, errors.Invalid) as error:
-            heard.answer = refusal(error, ref, where.account)
+            heard.answer = unfinished(error, ref, where.account)
         except errors.KubeError as error:
             conflict = isinstance(error, errors.Conflict)  # as a rule: the controller writes at the same moment
             metrics.RETRIES.labels("conflict" if conflict else "no answer").inc()

@@ -54,12 +54,12 @@ class World:
         return body
 
     def release(self, body: Object, **how: bool) -> None:
-        """Apply a Deployment and wait until it is rolled out."""
+        """Apply a workload and wait until it is rolled out."""
         self.apply(body, **how)
-        self.rolled_out(body["metadata"]["name"])
+        self.rolled_out(body["metadata"]["name"], body["kind"])
 
-    def rolled_out(self, name: str) -> None:
-        self.kubectl("rollout", "status", f"deployment/{name}", "--timeout=30s")
+    def rolled_out(self, name: str, kind: str = "Deployment") -> None:
+        self.kubectl("rollout", "status", f"{kind}/{name}", "--timeout=30s")
 
     def request(self, name: str, **spec: Any) -> str:
         """Apply a RollbackRequest for the Deployment `web` (unless said otherwise); gives its name."""
@@ -85,8 +85,8 @@ class World:
         text = yaml.safe_dump_all([_in(body, self.namespace, account, secrets=secrets) for body in objects])
         self.kubectl("apply", "-f", "-", input=text)
 
-    def image(self, name: str = "web") -> str:
-        image: str = self.get("deployment", name)["spec"]["template"]["spec"]["containers"][0]["image"]
+    def image(self, name: str = "web", kind: str = "Deployment") -> str:
+        image: str = self.get(kind, name)["spec"]["template"]["spec"]["containers"][0]["image"]
         return image
 
 

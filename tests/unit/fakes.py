@@ -16,6 +16,9 @@ from tests.unit.objects import Object, PatchError, patched
 _COLLECTIONS = {
     "Deployment": ("/apis/apps/v1", "deployments"),
     "ReplicaSet": ("/apis/apps/v1", "replicasets"),
+    "StatefulSet": ("/apis/apps/v1", "statefulsets"),
+    "DaemonSet": ("/apis/apps/v1", "daemonsets"),
+    "ControllerRevision": ("/apis/apps/v1", "controllerrevisions"),
     "Pod": ("/api/v1", "pods"),
     "ConfigMap": ("/api/v1", "configmaps"),
     "Secret": ("/api/v1", "secrets"),
@@ -144,11 +147,12 @@ class FakeApi:
                 after["metadata"]["generation"] += 1
             return after if dry_run else self._store(path, after)
 
-    async def delete(self, path: str, *, as_: Identity, uid: str) -> Object:
-        """Delete the object of that uid."""
+    async def delete(self, path: str, *, as_: Identity, uid: str, version: str | None = None) -> Object:
+        """Delete the object of that uid, perhaps only as it was read."""
         with self._answering(Call("DELETE", path, str(as_), {"uid": uid})):
-            if self._existing(path)["metadata"]["uid"] != uid:
-                raise errors.Conflict("another uid")
+            metadata = self._existing(path)["metadata"]
+            if metadata["uid"] != uid or version not in (None, metadata["resourceVersion"]):
+                raise errors.Conflict("another object, or another version of it")
             return self._things.pop(path)
 
     # Inside.

@@ -90,9 +90,12 @@ def test_every_rule_says_what_to_do(path: str) -> None:
         assert "\n" not in rule["message"]
 
 
+KINDS = ["Deployment", "StatefulSet", "DaemonSet"]
+
+
 def test_a_kind_is_an_enum_and_never_a_constant() -> None:
     for schema in (REQUEST, POLICY):
-        assert schema["properties"]["spec"]["properties"]["target"]["properties"]["kind"]["enum"] == ["Deployment"]
+        assert schema["properties"]["spec"]["properties"]["target"]["properties"]["kind"]["enum"] == KINDS
 
 
 DEFAULTS: dict[str, tuple[Schema, tuple[str, ...], Any]] = {

@@ -75,16 +75,17 @@ ALLOWED = {
     (OURS, "rollbackrequests/status", "update"),
     (OURS, "rollbackpolicies/status", "update"),
     *((OURS, "rollbackrequests", verb) for verb in ("create", "patch", "delete")),
-    *(("apps", "deployments", verb) for verb in READING),
+    *(("apps", kind, verb) for kind in ("deployments", "statefulsets", "daemonsets") for verb in READING),
     ("apps", "replicasets", "list"),
+    ("apps", "controllerrevisions", "list"),
     ("", "pods", "list"),
     ("", "events", "create"),
 }
 
 
 EXAMPLE_RIGHTS = {
-    ("deployments", "get"),
-    ("deployments", "patch"),
+    *((kind, verb) for kind in ("deployments", "statefulsets", "daemonsets") for verb in ("get", "patch")),
+    ("pods", "delete"),
     ("configmaps", "get"),
     ("secrets", "get"),
     ("persistentvolumeclaims", "get"),
@@ -150,7 +151,8 @@ def test_constrained_impersonation_allows_what_the_examples_account_is_for_and_n
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert allowed == EXAMPLE_RIGHTS - {("deployments", "get")} | {("selfsubjectaccessreviews", "create")}
+    for_people = {(kind, "get") for kind in ("deployments", "statefulsets", "daemonsets")}
+    assert allowed == EXAMPLE_RIGHTS - for_people | {("selfsubjectaccessreviews", "create")}
 
 
 def test_the_component_for_alerts_gives_the_operator_the_file_that_its_setting_names() -> None:
@@ -261,6 +263,14 @@ OURS_BY_KIND: dict[str, type[RollbackRequest | RollbackPolicy]] = {
 }
 
 
+EXAMPLE_TARGETS = {
+    ("Deployment", "shop"),
+    ("Deployment", "checkout"),
+    ("StatefulSet", "orders"),
+    ("DaemonSet", "log-shipper"),
+}
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("rollback*.yaml")), ids=lambda path: path.name)
 def test_the_examples_are_about_the_shop_and_hold_no_field_that_the_models_do_not_know(path: Path) -> None:
     (document,) = documents(path)
@@ -268,7 +278,7 @@ def test_the_examples_are_about_the_shop_and_hold_no_field_that_the_models_do_no
     model = OURS_BY_KIND[document["kind"]].model_validate({"kind": document["kind"], "spec": document["spec"]})
     assert unknown(document["spec"], model.dump()["spec"]) == []
     target = document["spec"].get("target")
-    assert target in (None, {"kind": "Deployment", "name": "shop"}, {"kind": "Deployment", "name": "checkout"})
+    assert target is None or (target["kind"], target["name"]) in EXAMPLE_TARGETS
 
 
 def unknown(written: Any, understood: Any, path: str = "spec") -> list[str]:

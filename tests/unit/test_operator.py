@@ -161,7 +161,7 @@ def standing_in(operator: RollbackOperator) -> Standing:
 def test_a_target_wakes_its_policy_when_another_revision_is_asked_for() -> None:
     operator, _ = an_operator()
     watched(operator)
-    (target,) = operator.targets.values()
+    target = operator.targets["Deployment"]
     for thing, deleted, wakes in (
         (deployment(), False, True),
         (deployment(), False, False),
@@ -178,7 +178,7 @@ def test_a_target_wakes_its_policy_when_another_revision_is_asked_for() -> None:
 def test_a_target_of_another_policy_wakes_nobody() -> None:
     operator, _ = an_operator()
     watched(operator)
-    (target,) = operator.targets.values()
+    target = operator.targets["Deployment"]
     operator.target_changed(target, deployment(name="cart"), deleted=False)
     assert not operator.orders.knows(CHECKOUT)
 
@@ -186,7 +186,7 @@ def test_a_target_of_another_policy_wakes_nobody() -> None:
 def test_a_target_that_went_before_anything_was_told_of_it_wakes_its_policy() -> None:
     operator, _ = an_operator()
     watched(operator)
-    (target,) = operator.targets.values()
+    target = operator.targets["Deployment"]
     operator.target_changed(target, deployment(), deleted=True)
     assert operator.orders.knows(CHECKOUT)
 
@@ -203,7 +203,7 @@ def test_an_alert_wakes_the_policy_that_it_names() -> None:
 
 def test_a_target_wakes_those_that_wait_for_it_with_news_only() -> None:
     operator, _ = an_operator()
-    (target,) = operator.targets.values()
+    target = operator.targets["Deployment"]
     operator.target_changed(target, deployment(), deleted=False)
     assert not operator.agenda.knows(UNDO)
     operator._requests.interest.gained(("shop", "undo"), ("Deployment", "shop", "checkout"))

@@ -171,7 +171,7 @@ class World:
         self.tell_of_target(body)
 
     def tell_of_target(self, body: Object) -> None:
-        (target,) = by_kind(self.worker._api).values()
+        target = by_kind(self.worker._api)["Deployment"]
         self.worker.target_changed(("Deployment", *resources.key_of(body)), target.version(body))
 
     async def turn(self, key: tuple[str, str] = KEY) -> float | None:

@@ -8,7 +8,7 @@ from pydantic import Field, WithJsonSchema
 
 from rollback_operator.api.fields import FINGERPRINT, Resource, Time, object_name, rule, rules
 
-TargetKind = Literal["Deployment"]
+TargetKind = Literal["Deployment", "StatefulSet", "DaemonSet"]
 
 
 class TargetRef(Resource):

@@ -98,7 +98,7 @@ def _nothing(ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> str:
         )
     return (
         f"{ref} has no revision before {target.current.name}. "
-        "If older ReplicaSets were removed, raise revisionHistoryLimit; to go back now, release the old version anew."
+        "If older revisions were removed, raise revisionHistoryLimit; to go back now, release the old version anew."
     )
 
 

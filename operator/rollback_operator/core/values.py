@@ -94,6 +94,8 @@ class Snapshot:
     obstacle: Obstacle | None = None
     marks: frozenset[str] = frozenset()
     unfinished: bool = False
+    freeing: bool = False
+    """What is unfinished touches pods: a request that ends does not do it any more."""
     owners: tuple[Owner, ...] = ()
     """Who else manages it, the nearest first."""
     raw: Any = field(default=None, compare=False, repr=False)

@@ -120,9 +120,14 @@ class Api:
             query["dryRun"] = "All"
         return await self._call("PATCH", path, as_, body=operations, query=query, content=JSON_PATCH)
 
-    async def delete(self, path: str, *, as_: Identity, uid: str) -> JsonObject:
-        """Delete the object of that uid, and no later one of the same name."""
-        return await self._call("DELETE", path, as_, body={"preconditions": {"uid": uid}})
+    async def delete(self, path: str, *, as_: Identity, uid: str, version: str | None = None) -> JsonObject:
+        """Delete the object of that uid, and no later one of the same name; `version`: only as it was read.
+
+        Raises:
+            Conflict: it is another object, or has changed.
+        """
+        only = {"uid": uid} if version is None else {"uid": uid, "resourceVersion": version}
+        return await self._call("DELETE", path, as_, body={"preconditions": only})
 
     async def _call(
         self, verb: str, path: str, as_: Identity, *, body: Any = None, query: Query | None = None, content: str = JSON

@@ -12,12 +12,15 @@ from rollback_operator.api.common import TargetRef
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.base import Target, Where
+from rollback_operator.targets.daemonset import DaemonSetTarget
 from rollback_operator.targets.deployment import DeploymentTarget
+from rollback_operator.targets.statefulset import StatefulSetTarget
 
 
 def by_kind(api: Api) -> Mapping[str, Target]:
     """Every kind of target, ready to use."""
-    return {target.kind: target for target in (DeploymentTarget(api),)}
+    targets: tuple[Target, ...] = (DeploymentTarget(api), StatefulSetTarget(api), DaemonSetTarget(api))
+    return {target.kind: target for target in targets}
 
 
 class Workloads:

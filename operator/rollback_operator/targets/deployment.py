@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Hashable
-from datetime import datetime
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
@@ -18,15 +16,14 @@ from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import FIELD_MANAGER, Api
 from rollback_operator.kube.identity import OPERATOR
-from rollback_operator.targets import dependencies, ownership, pods, podtemplate
+from rollback_operator.targets import comparing, dependencies, ownership, pods, podtemplate
 from rollback_operator.targets.base import Watched, Where
-from rollback_operator.targets.diff import unified
-from rollback_operator.targets.ownership import LAST_APPLIED
+from rollback_operator.targets.effects import going_back
+from rollback_operator.targets.metadata import annotation_path, annotations_of, changed, controller, created, fresh
 
 REVISION = "deployment.kubernetes.io/revision"
 EARLIER_NUMBERS = "deployment.kubernetes.io/revision-history"
 """On a ReplicaSet that was gone back to: the numbers that it had before."""
-CHANGE_CAUSE = "kubernetes.io/change-cause"
 TIMED_OUT = "ProgressDeadlineExceeded"
 _NUMBER = re.compile("[0-9]{1,19}")
 _NAMED = re.compile(r'^ReplicaSet "([^"]+)"')
@@ -47,11 +44,11 @@ class DeploymentTarget:
     def told(self, body: Object) -> Hashable:
         """See `Target.told`. How many pods are up on the way there is not worth a look."""
         metadata = body["metadata"]
-        return metadata["uid"], metadata["generation"], _fresh(body), _rollout(body).state
+        return metadata["uid"], metadata["generation"], fresh(body), _rollout(body).state
 
     def version(self, body: Object) -> Hashable:
         """See `Target.version`. The revision number moves a moment after the template did."""
-        return body["metadata"]["uid"], body["metadata"]["generation"], _number(body), _fresh(body)
+        return body["metadata"]["uid"], body["metadata"]["generation"], _number(body), fresh(body)
 
     def rights(self, where: Where) -> tuple[Right, ...]:
         """See `Target.rights`."""
@@ -65,7 +62,7 @@ class DeploymentTarget:
         verifying = phase is Phase.VERIFYING
         status = _rollout(deployment)
         replica_sets: list[Object] = []
-        if not verifying or not _fresh(deployment) or status.state is not Wellbeing.PROGRESSING or _stuck(deployment):
+        if not verifying or not fresh(deployment) or status.state is not Wellbeing.PROGRESSING or _stuck(deployment):
             replica_sets = await self._replica_sets(where, deployment)
         health = status
         if verifying and replica_sets:
@@ -76,21 +73,8 @@ class DeploymentTarget:
         """See `Target.examine`."""
         deployment, replica_sets = target.raw
         replica_set = _of_revision(replica_sets, to.name)
-        template = podtemplate.without_hash(replica_set["spec"]["template"])
-        missing, notes = await dependencies.check(
-            self._api, where.namespace, podtemplate.needs(template), where.account
-        )
-        return Findings(
-            steps=(f"Replace the pod template by that of {to.source} (revision {to.name}).",),
-            diff=unified(
-                podtemplate.shown(deployment["spec"]["template"], target.uid),
-                podtemplate.shown(template, target.uid),
-                f"revision {target.current.name} (now)",
-                f"revision {to.name} (after)",
-            ),
-            notes=notes,
-            missing=missing,
-        )
+        templates = (deployment["spec"]["template"], podtemplate.without_hash(replica_set["spec"]["template"]))
+        return await comparing.findings(self._api, where, target, to, templates)
 
     async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
         """See `Target.apply`. One JSON patch: either all of it happens, or nothing."""
@@ -131,7 +115,7 @@ class DeploymentTarget:
         path = f"/apis/apps/v1/namespaces/{where.namespace}/replicasets"
         listed = await self._api.get(path, as_=OPERATOR, query={"labelSelector": selector})
         uid = deployment["metadata"]["uid"]
-        return [one for one in listed["items"] if _controller(one) == uid and _number(one)]
+        return [one for one in listed["items"] if controller(one) == uid and _number(one)]
 
     async def _look_at_pods(
         self, where: Where, deployment: Object, replica_sets: list[Object], rollout: Health, plan: Plan | None
@@ -168,46 +152,13 @@ def effect(deployment: Object, source: Object, key: str) -> list[Object]:
     second or a late patch fail, even if somebody put the template back before the controller gave it a number. The
     resourceVersion would not do: status and autoscalers move it all the time.
     """
-    metadata, spec = deployment["metadata"], deployment["spec"]
-    annotations, template = metadata["annotations"], podtemplate.without_hash(source["spec"]["template"])
-    patch: list[Object] = [
+    metadata, template = deployment["metadata"], podtemplate.without_hash(source["spec"]["template"])
+    return [
         {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
-        {"op": "test", "path": _annotation(REVISION), "value": annotations[REVISION]},
+        {"op": "test", "path": annotation_path(REVISION), "value": metadata["annotations"][REVISION]},
         {"op": "test", "path": "/spec/paused", "value": None},
-        {"op": "test", "path": "/spec/template", "value": spec["template"]},
-        {"op": "test", "path": _annotation(REQUEST_ANNOTATION), "value": annotations.get(REQUEST_ANNOTATION)},
-        {"op": "replace", "path": "/spec/template", "value": template},
-        {"op": "add", "path": _annotation(REQUEST_ANNOTATION), "value": key},
+        *going_back(deployment, template, source, key),
     ]
-    last_applied = annotations.get(LAST_APPLIED)
-    followed = _followed(last_applied, template)
-    if followed is not None:
-        patch.append({"op": "test", "path": _annotation(LAST_APPLIED), "value": last_applied})
-        patch.append({"op": "replace", "path": _annotation(LAST_APPLIED), "value": followed})
-    return patch + _cause(annotations, _annotations(source))
-
-
-def _cause(now: dict[str, str], then: dict[str, str]) -> list[Object]:
-    """The change-cause belongs to the revision: `kubectl rollout history` shows it beside the number."""
-    if CHANGE_CAUSE in then:
-        return [{"op": "add", "path": _annotation(CHANGE_CAUSE), "value": then[CHANGE_CAUSE]}]
-    return [{"op": "remove", "path": _annotation(CHANGE_CAUSE)}] if CHANGE_CAUSE in now else []
-
-
-def _followed(last_applied: str | None, template: Object) -> str | None:
-    """What `kubectl apply` is to believe it applied last: the template that now stands.
-
-    Otherwise the fields that only the restored revision has are strangers to the next apply, and stay for ever
-    (kubernetes#94698).
-    """
-    try:
-        applied = json.loads(last_applied) if last_applied else None
-    except ValueError:
-        return None
-    if not isinstance(applied, dict) or not isinstance(applied.get("spec"), dict) or "template" not in applied["spec"]:
-        return None
-    applied["spec"]["template"] = template
-    return json.dumps(applied, separators=(",", ":")) + "\n"
 
 
 def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) -> Snapshot:
@@ -216,7 +167,7 @@ def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) ->
     number = _number(deployment) or "0"
     matching = _matching(deployment, replica_sets)
     reactivated = matching is not None and _was_gone_back_to(matching, replica_sets)
-    marks = {_annotations(one).get(REQUEST_ANNOTATION) for one in (deployment, *replica_sets)}
+    marks = {annotations_of(one).get(REQUEST_ANNOTATION) for one in (deployment, *replica_sets)}
     return Snapshot(
         uid=metadata["uid"],
         generation=metadata["generation"],
@@ -226,57 +177,32 @@ def _snapshot(deployment: Object, replica_sets: list[Object], health: Health) ->
             fingerprint=podtemplate.fingerprint(template),
             source="the Deployment",
             tags=podtemplate.moving_tags(template),
-            created=_created(matching) if matching else None,
+            created=created(matching) if matching else None,
         ),
         history=tuple(history),
-        settled=_fresh(deployment) and _number(deployment) is not None,
+        settled=fresh(deployment) and _number(deployment) is not None,
         health=health,
         obstacle=_obstacle(deployment),
         owners=recognised(deployment),
         marks=frozenset(mark for mark in marks if mark),
         unfinished=bool(ownership.held_by(FIELD_MANAGER, metadata.get("managedFields") or [])),
         raw=(deployment, replica_sets),
-        changed=_changed(deployment, replica_sets, None if reactivated else matching),
+        changed=changed(deployment, replica_sets, None if reactivated else matching),
         reactivated=reactivated,
     )
 
 
-def _changed(deployment: Object, replica_sets: list[Object], made_for_it: Object | None) -> datetime | None:
-    """When the Deployment got its template; `made_for_it` is the ReplicaSet that the change brought.
-
-    Without one, the managed fields tell who wrote the template last. A time that is not after the newest ReplicaSet
-    is that of an earlier change: the operator gives fields back to an owner whose entry keeps its old time.
-    """
-    if made_for_it is not None:
-        return _created(made_for_it)
-    written = _template_written(deployment["metadata"].get("managedFields") or [])
-    newest = max((made for one in replica_sets if (made := _created(one))), default=None)
-    return None if written is None or (newest is not None and written <= newest) else written
-
-
-def _template_written(managed: list[Object]) -> datetime | None:
-    """The newest time at which a manager of fields of the template wrote (perhaps another field of its own)."""
-    times = [
-        datetime.fromisoformat(entry["time"])
-        for entry in managed
-        if not entry.get("subresource")
-        and entry.get("time")
-        and "f:template" in (entry.get("fieldsV1") or {}).get("f:spec", {})
-    ]
-    return max(times, default=None)
-
-
 def _was_gone_back_to(current: Object, replica_sets: list[Object]) -> bool:
     """Whether it was made for an earlier revision; the controller notes so as soon as it gives it a new number."""
-    return EARLIER_NUMBERS in _annotations(current) or any(_older(current, one) for one in replica_sets)
+    return EARLIER_NUMBERS in annotations_of(current) or any(_older(current, one) for one in replica_sets)
 
 
 def _older(one: Object, other: Object) -> bool:
     """Whether `one` was made before `other`; of the same second, the lower number is the older one."""
-    made, then = _created(one), _created(other)
+    made, then = created(one), created(other)
     if made is None or then is None:
         return False
-    return made < then or (made == then and int(_annotations(one)[REVISION]) < int(_annotations(other)[REVISION]))
+    return made < then or (made == then and int(annotations_of(one)[REVISION]) < int(annotations_of(other)[REVISION]))
 
 
 def _matching(deployment: Object, replica_sets: list[Object]) -> Object | None:
@@ -290,14 +216,14 @@ def _matching(deployment: Object, replica_sets: list[Object]) -> Object | None:
 
 def _revision(replica_set: Object) -> Revision:
     template = replica_set["spec"]["template"]
-    number = _annotations(replica_set)[REVISION]
+    number = annotations_of(replica_set)[REVISION]
     return Revision(
         name=number,
         order=int(number),
         fingerprint=podtemplate.fingerprint(template),
         source=f"ReplicaSet {replica_set['metadata']['name']}",
         tags=podtemplate.moving_tags(template),
-        created=_created(replica_set),
+        created=created(replica_set),
     )
 
 
@@ -317,7 +243,7 @@ def _rollout(deployment: Object) -> Health:
     spec, status = deployment["spec"], deployment.get("status") or {}
     wanted = spec.get("replicas", 1)
     new, all_, ready = (status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas"))
-    if not _fresh(deployment):
+    if not fresh(deployment):
         return Health(Wellbeing.PROGRESSING, "the Deployment controller has not seen the change yet")
     if new < wanted:
         return Health(Wellbeing.PROGRESSING, f"{new} of {wanted} pods are updated")
@@ -336,7 +262,7 @@ def _stuck(deployment: Object) -> bool:
 
 def _timed_out(deployment: Object) -> str | None:
     """What the controller says of a rollout that exceeded its progress deadline, if it has seen the latest change."""
-    if not _fresh(deployment):
+    if not fresh(deployment):
         return None
     for condition in (deployment.get("status") or {}).get("conditions") or []:
         if condition["type"] == "Progressing" and condition.get("reason") == TIMED_OUT:
@@ -344,13 +270,8 @@ def _timed_out(deployment: Object) -> str | None:
     return None
 
 
-def _fresh(deployment: Object) -> bool:
-    observed: int = (deployment.get("status") or {}).get("observedGeneration", 0)
-    return observed >= int(deployment["metadata"]["generation"])
-
-
 def _of_revision(replica_sets: list[Object], number: str) -> Object:
-    return next(one for one in replica_sets if _annotations(one)[REVISION] == number)
+    return next(one for one in replica_sets if annotations_of(one)[REVISION] == number)
 
 
 def _by_fingerprint(replica_sets: list[Object], plan: Plan) -> Object:
@@ -360,34 +281,16 @@ def _by_fingerprint(replica_sets: list[Object], plan: Plan) -> Object:
         kube.errors.NotFound: it was removed meanwhile.
     """
     fitting = [one for one in replica_sets if podtemplate.fingerprint(one["spec"]["template"]) == plan.to.fingerprint]
-    numbered = [one for one in fitting if _annotations(one)[REVISION] == plan.to.revision]
+    numbered = [one for one in fitting if annotations_of(one)[REVISION] == plan.to.revision]
     if not fitting:
         raise errors.NotFound(f"ReplicaSet of revision {plan.to.revision} is gone")
     return (numbered or fitting)[0]
 
 
-def _created(thing: Object) -> datetime | None:
-    text = thing["metadata"].get("creationTimestamp")
-    return datetime.fromisoformat(text) if text else None
-
-
-def _controller(replica_set: Object) -> str | None:
-    owners = replica_set["metadata"].get("ownerReferences") or []
-    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
-
-
-def _annotations(thing: Object) -> dict[str, str]:
-    return thing["metadata"].get("annotations") or {}
-
-
 def _number(thing: Object) -> str | None:
     """The revision that the Deployment controller gave it; what else people write there is none."""
-    number = _annotations(thing).get(REVISION, "")
+    number = annotations_of(thing).get(REVISION, "")
     return number if _NUMBER.fullmatch(number) else None
-
-
-def _annotation(name: str) -> str:
-    return "/metadata/annotations/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _path(where: Where) -> str:

@@ -11,6 +11,7 @@ from rollback_operator.core import progress
 from rollback_operator.core.life.endings import end
 from rollback_operator.core.life.times import HEALTH_POLL, made, planned, verify_deadline
 from rollback_operator.core.values import (
+    Answer,
     Decision,
     Ending,
     Finish,
@@ -43,14 +44,22 @@ def _fare(request: Request, seen: Observation, now: datetime) -> Decision:
     plan, name = planned(request)
     target = seen.target
     assert target is not None
-    health = judged(target.health, plan, made(request), seen.streaks)
+    own = _own(target, seen.answer)
+    health = judged(own, plan, made(request), seen.streaks)
     if health.state is Wellbeing.HEALTHY:
         message = f"{name} is back at revision {plan.to.revision}: {health.message}."
         return end(request, now, Ending(Phase.SUCCEEDED, Reason.COMPLETED, message))
     if request.spec.abort:
         message = f"Aborted after {name} was set back to revision {plan.to.revision}: it stays there, not verified."
         return end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, message))
-    return _not_healthy(request, target.health, health, now)
+    return _not_healthy(request, own, health, now)
+
+
+def _own(target: Snapshot, answer: Answer | None) -> Health:
+    """What the target says of itself, and why pods that hold it up could not be dealt with."""
+    if target.freeing and isinstance(answer, Refused):
+        return Health(Wellbeing.FAILING, f"{target.health.message}. {answer.message}")
+    return target.health
 
 
 def judged(health: Health, plan: Plan, made: datetime | None, streaks: Mapping[str, Streak]) -> Health:
@@ -79,7 +88,7 @@ def _finishing(request: Request, seen: Observation, decision: Decision) -> Decis
     if seen.target is None or seen.target.uid != plan.uid or not seen.target.unfinished:
         return decision
     ends = decision.status.phase is not None and decision.status.phase.final
-    if isinstance(seen.answer, Refused) or (ends and seen.kept >= FINISH_TRIES):
+    if isinstance(seen.answer, Refused) or (ends and (seen.target.freeing or seen.kept >= FINISH_TRIES)):
         return decision
     return Decision(request.status if ends else decision.status, Finish(plan), decision.again)
 

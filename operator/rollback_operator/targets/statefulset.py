@@ -1,0 +1,181 @@
+"""StatefulSets: the old template, and the pods that would hold it up for ever.
+
+With the pod management policy OrderedReady the controller waits until every pod is ready before it replaces one: also
+for the pod that will never be, because of the release that was rolled back (kubernetes#67250). Once the template is
+back, such pods are deleted: those of that release only, that are not ready, and that the update strategy lets change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from typing import Any
+
+from rollback_operator.api.request import Plan
+from rollback_operator.core.values import Findings, Health, Revision, Snapshot, Wellbeing
+from rollback_operator.kube import access, errors
+from rollback_operator.kube.access import Right
+from rollback_operator.targets import podtemplate
+from rollback_operator.targets.base import Where
+from rollback_operator.targets.controllerrevisions import (
+    ControllerRevisionTarget,
+    Reading,
+    held,
+    is_ready,
+    on_delete,
+    template_of,
+)
+from rollback_operator.targets.metadata import fresh
+
+ORDERED = "OrderedReady"
+
+Object = dict[str, Any]
+
+
+class StatefulSetTarget(ControllerRevisionTarget):
+    """Rolls StatefulSets back, and frees those that wait for a pod which does not get ready."""
+
+    kind = "StatefulSet"
+
+    def rights(self, where: Where) -> tuple[Right, ...]:
+        """See `Target.rights`."""
+        return (*super().rights(where), *((_deleting(where),) if _may_free(where) else ()))
+
+    async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
+        """See `Target.examine`."""
+        found = await super().examine(where, target, to)
+        body = target.raw.body
+        if not _waits_in_order(body):
+            return found
+        bad = f"pods of revision {target.current.name} that are not ready"
+        if not _may_free(where):
+            note = f"freeStuckPods is off: the StatefulSet waits for {bad} until somebody deletes them."
+            return replace(found, notes=(note, *found.notes))
+        lacking = await access.first_lacking(self._api, (_deleting(where),), where.account)
+        if lacking is not None:
+            note = f"Service account {where.account} may not {lacking}: the StatefulSet would wait for {bad}."
+            found = replace(found, notes=(note, *found.notes))
+        return replace(found, steps=(*found.steps, f"Then delete {bad}: the StatefulSet would wait for them."))
+
+    async def finish(self, where: Where, target: Snapshot) -> None:
+        """See `Target.finish`. Gives fields back; when that is done, deletes the pods that are in the way.
+
+        A pod is deleted just as it was seen: one that got ready meanwhile stays.
+        """
+        reading: Reading = target.raw
+        if held(reading.body):
+            await super().finish(where, target)
+            return
+        for pod in reading.in_the_way:
+            metadata = pod["metadata"]
+            path = f"/api/v1/namespaces/{where.namespace}/pods/{metadata['name']}"
+            with contextlib.suppress(errors.NotFound):
+                await self._api.delete(
+                    path, as_=where.account, uid=metadata["uid"], version=metadata["resourceVersion"]
+                )
+
+    def _pod_label(self, record: Object) -> str:
+        name: str = record["metadata"]["name"]
+        return name
+
+    def _notes(self, where: Where, body: Object) -> tuple[str, ...]:
+        kept = _kept_back(body)
+        if not kept:
+            return super()._notes(where, body)
+        first = _first(body)
+        which = f"pods {first} to {first + kept - 1}" if kept > 1 else f"pod {first}"
+        return (f"The partition of the update strategy keeps {which} at the revision that they have.",)
+
+    def _rollout(self, body: Object) -> Health:
+        return _counted(body, _replicas(body))
+
+    def _staged(self, body: Object) -> Health:
+        due = _replicas(body) - _kept_back(body)
+        if not on_delete(body) or not fresh(body):
+            return _counted(body, due)
+        new = (body.get("status") or {}).get("updatedReplicas", 0)
+        return Health(Wellbeing.HEALTHY, f"{new} of {due} pods are updated, others once somebody deletes them")
+
+    async def _verified(self, where: Where, target: Snapshot, plan: Plan) -> Snapshot:
+        target = await super()._verified(where, target, plan)
+        found = await self._in_the_way(where, target, plan)
+        if not found:
+            return target
+        health = target.health
+        waits = f"{health.message}; it waits for {_named(found)} of revision {plan.from_.revision}, not ready"
+        if not _may_free(where):
+            waits = f"{waits}: delete it by hand (freeStuckPods is off)"
+            return replace(target, health=Health(Wellbeing.FAILING, waits))
+        free = not target.unfinished
+        raw = replace(target.raw, in_the_way=found)
+        return replace(target, health=replace(health, message=waits), unfinished=True, freeing=free, raw=raw)
+
+    async def _in_the_way(self, where: Where, target: Snapshot, plan: Plan) -> tuple[Object, ...]:
+        """Pods of the plan's bad revision that are not ready, and that a controller with the old template waits for."""
+        reading: Reading = target.raw
+        body = reading.body
+        settled = target.settled and target.current.fingerprint == plan.to.fingerprint
+        if not settled or not _waits_in_order(body) or target.health.state is Wellbeing.HEALTHY:
+            return ()
+        bad = [one for one in reading.records if podtemplate.fingerprint(template_of(one)) == plan.from_.fingerprint]
+        listed = await asyncio.gather(*(self._pods_of(where, body, one) for one in bad))
+        reached = _first(body) + _kept_back(body)
+        return tuple(
+            pod
+            for pods in listed
+            for pod in pods
+            if _ordinal(pod) >= reached and not is_ready(pod) and not pod["metadata"].get("deletionTimestamp")
+        )
+
+
+def _counted(body: Object, due: int) -> Health:
+    """The rules of `kubectl rollout status`, for so many pods that are to be updated."""
+    status, wanted = body.get("status") or {}, _replicas(body)
+    new, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    if not fresh(body):
+        return Health(Wellbeing.PROGRESSING, "the StatefulSet controller has not seen the change yet")
+    if new < due:
+        return Health(Wellbeing.PROGRESSING, f"{new} of {due} pods are updated")
+    if available < wanted:
+        return Health(Wellbeing.PROGRESSING, f"{available} of {wanted} pods are available")
+    if due < wanted:
+        return Health(Wellbeing.HEALTHY, f"{due} of {wanted} pods are updated (partition), all are available")
+    return Health(Wellbeing.HEALTHY, f"{wanted} of {wanted} pods are updated and available")
+
+
+def _waits_in_order(body: Object) -> bool:
+    """Whether one pod that is not ready keeps the controller from replacing any."""
+    return body["spec"].get("podManagementPolicy", ORDERED) == ORDERED and not on_delete(body)
+
+
+def _may_free(where: Where) -> bool:
+    return where.options.stateful_set.free_stuck_pods
+
+
+def _deleting(where: Where) -> Right:
+    """To delete the set's pods: asked of the first one."""
+    return Right("delete", "", "pods", where.namespace, f"{where.name}-0")
+
+
+def _replicas(body: Object) -> int:
+    return int(body["spec"].get("replicas", 1))
+
+
+def _kept_back(body: Object) -> int:
+    """How many pods, from the first one, the partition keeps as they are."""
+    strategy = body["spec"].get("updateStrategy") or {}
+    partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+    return 0 if on_delete(body) else min(int(partition), _replicas(body))
+
+
+def _first(body: Object) -> int:
+    return int((body["spec"].get("ordinals") or {}).get("start", 0))
+
+
+def _ordinal(pod: Object) -> int:
+    return int(pod["metadata"]["name"].rpartition("-")[2])
+
+
+def _named(pods: tuple[Object, ...]) -> str:
+    return ", ".join(sorted(f"pod {one['metadata']['name']}" for one in pods))
