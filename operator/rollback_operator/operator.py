@@ -33,6 +33,8 @@ UNNOTICED = 5.0
 """Seconds after which a request must have been told of by the watch."""
 AFTER_AN_END = 1.0
 """Seconds after the end of a policy's request that the policy looks at it: several may end together."""
+ON_ITS_WAY = 0.5
+"""Seconds after a change of a group's request, which has not ended, that the group looks at it."""
 MISSES = 3
 """Resyncs in a row that found what the watch missed before the watch counts as dead."""
 
@@ -65,6 +67,7 @@ class RollbackOperator:
         """The watch says that a request is there, changed, or gone."""
         metrics.note_event(REQUESTS)
         key = resources.key_of(body)
+        self._request_of_group(body, deleted=deleted)
         if deleted:
             metrics.PHASES.gone(key)
             self._requests.gone(key)
@@ -76,6 +79,13 @@ class RollbackOperator:
             self._wake_request(key)
         if body["spec"].get("policyRef"):
             self._request_of_policy((key[0], body["spec"]["policyRef"]["name"]), ended=phase in FINAL)
+
+    def _request_of_group(self, body: dict[str, Any], *, deleted: bool) -> None:
+        """A group that has not ended waits for the ends of its requests; how they come to it is no hurry."""
+        group = resources.group_of(body)
+        if group is not None and self.agenda.knows((REQUESTS, *group)):
+            ended = deleted or (body.get("status") or {}).get("phase") in FINAL
+            self.agenda.wake((REQUESTS, *group), 0.0 if ended else ON_ITS_WAY)
 
     def _request_of_policy(self, policy: Key, *, ended: bool) -> None:
         self._policies.request_changed(policy)

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from rollback_operator import metrics, owning
 from rollback_operator.api import REQUESTS
-from rollback_operator.api.common import TargetRef
+from rollback_operator.api.common import Condition, TargetRef
 from rollback_operator.api.options import Options
 from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
@@ -43,6 +43,7 @@ from rollback_operator.core.values import (
     resolved_options,
 )
 from rollback_operator.core.verdicts import Streak
+from rollback_operator.groups import Groups
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
@@ -85,6 +86,7 @@ class RequestWorker:
         self._settings = settings
         self._wake = wake
         self._streaks = streaks
+        self._groups = Groups(api, lambda asked, ref: self._observe(asked, ref, None))
         self._bodies = Bodies()
         self._heard: dict[str, _Heard] = {}
         self._claims: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
@@ -112,7 +114,8 @@ class RequestWorker:
             if request.status.phase is not None and request.status.phase.final:
                 self._ended(key, request)
                 return None
-            body, again = await self._one_round(body, request)
+            one_round = self._one_round if request.spec.targets is None else self._one_round_of_group
+            body, again = await one_round(body, request)
             if again is not None:
                 return again
         self.gone(key)
@@ -120,6 +123,7 @@ class RequestWorker:
 
     def _ended(self, key: Key, request: Request) -> None:
         self._heard.pop(request.uid, None)
+        self._groups.forget(request.uid)
         self._bodies.ended(key)
         self.interest.lost(key)
 
@@ -133,12 +137,26 @@ class RequestWorker:
             try:
                 body = await self._report(body, request, decision)
             except (errors.Conflict, errors.NotFound):
-                metrics.RETRIES.labels("conflict").inc()
-                self._bodies.forget((request.namespace, request.name))
-                return await resources.read(self._api, REQUESTS, (request.namespace, request.name)), None
+                return await self._afresh(request), None
         if decision.action is not None and ref is not None:
             return body, await self._act(resources.parse_request(body), ref, observation.target, decision.action)
         return body, decision.again.total_seconds() if decision.again is not None else None
+
+    async def _one_round_of_group(self, body: Object, request: Request) -> tuple[Object | None, float | None]:
+        """The same for a group, whose targets are rolled back by requests of their own."""
+        decision = await self._groups.decide(request)
+        try:
+            body = await self._report(body, request, Decision(decision.status))
+        except (errors.Conflict, errors.NotFound):
+            return await self._afresh(request), None
+        await self._groups.act(resources.parse_request(body), decision)
+        return body, decision.again.total_seconds() if decision.again is not None else None
+
+    async def _afresh(self, request: Request) -> Object | None:
+        """The request as it is now: it was changed while it was decided on."""
+        metrics.RETRIES.labels("conflict").inc()
+        self._bodies.forget((request.namespace, request.name))
+        return await resources.read(self._api, REQUESTS, (request.namespace, request.name))
 
     async def _decide(self, request: Request, observation: Observation, ref: TargetRef | None) -> Decision:
         """Decide; questions that change nothing are asked and decided on at once, on the same observation."""
@@ -231,7 +249,7 @@ class RequestWorker:
         written = await resources.write_status(self._api, REQUESTS, body, decision.status)
         self._bodies.learn(written)
         before, after = (on.find(status.conditions, on.READY) for status in (request.status, decision.status))
-        if after is not None and (before is None or before.reason != after.reason):
+        if after is not None and (before is None or _says(before) != _says(after)):
             log.info("%s: %s", after.reason, after.message, extra=_context(request, decision.status))
             bad = decision.status.phase in (Phase.FAILED, Phase.SUPERSEDED) or after.reason in _WARNINGS
             self._tell(
@@ -334,6 +352,11 @@ class RequestWorker:
 
     def _heard_of(self, request: Request) -> _Heard:
         return self._heard.setdefault(request.uid, _Heard())
+
+
+def _says(ready: Condition) -> tuple[str, str]:
+    """What is worth an Event: another reason, or the next wave of a group."""
+    return ready.reason, ready.message if ready.reason == Reason.WAVE_RUNNING else ""
 
 
 def _begun(request: Request) -> bool:

@@ -11,6 +11,7 @@ from tests.e2e.world import ROOT, World, policy, request, web
 
 TARGET = {"kind": "Deployment", "name": "web"}
 GOOD: dict[str, Any] = {"target": TARGET, "reason": "5xx"}
+GROUP: list[dict[str, Any]] = [{"target": TARGET}]
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no target": ({"reason": "5xx"}, "say what to roll back: write target: {kind: Deployment, name: NAME}"),
@@ -45,6 +46,37 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an empty service account": ({**GOOD, "serviceAccountName": ""}, "write the service account's name"),
     "a service account with a colon": ({**GOOD, "serviceAccountName": "a:b"}, "write the service account's name"),
+    "both target and targets": ({**GOOD, "targets": GROUP}, "write only one of target, targets and policyRef"),
+    "both policyRef and targets": (
+        {"reason": "5xx", "targets": GROUP, "policyRef": {"name": "p"}},
+        "write only one of target, targets and policyRef",
+    ),
+    "a group of nothing": ({"reason": "5xx", "targets": []}, "list what to roll back: at least one entry"),
+    "a group of seventeen": (
+        {"reason": "5xx", "targets": [{"target": {**TARGET, "name": f"a{number}"}} for number in range(17)]},
+        "spec.targets: Too many: 17: must have at most 16 items",
+    ),
+    "a target twice": ({"reason": "5xx", "targets": [*GROUP, {"target": TARGET, "wave": 1}]}, "write each target once"),
+    "a revision for a whole group": (
+        {"reason": "5xx", "targets": GROUP, "to": "1"},
+        "with targets, write to in each of them, and no from",
+    ),
+    "a fingerprint for a whole group": (
+        {"reason": "5xx", "targets": GROUP, "from": "v1:" + "a" * 64},
+        "with targets, write to in each of them, and no from",
+    ),
+    "a wave before the first": (
+        {"reason": "5xx", "targets": [{"target": TARGET, "wave": -1}]},
+        "should be greater than or equal to 0",
+    ),
+    "a wave after the last": (
+        {"reason": "5xx", "targets": [{"target": TARGET, "wave": 16}]},
+        "should be less than or equal to 15",
+    ),
+    "to that is no revision, in a group": (
+        {"reason": "5xx", "targets": [{"target": TARGET, "to": "latest"}]},
+        "write a revision number as `kubectl rollout history` shows",
+    ),
     "an unknown field": ({**GOOD, "tpyo": 1}, 'unknown field "spec.tpyo"'),
 }
 
@@ -60,6 +92,7 @@ def test_a_request_is_refused_with_a_sentence_that_says_what_to_write(
 
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "another target": ({**GOOD, "target": {"kind": "Deployment", "name": "b"}}, "target cannot be changed"),
+    "a group instead": ({"reason": "5xx", "targets": GROUP}, "target cannot be changed, added or removed"),
     "a policy instead": ({"reason": "5xx", "policyRef": {"name": "p"}}, "target cannot be changed, added or removed"),
     "another reason": ({**GOOD, "reason": "other"}, "reason cannot be changed"),
     "a revision added": ({**GOOD, "to": "1"}, "to cannot be changed, added or removed"),
@@ -82,6 +115,14 @@ def test_an_immutable_field_is_not_removed(bare_world: World, field: str, value:
     bare_world.apply(request("fixed", **GOOD, **{field: value}))
 
     assert f"{field} cannot be changed, added or removed" in bare_world.refused(request("fixed", **GOOD))
+
+
+def test_the_targets_of_a_group_are_not_changed(bare_world: World) -> None:
+    bare_world.apply(request("group", reason="5xx", targets=GROUP))
+
+    refused = bare_world.refused(request("group", reason="5xx", targets=[{"target": TARGET, "wave": 1}]))
+
+    assert "targets cannot be changed, added or removed" in refused
 
 
 def test_a_grace_is_not_made_longer(bare_world: World) -> None:

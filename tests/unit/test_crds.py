@@ -15,6 +15,7 @@ from tests.unit.schema import CRDS, Schema, nodes, schema_of
 
 FILES = ("rollbackpolicies.yaml", "rollbackrequests.yaml")
 REQUEST, POLICY = schema_of("rollbackrequests.yaml"), schema_of("rollbackpolicies.yaml")
+REQUEST_MEMBER = REQUEST["properties"]["spec"]["properties"]["targets"]["items"]
 METADATA = (".apiVersion", ".kind", ".metadata")
 
 
@@ -100,6 +101,7 @@ def test_a_kind_is_an_enum_and_never_a_constant() -> None:
 
 DEFAULTS: dict[str, tuple[Schema, tuple[str, ...], Any]] = {
     "a request's timeout": (REQUEST, ("spec", "timeout"), "10m"),
+    "the wave of a group's target": (REQUEST_MEMBER, ("wave",), 0),
     "a dry run": (REQUEST, ("spec", "dryRun"), False),
     "an abort": (REQUEST, ("spec", "abort"), False),
     "an approval": (REQUEST, ("spec", "approve"), False),
@@ -122,7 +124,7 @@ def test_the_api_server_fills_in(case: str) -> None:
     assert node["default"] == expected
 
 
-@pytest.mark.parametrize("name", ["target", "policyRef", "to", "reason", "serviceAccountName", "grace"])
+@pytest.mark.parametrize("name", ["target", "targets", "policyRef", "to", "reason", "serviceAccountName", "grace"])
 def test_nothing_is_filled_in_for(name: str) -> None:
     assert "default" not in REQUEST["properties"]["spec"]["properties"][name]
 

@@ -26,8 +26,10 @@ from rollback_operator.api.policy import (
     Verify,
 )
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import Phase, PolicyRef, RequestStatus
+from rollback_operator.api.request import MAX_TARGETS, Member, Phase, PolicyRef, RequestStatus
 from rollback_operator.api.trigger import HttpCheck, Trigger
+from rollback_operator.core.group import advance_group
+from rollback_operator.core.group.values import Sight
 from rollback_operator.core.judge import Scene
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import SETTLE
@@ -212,7 +214,30 @@ def test_a_status_with_everything_that_a_request_can_have_is_written() -> None:
         asked = replace(asked, status=RequestStatus.model_validate(status.dump()))
     assert asked.status.phase is Phase.FAILED
     assert set(asked.status.dump()) == set(STATUS["properties"])
-    assert set(asked.status.dump()["targets"][0]) == set(STATUS["properties"]["targets"]["items"]["properties"])
+    assert set(asked.status.dump()["targets"][0]) | OF_GROUPS == set(
+        STATUS["properties"]["targets"]["items"]["properties"]
+    )
+
+
+OF_GROUPS = {"request", "fingerprint", "message"}
+"""What only a group says of its targets."""
+
+
+def test_the_longest_status_of_a_group_is_written() -> None:
+    """Sixteen targets with the longest names fail, each with all that can be said."""
+    refs = [TargetRef(kind="Deployment", name=f"{'t' * 251}{number:02}") for number in range(MAX_TARGETS)]
+    asked = request(target=None, targets=tuple(Member(target=ref) for ref in refs))
+    sight = Sight({str(ref): before_the_effect() for ref in refs})
+    for seconds in (0.0, 1.0):
+        status = advance_group(asked, sight, after(seconds)).status
+        assert problems(STATUS, status.dump()) == []
+        asked = replace(asked, status=RequestStatus.model_validate(status.dump()))
+        names = [one.request for one in asked.status.targets if one.request is not None]
+        sight = Sight(
+            refused=dict.fromkeys(names, Refused(Reason.REJECTED, EVERYTHING)), answered=dict.fromkeys(names, 1)
+        )
+    assert asked.status.phase is Phase.FAILED
+    assert set(asked.status.dump()["targets"][0]) >= OF_GROUPS
 
 
 EVERYTHING = "é" * 5000
@@ -265,7 +290,7 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
         {"conditions": [dict.fromkeys(("type", "status", "reason", "message", "lastTransitionTime"), "x")] * 2},
         ".conditions: a key stands twice",
     ),
-    "too many targets": ({"targets": [{}, {}]}, ".targets: 2 items"),
+    "too many targets": ({"targets": [{}] * 17}, ".targets: 17 items"),
 }
 
 

@@ -12,5 +12,7 @@ POLICIES = "rollbackpolicies"
 
 REQUEST_ANNOTATION = f"{GROUP}/request"
 """On a target: the uid of the request whose effect it shows. The key that makes an effect happen once."""
+GROUP_LABEL = f"{GROUP}/group"
+"""On a request: the name of the group that it was made for, as far as a label can hold it; for people to select by."""
 WITHDRAWN_ANNOTATION = f"{GROUP}/withdrawn"
 """On a request: its policy aborted it, because nothing was wrong any more."""

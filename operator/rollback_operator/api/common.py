@@ -51,6 +51,11 @@ def revision_field(description: str, default: str | None = None) -> Any:
     return WithJsonSchema(_revision_schema(description, default))
 
 
+def revision_as_text(value: Any) -> Any:
+    """A revision that was written as a bare number, as the text that it is compared as."""
+    return str(value) if isinstance(value, int) else value
+
+
 class Condition(Resource):
     """One aspect of the state, in the form that `kubectl wait` and kstatus read."""
 

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     NOT_YET_WELL = "NotYetWell"
     GOING_BY_OWNER = "GoingByOwner"
     WAITING_FOR_OWNER = "WaitingForOwner"
+    WAVE_RUNNING = "WaveRunning"
 
     # Succeeded.
     COMPLETED = "Completed"
@@ -48,6 +49,7 @@ class Reason(StrEnum):
     TIMEOUT = "Timeout"
     REVERTED = "Reverted"
     OVERTAKEN = "Overtaken"
+    WAVE_FAILED = "WaveFailed"
 
     # Aborted, before or after the effect.
     ABORTED = "Aborted"

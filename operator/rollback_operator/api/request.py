@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-from rollback_operator.api.common import CONDITIONS, Condition, TargetRef, revision_field
+from rollback_operator.api.common import CONDITIONS, Condition, TargetRef, revision_as_text, revision_field
 from rollback_operator.api.fields import (
     FINGERPRINT,
     Duration,
@@ -24,6 +24,7 @@ from rollback_operator.api.owner import OwnerRule, Suspension
 
 IMMUTABLE = (
     "target",
+    "targets",
     "policyRef",
     "from",
     "to",
@@ -37,6 +38,10 @@ IMMUTABLE = (
 )
 MAX_DIFF_BYTES = 32 * 1024
 MAX_REASON = 512
+MAX_TARGETS = 16
+"""Targets of a group."""
+MAX_MESSAGE = 1024
+"""Characters of what is said of one target of a group."""
 
 
 class Phase(StrEnum):
@@ -71,6 +76,34 @@ class PolicyRef(Resource):
     )
 
 
+class Member(Resource):
+    """One target of a group, and when its turn is."""
+
+    target: TargetRef = Field(description="What to roll back, in the request's own namespace.")
+    to: Annotated[
+        str | None,
+        revision_field(
+            'The revision to go back to: a number as `kubectl rollout history` shows it ("3"), Previous, '
+            "LastKnownGood, or a fingerprint (v1:...). Omitted: Previous."
+        ),
+    ] = None
+    wave: int = Field(
+        default=0,
+        ge=0,
+        le=15,
+        description="When its turn is: waves are rolled back one after the other, the lowest number first, each when "
+        "the one before is verified; targets of one wave at the same time.",
+    )
+    service_account_name: ServiceAccountName | None = Field(
+        default=None, description="Service account that this target is rolled back as. Omitted: the request's."
+    )
+
+    @field_validator("to", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: Any) -> Any:
+        return revision_as_text(value)
+
+
 def _frozen(field: str) -> dict[str, str]:
     return rule(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
@@ -81,12 +114,21 @@ def _frozen(field: str) -> dict[str, str]:
 
 _SPEC_RULES = rules(
     rule(
-        "has(self.target) || has(self.policyRef)",
-        "say what to roll back: write target: {kind: Deployment, name: NAME}, or policyRef: {name: POLICY}",
+        "has(self.target) || has(self.targets) || has(self.policyRef)",
+        "say what to roll back: write target: {kind: Deployment, name: NAME}, or policyRef: {name: POLICY}, "
+        "or a list of targets",
     ),
     rule(
         "!(has(self.target) && has(self.policyRef))",
         "write either target or policyRef, not both: a policy already names its target",
+    ),
+    rule(
+        "!(has(self.targets) && (has(self.target) || has(self.policyRef)))",
+        "write only one of target, targets and policyRef: what is rolled back is named in one place",
+    ),
+    rule(
+        "!(has(self.targets) && (has(self.to) || has(self.from)))",
+        "revisions are those of one target: with targets, write to in each of them, and no from",
     ),
     rule(
         f"has(self.reason) && self.reason.trim().size() > 0 && self.reason.size() <= {MAX_REASON}",
@@ -109,6 +151,19 @@ class RequestSpec(Resource):
     target: TargetRef | None = Field(
         default=None,
         description="What to roll back, in the request's own namespace. Give this or policyRef, not both.",
+    )
+    targets: Annotated[tuple[Member, ...], Field(max_length=MAX_TARGETS)] | None = Field(
+        default=None,
+        description="Several targets that are rolled back as a group, in waves: each by a request of its own, which "
+        "the operator makes when its wave comes. If one is not verified, later waves are not begun. Give this or "
+        "target or policyRef.",
+        json_schema_extra=rules(
+            rule("self.size() > 0", "list what to roll back: at least one entry with target: {kind, name}"),
+            rule(
+                "self.all(one, self.exists_one(other, other.target == one.target))",
+                "write each target once: a request rolls back what it names once",
+            ),
+        ),
     )
     policy_ref: PolicyRef | None = Field(
         default=None,
@@ -176,7 +231,7 @@ class RequestSpec(Resource):
     @field_validator("to", mode="before")
     @classmethod
     def _number_as_text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) else value
+        return revision_as_text(value)
 
 
 class RevisionRef(Resource):
@@ -270,6 +325,18 @@ class TargetStatus(Resource):
     plan: Plan | None = Field(default=None, description="What is done, written before it is done.")
     steps: tuple[Step, ...] = Field(default=(), max_length=16, description="The effects and when they happened.")
     generation: int | None = Field(default=None, description="Generation of the target that carries the effect.")
+    request: str | None = Field(
+        default=None, max_length=253, description="In a group: the RollbackRequest that rolls this target back."
+    )
+    fingerprint: str | None = Field(
+        default=None,
+        max_length=80,
+        description="In a group: what ran when the group was taken up; if something else runs by the time it would be "
+        "rolled back, it is left alone.",
+    )
+    message: str | None = Field(
+        default=None, max_length=MAX_MESSAGE, description="In a group: what became of this target, in a sentence."
+    )
 
 
 _FINAL_PHASES = "[" + ", ".join(f"'{phase}'" for phase in Phase if phase in FINAL) + "]"
@@ -303,12 +370,21 @@ class RequestStatus(Resource):
         json_schema_extra=CONDITIONS,
         description="Planned, Applied, Verified and Ready (the summary); Reconciling and Stalled for kstatus.",
     )
-    target: str | None = Field(default=None, max_length=320, description="The target, as KIND/NAME.")
-    from_: str | None = Field(default=None, alias="from", max_length=80, description="Revision that is left.")
-    to: str | None = Field(default=None, max_length=80, description="Revision that is brought back.")
+    target: str | None = Field(
+        default=None, max_length=320, description="The target, as KIND/NAME; of a group, how many there are."
+    )
+    from_: str | None = Field(
+        default=None,
+        alias="from",
+        max_length=80,
+        description="Revision that is left; of a group, those of its targets.",
+    )
+    to: str | None = Field(
+        default=None, max_length=80, description="Revision that is brought back; of a group, those of its targets."
+    )
     targets: tuple[TargetStatus, ...] = Field(
         default=(),
-        max_length=1,
+        max_length=MAX_TARGETS,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["target"]},
         description="Plan and progress of each target.",
     )

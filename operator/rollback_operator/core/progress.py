@@ -116,6 +116,13 @@ def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> Requ
     )
 
 
+def under_way(
+    request: Request, now: datetime, why: tuple[Reason, str], *, conditions: dict[str, on.Change], **fields: Any
+) -> RequestStatus:
+    """Running: of a group, whose targets have requests of their own."""
+    return _moved(request, now, Phase.RUNNING, why, conditions=conditions, **fields)
+
+
 def holding(request: Request, now: datetime, reason: Reason, message: str) -> RequestStatus:
     """Still where it was, for another reason: written because a person should know."""
     phase = request.status.phase or Phase.PENDING

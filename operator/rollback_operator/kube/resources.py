@@ -37,6 +37,13 @@ def key_of(body: Object) -> Key:
     return body["metadata"]["namespace"], body["metadata"]["name"]
 
 
+def group_of(body: Object) -> Key | None:
+    """The group that a request was made for, if it was."""
+    owners = body["metadata"].get("ownerReferences") or []
+    names = [one["name"] for one in owners if one.get("controller") and one["kind"] == _KINDS[REQUESTS]]
+    return (body["metadata"]["namespace"], names[0]) if names else None
+
+
 def parse_request(body: Object) -> Request:
     """A RollbackRequest from its JSON. One that is being deleted, but held by a finalizer of somebody, is vetoed.
 

@@ -1,0 +1,170 @@
+"""Carrying groups out: look at the requests of the wave -> decide (`core.group`) -> make and abort requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from rollback_operator import metrics
+from rollback_operator.api import API_VERSION, GROUP_LABEL, REQUESTS
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Member, TargetStatus
+from rollback_operator.core.group import advance_group
+from rollback_operator.core.group.values import Child, GroupDecision, Sight, child_spec, members, noted
+from rollback_operator.core.life.times import SEND_WITHIN
+from rollback_operator.core.values import Refused, Request, Snapshot
+from rollback_operator.kube import errors, resources
+from rollback_operator.kube.client import Api
+from rollback_operator.kube.identity import OPERATOR
+from rollback_operator.refusals import own_rights
+
+log = logging.getLogger(__name__)
+Object = dict[str, Any]
+
+Look = Callable[[Request, TargetRef], Awaitable[Snapshot | None]]
+"""How a target is, for a request about it."""
+
+
+@dataclass
+class _Heard:
+    """What this process knows of a group beside its status, by the names of requests; lost without harm."""
+
+    answered: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, Refused] = field(default_factory=dict)
+
+
+class Groups:
+    """Looks at groups, and acts for them; their status is written by whoever calls."""
+
+    def __init__(self, api: Api, look: Look) -> None:
+        self._api = api
+        self._look = look
+        self._heard: dict[str, _Heard] = {}
+
+    def forget(self, uid: str) -> None:
+        """The group has ended, or is gone."""
+        self._heard.pop(uid, None)
+
+    async def decide(self, request: Request) -> GroupDecision:
+        """What the group's status is to be, and what follows when that is written.
+
+        Raises:
+            kube.errors.KubeError: its targets or requests could not be read.
+        """
+        return advance_group(request, await self._gather(request), datetime.now(UTC))
+
+    async def act(self, request: Request, decision: GroupDecision) -> None:
+        """Make and abort requests; `request` is the group as the decision was written."""
+        wanted = [one for one in members(request) if str(one.target) in decision.create]
+        makings = (self._make(request, one) for one in wanted)
+        await asyncio.gather(*makings, *(self._abort(one) for one in decision.abort))
+
+    # Gather.
+
+    async def _gather(self, request: Request) -> Sight:
+        heard = self._heard_of(request)
+        if not request.status.targets:
+            found = await asyncio.gather(*(self._target(request, one) for one in members(request)))
+            return Sight(targets={str(one.target): seen for one, seen in zip(members(request), found, strict=True)})
+        since, names = datetime.now(UTC), noted(request)
+        bodies = await asyncio.gather(*(resources.read(self._api, REQUESTS, (request.namespace, one)) for one in names))
+        there = {name: body for name, body in zip(names, bodies, strict=True) if body is not None}
+        children = {name: Child(resources.parse_request(body), _is_ours(request, body)) for name, body in there.items()}
+        return Sight(children=children, answered=heard.answered, refused=heard.refused, since=since)
+
+    async def _target(self, request: Request, member: Member) -> Snapshot | Refused | None:
+        """One target, as the request that is going to be made for it would see it."""
+        account = member.service_account_name or request.spec.service_account_name
+        changes = {"targets": None, "target": member.target, "service_account_name": account}
+        asked = replace(request, spec=request.spec.model_copy(update=changes))
+        try:
+            return await self._look(asked, member.target)
+        except errors.Forbidden as error:
+            return Refused(Reason.FORBIDDEN, own_rights(error))
+
+    # Act.
+
+    async def _make(self, request: Request, member: Member) -> None:
+        """Make a target's request. What came of it is seen by the next look."""
+        heard = self._heard_of(request)
+        entry = next(one for one in request.status.targets if one.target == str(member.target))
+        assert entry.request is not None
+        if _too_late_to_send(entry):
+            _note_answered(heard, entry)
+            return
+        try:
+            await self._api.create(
+                resources.path(REQUESTS, request.namespace), _body(request, member, entry.request), as_=OPERATOR
+            )
+        except (errors.Forbidden, errors.Invalid) as error:
+            heard.refused[entry.request] = Refused(Reason.REJECTED, f"Its request cannot be made: {error}")
+        except errors.Unavailable as error:
+            metrics.RETRIES.labels("no answer").inc()
+            log.warning("No answer, looking for the request: %s", error, extra=_context(request))
+            if not isinstance(error, errors.NotDone):
+                return
+        except errors.KubeError as error:
+            log.info("The request was not made: %s", error, extra=_context(request))
+        _note_answered(heard, entry)
+
+    async def _abort(self, child: Request) -> None:
+        """Abort a request of the group, unless it ends by itself; if there is no answer, the next look tries again."""
+        patch: list[Object] = [
+            {"op": "test", "path": "/metadata/uid", "value": child.uid},
+            {"op": "add", "path": "/spec/abort", "value": True},
+        ]
+        try:
+            await self._api.patch(resources.path(REQUESTS, child.namespace, child.name), patch, as_=OPERATOR)
+        except errors.KubeError as error:
+            log.info("The request was not aborted: %s", error, extra=_context(child))
+
+    def _heard_of(self, request: Request) -> _Heard:
+        return self._heard.setdefault(request.uid, _Heard())
+
+
+def _body(request: Request, member: Member, name: str) -> Object:
+    """A target's request. It belongs to the group: who deletes the group deletes it too."""
+    owner = {
+        "apiVersion": API_VERSION,
+        "kind": "RollbackRequest",
+        "name": request.name,
+        "uid": request.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+    metadata = {
+        "name": name,
+        "namespace": request.namespace,
+        "labels": {GROUP_LABEL: request.name[:63].rstrip("-.")},  # what is cut off must leave a label
+        "ownerReferences": [owner],
+    }
+    spec = child_spec(request, member, datetime.now(UTC))
+    return {"apiVersion": API_VERSION, "kind": "RollbackRequest", "metadata": metadata, "spec": spec}
+
+
+def _is_ours(request: Request, body: Object) -> bool:
+    return any(one["uid"] == request.uid for one in body["metadata"].get("ownerReferences") or [])
+
+
+def _note_answered(heard: _Heard, entry: TargetStatus) -> None:
+    """The last attempt is over. Earlier ones are only known to be if each was answered in its turn."""
+    (step,) = entry.steps
+    assert entry.request is not None
+    if heard.answered.get(entry.request, 0) == step.attempts - 1:
+        heard.answered[entry.request] = step.attempts
+
+
+def _too_late_to_send(entry: TargetStatus) -> bool:
+    """Whether so much time passed since the attempt was written down that others may count it as over."""
+    (step,) = entry.steps
+    assert step.last_attempt_at is not None
+    return datetime.now(UTC) - step.last_attempt_at > SEND_WITHIN
+
+
+def _context(request: Request) -> dict[str, str]:
+    return {"request": f"{request.namespace}/{request.name}", "uid": request.uid}
