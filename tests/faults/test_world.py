@@ -235,7 +235,7 @@ async def aborted_while_late(lab: Lab, row: Row, mistake: str) -> Outcome:
         async def arrived() -> bool:
             return row.effects(bench.audit(), bench.namespace) == 1
 
-        await lab.admin.until(arrived, "the late effect arrives", within=20)
+        await lab.admin.until(arrived, "the late effect arrives", within=60)
         return await bench.outcome()
 
 
