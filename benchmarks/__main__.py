@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
 
-from benchmarks import detection, policies, requests
+from benchmarks import detection, gitops, policies, requests
 from benchmarks.table import Table
 
 MEASUREMENTS: Mapping[str, Callable[[Path], Table]] = {
     "single": requests.one_after_another,
     "thousand": requests.a_thousand_at_once,
+    "argocd": gitops.one_after_another,
     "detection": detection.run,
     "policies": policies.a_thousand,
     "policies-10000": policies.ten_thousand,

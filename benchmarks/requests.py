@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.figures import p50_p95, phases, ratio, spread
 from benchmarks.ground import NAMESPACE, Ground
 from benchmarks.table import Table
 from testbed import Cluster
@@ -42,11 +40,11 @@ async def side_by_side(folder: Path) -> Table:
                 complete.append(time.monotonic() - begun)
             timings = await ground.timings(names)
             patched, ended = [one.to_patch for one in timings], [one.to_end for one in timings]
-            table.row("kubectl rollout undo (whole process)", *_spread(undone), "")
-            table.row("request: accepted to patched", *_spread(patched), _ratio(patched, undone))
-            table.row("kubectl rollout undo + status", *_spread(complete), "")
-            table.row("request: accepted to Succeeded", *_spread(ended), _ratio(ended, complete))
-            table.note(f"{SINGLE} Deployments; {_phases([one.phase for one in timings])}.")
+            table.row("kubectl rollout undo (whole process)", *spread(undone), "")
+            table.row("request: accepted to patched", *spread(patched), ratio(patched, undone))
+            table.row("kubectl rollout undo + status", *spread(complete), "")
+            table.row("request: accepted to Succeeded", *spread(ended), ratio(ended, complete))
+            table.note(f"{SINGLE} Deployments; {phases([one.phase for one in timings])}.")
             table.note(f"Operator's memory at rest: {at_rest:.0f} MiB.")
             table.note(
                 "In bursts the rollouts wait for the controller manager's own limit, 20 calls a second by default."
@@ -61,9 +59,9 @@ async def _burst(ground: Ground, count: int, table: Table) -> None:
     names = await ground.deployments(f"burst{count}", count)
     await ground.roll_back(names)
     timings = await ground.timings(names)
-    table.row(f"{count} at once: accepted to patched", *_spread([one.to_patch for one in timings]), "")
-    table.row(f"{count} at once: accepted to Succeeded", *_spread([one.to_end for one in timings]), "")
-    table.note(f"{count} at once: {_phases([one.phase for one in timings])}.")
+    table.row(f"{count} at once: accepted to patched", *spread([one.to_patch for one in timings]), "")
+    table.row(f"{count} at once: accepted to Succeeded", *spread([one.to_end for one in timings]), "")
+    table.note(f"{count} at once: {phases([one.phase for one in timings])}.")
 
 
 async def a_thousand(folder: Path) -> Table:
@@ -78,35 +76,13 @@ async def a_thousand(folder: Path) -> Table:
             took = time.monotonic() - begun
             timings = await ground.timings(names)
             table.row("all ended after, s", f"{took:.1f}")
-            table.row("phases", _phases([one.phase for one in timings]))
-            table.row("accepted to patched, p50 / p95 s", _p50_p95([one.to_patch for one in timings]))
-            table.row("accepted to Succeeded, p50 / p95 s", _p50_p95([one.to_end for one in timings]))
+            table.row("phases", phases([one.phase for one in timings]))
+            table.row("accepted to patched, p50 / p95 s", p50_p95([one.to_patch for one in timings]))
+            table.row("accepted to Succeeded, p50 / p95 s", p50_p95([one.to_end for one in timings]))
             highest = ground.operator.memory()[1]
             table.row("operator's memory before / highest, MiB", f"{at_rest:.0f} / {highest:.0f}")
     table.note(f"Controller manager: {' '.join(CONTROLLERS_RAISED)}.")
     return table
-
-
-def _spread(seconds: Sequence[float]) -> tuple[str, str]:
-    p50, p95 = _quantiles(seconds)
-    return f"{p50 * 1000:.1f}", f"{p95 * 1000:.1f}"
-
-
-def _p50_p95(seconds: Sequence[float]) -> str:
-    p50, p95 = _quantiles(seconds)
-    return f"{p50:.1f} / {p95:.1f}"
-
-
-def _quantiles(seconds: Sequence[float]) -> tuple[float, float]:
-    return statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
-
-
-def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    return f"{statistics.median(ours) / statistics.median(theirs):.2f}"
-
-
-def _phases(phases: Sequence[str]) -> str:
-    return ", ".join(f"{count} {phase}" for phase, count in Counter(phases).most_common())
 
 
 def one_after_another(folder: Path) -> Table:
