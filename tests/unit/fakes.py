@@ -62,7 +62,7 @@ class FakeApi:
         self.faults: list[Fault] = []
         self.late_faults: list[Fault] = []
         self.lacking: set[str] = set()
-        """Verbs that nobody is allowed."""
+        """Verbs that nobody is allowed, or verbs and resources."""
         self.put(*things)
 
     # What tests do.
@@ -110,7 +110,9 @@ class FakeApi:
         """Create an object."""
         with self._answering(Call("POST", path, str(as_), body=body)):
             if path == _REVIEWS:
-                return {"status": {"allowed": body["spec"]["resourceAttributes"]["verb"] not in self.lacking}}
+                right = body["spec"]["resourceAttributes"]
+                lacking = {right["verb"], f"{right['verb']} {right['resource']}"} & self.lacking
+                return {"status": {"allowed": not lacking}}
             where = f"{path}/{body['metadata']['name']}"
             if where in self._things:
                 raise errors.AlreadyExists(f"{where} exists")

@@ -1,0 +1,338 @@
+"""A request for what Flux, Helm or Argo CD manages, from the first look to the end, over an API server in memory."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.reasons import Reason
+from rollback_operator.arming import Arming, Disarmed
+from rollback_operator.core import flux, stance
+from rollback_operator.core.life import times
+from rollback_operator.kube import errors
+from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.settings import Settings
+from rollback_operator.targets import by_kind
+from rollback_operator.targets.base import Where
+from rollback_operator.watching import standing_of
+from tests.unit.builders import message
+from tests.unit.fakes import Call, failing
+from tests.unit.objects import Object, deployment, policy_body, replica_set
+from tests.unit.test_flux import condition, kustomization
+from tests.unit.test_owners import BY_HELM, HELM_LABEL, KUSTOMIZATION_LABELS
+from tests.unit.test_requests import BAD, GOOD, World, asked
+
+FLUX = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/shop"
+COMMAND = (
+    "kubectl -n flux-system patch kustomizations.kustomize.toolkit.fluxcd.io shop --type merge -p "
+    '\'{"metadata":{"annotations":{"rollback.dev/hold":null}},"spec":{"suspend":null}}\''
+)
+DENIED = errors.Forbidden('kustomizations "shop" is forbidden: User "x" cannot patch resource "kustomizations"')
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried at once."""
+    monkeypatch.setattr(times, "FIRST_PAUSE", timedelta(0))
+
+
+def of_flux(thing: Object) -> None:
+    thing["metadata"]["labels"] = dict(KUSTOMIZATION_LABELS)
+
+
+def of_helm(thing: Object) -> None:
+    thing["metadata"]["labels"] = dict(HELM_LABEL)
+    thing["metadata"]["annotations"].update(BY_HELM)
+
+
+def by_flux(body: Object | None = None, **spec: Any) -> World:
+    """checkout as Flux's Kustomization shop applies it, and a request for it."""
+    body = body or kustomization()
+    body["metadata"].setdefault("generation", 1)
+    world = World(body, undo=asked(**{"owner": "Through", **spec}))
+    world.edit(of_flux)
+    return world
+
+
+def the_kustomization(world: World) -> Object:
+    return world.api.current(kustomization())
+
+
+def changes(world: World) -> list[str]:
+    """What was patched, in order."""
+    return [call.path for call in world.effects()]
+
+
+@pytest.mark.parametrize("owner", [{"owner": "Refuse"}, {}], ids=["asked for", "by default"])
+async def test_a_target_of_flux_is_not_touched(owner: dict[str, str]) -> None:
+    world = World(kustomization(), undo=asked(**owner))
+    world.edit(of_flux)
+    assert await world.work() is None
+    assert world.outcome() == ("Failed", "OwnedBy")
+    assert "Flux's Kustomization flux-system/shop manages Deployment/checkout" in message(world.status())
+    assert world.effects() == []
+
+
+async def test_flux_is_suspended_before_the_effect_and_its_resumption_is_shown() -> None:
+    world = by_flux()
+    await world.work()
+    assert changes(world)[:2] == [FLUX, "/apis/apps/v1/namespaces/shop/deployments/checkout"]
+    assert world.target["spec"]["template"] == GOOD
+    assert the_kustomization(world)["spec"]["suspend"] is True
+    record = json.loads(the_kustomization(world)["metadata"]["annotations"][flux.HOLD])
+    assert record == {"request": "uid-of-undo", "suspend": None}
+    world.controller()
+    assert await world.work() is None
+    assert world.outcome() == ("Succeeded", "Completed")
+    assert message(world.status()).endswith(COMMAND)
+    plan = world.status().targets[0].plan
+    assert plan is not None
+    assert plan.steps[0] == "Suspend Kustomization flux-system/shop (spec.suspend)."
+
+
+async def test_owners_are_looked_at_and_suspended_as_the_service_account() -> None:
+    world = by_flux()
+    await world.work()
+    assert {call.as_ for call in world.api.calls if call.path == FLUX} == {"shop/rollback"}
+
+
+async def test_the_effect_waits_for_what_flux_began_before_it_was_suspended() -> None:
+    world = by_flux()
+    begun: list[bool] = []
+
+    def begin(call: Call) -> Exception | None:
+        if call.verb == "PATCH" and call.path == FLUX and not begun:
+            begun.append(True)
+            world.api.edit(
+                kustomization(), lambda one: one["status"].update(conditions=[condition("Reconciling", "True")])
+            )
+        return None
+
+    world.api.faults.append(begin)
+    patience = iter(range(3))
+
+    def until_it_is_done(call: Call) -> Exception | None:
+        if call.verb == "PUT" and begun and next(patience, None) is None:
+            world.api.edit(kustomization(), lambda one: one["status"].update(conditions=[]))
+        if begun and call.verb == "PATCH" and "deployments" in call.path:
+            assert the_kustomization(world)["status"]["conditions"] == []
+        return None
+
+    world.api.faults.append(until_it_is_done)
+    await world.work()
+    assert begun
+    assert world.target["spec"]["template"] == GOOD
+    assert world.status().targets[0].steps[0].attempts > 2
+
+
+async def test_what_flux_is_applying_is_waited_for_before_anything_is_planned() -> None:
+    world = by_flux(kustomization(condition("Reconciling", "True", message="Building manifests")))
+    assert await world.work() == 2
+    assert world.outcome() == ("Pending", "WaitingForOwner")
+    assert world.effects() == []
+
+
+async def test_a_suspension_without_an_effect_is_ended() -> None:
+    world = by_flux()
+    world.api.faults.append(failing("PATCH /apis/apps", errors.Invalid("denied by a webhook")))
+    await world.work(rounds=2)
+    assert world.outcome() == ("Failed", "Rejected")
+    assert the_kustomization(world)["spec"] == {"prune": True}
+    assert flux.HOLD not in the_kustomization(world)["metadata"]["annotations"]
+    assert COMMAND not in message(world.status())
+
+
+async def test_the_end_waits_until_the_suspension_is_ended() -> None:
+    world = by_flux()
+    world.api.faults.append(failing("PATCH /apis/apps", errors.Invalid("denied by a webhook")))
+    await world.work()
+    world.api.faults.append(failing(f"GET {FLUX}", errors.Unavailable("no answer"), times=1))
+    if world.outcome()[0] == "Running":
+        with pytest.raises(errors.Unavailable):
+            await world.work()
+        assert world.outcome()[0] == "Running"
+        await world.work()
+    assert world.outcome() == ("Failed", "Rejected")
+
+
+async def test_what_cannot_be_resumed_is_said_with_the_command() -> None:
+    world = by_flux()
+
+    def deny(call: Call) -> Exception | None:
+        if call.verb == "PATCH" and call.path == FLUX and flux.HOLD in str(the_kustomization(world)["metadata"]):
+            return DENIED
+        return None
+
+    world.api.faults += [failing("PATCH /apis/apps", errors.Invalid("denied by a webhook")), deny]
+    await world.work(rounds=2)
+    assert world.outcome() == ("Failed", "Rejected")
+    assert message(world.status()).endswith(COMMAND)
+
+
+async def test_a_right_to_suspend_that_is_missing_is_named_and_nothing_is_changed() -> None:
+    world = by_flux()
+    world.api.faults.append(failing(f"PATCH {FLUX}", DENIED))
+    await world.work(rounds=2)
+    assert world.outcome() == ("Failed", "Forbidden")
+    assert "may not patch kustomizations, which rolling Deployment/checkout back takes" in message(world.status())
+    assert world.target["spec"]["template"] == BAD
+
+
+async def test_a_right_to_look_that_is_missing_is_named() -> None:
+    world = by_flux()
+    world.api.faults.append(failing(f"GET {FLUX}", errors.Forbidden("no")))
+    await world.work()
+    assert world.outcome() == ("Failed", "Forbidden")
+    assert "may not get kustomizations shop in namespace flux-system" in message(world.status())
+
+
+async def test_a_dry_run_suspends_nothing() -> None:
+    world = by_flux(dryRun=True)
+    assert await world.work() is None
+    assert world.outcome() == ("Succeeded", "DryRun")
+    assert world.effects() == []
+    rehearsed = [call.path for call in world.api.writes() if call.query.get("dryRun")]
+    assert rehearsed == [FLUX, "/apis/apps/v1/namespaces/shop/deployments/checkout"]
+
+
+async def test_a_killed_operator_suspends_and_acts_once() -> None:
+    world = by_flux()
+    world.api.late_faults.append(failing(f"PATCH {FLUX}", errors.Unavailable("no answer"), times=1))
+    await world.work()
+    world.worker = world.another_worker()
+    await world.work(rounds=3)
+    world.controller()
+    await world.work()
+    assert world.outcome() == ("Succeeded", "Completed")
+    record = json.loads(the_kustomization(world)["metadata"]["annotations"][flux.HOLD])
+    assert record == {"request": "uid-of-undo", "suspend": None}
+    assert changes(world).count(FLUX) == 1
+
+
+# Going by the owner. Deployment/behind stands for the release or Application.
+
+
+@pytest.fixture
+def behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stance, "_ref", lambda *_: TargetRef(kind="Deployment", name="behind"))
+
+
+def by_helm(**spec: Any) -> World:
+    """checkout, made by a release for which the Deployment `behind` stands, with revisions of its own."""
+    owner = deployment(name="behind")
+    owner["metadata"]["uid"] = "uid-of-behind"
+    own = [replica_set(number, owner="uid-of-behind") for number in (1, 2, 3)]
+    for one in own:
+        one["metadata"]["name"] = f"behind-{one['metadata']['name']}"
+    world = World(owner, *own, undo=asked(**{"owner": "Through", **spec}))
+    world.edit(of_helm)
+    return world
+
+
+@pytest.mark.usefixtures("behind")
+async def test_the_owner_is_rolled_back_instead() -> None:
+    world = by_helm()
+    await world.work()
+    assert world.outcome() == ("Verifying", "RollingOut")
+    status = world.status()
+    assert (status.target, status.targets[0].target) == ("Deployment/behind", "Deployment/behind")
+    assert world.target["spec"]["template"] == BAD
+    owner = world.api.current(deployment(name="behind"))
+    assert owner["metadata"]["annotations"][REQUEST_ANNOTATION] == "uid-of-undo"
+
+
+@pytest.mark.usefixtures("behind")
+async def test_the_owner_is_written_down_before_anything_else_is_decided() -> None:
+    world = by_helm()
+    await world.work()
+    first = world.status_writes()[0].body["status"]
+    assert first["conditions"][0]["reason"] == "GoingByOwner"
+    assert (first["phase"], first["target"]) == ("Pending", "Deployment/behind")
+    assert "plan" not in first["targets"][0]
+
+
+@pytest.mark.usefixtures("behind")
+async def test_a_request_that_goes_by_the_owner_waits_for_one_about_the_owner() -> None:
+    earlier = asked("earlier", age=60, target={"kind": "Deployment", "name": "behind"})
+    world = by_helm()
+    world.api.put(earlier)
+    await world.work()
+    assert world.outcome() == ("Pending", "Queued")
+    assert "earlier" in message(world.status())
+
+
+@pytest.mark.usefixtures("behind")
+async def test_a_request_about_the_owner_waits_for_one_that_goes_by_it() -> None:
+    world = by_helm()
+    await world.work()
+    world.api.put(asked("later", age=0, target={"kind": "Deployment", "name": "behind"}))
+    await world.work(("shop", "later"))
+    assert world.outcome("later") == ("Pending", "Queued")
+
+
+@pytest.mark.usefixtures("behind")
+@pytest.mark.parametrize(
+    "spec, words",
+    [({"to": "2"}, "revision 2 of it says nothing"), ({"from": "v1:" + "0" * 64}, "what was seen of it says nothing")],
+    ids=["a revision", "what was seen"],
+)
+async def test_what_is_said_of_one_target_is_not_taken_for_another(spec: dict[str, str], words: str) -> None:
+    world = by_helm(**spec)
+    assert await world.work() is None
+    assert world.outcome() == ("Failed", "OwnedBy")
+    assert words in message(world.status())
+    assert "target: {kind: Helm, name: web}" in message(world.status())
+
+
+async def test_an_object_of_helm_is_rolled_back_itself_if_asked_for() -> None:
+    world = by_helm(owner="Ignore")
+    await world.work()
+    assert world.outcome() == ("Verifying", "RollingOut")
+    assert world.target["spec"]["template"] == GOOD
+    plan = world.status().targets[0].plan
+    assert plan is not None
+    assert "Helm release web manages Deployment/checkout" in plan.notes[-1]
+
+
+# Policies.
+
+
+async def armed(world: World, **spec: Any) -> Disarmed | None:
+    door: Any = world.api
+    targets = by_kind(door)
+    snapshot = await targets["Deployment"].observe(
+        Where("shop", "checkout", ServiceAccount("shop", "rollback")), None, None
+    )
+    return await Arming(door, targets, Settings()).look(
+        standing_of(policy_body(**spec), None, "rollback"), snapshot, ()
+    )
+
+
+async def test_a_policy_says_before_the_incident_that_something_else_owns_its_target() -> None:
+    disarmed = await armed(by_flux())
+    assert disarmed is not None
+    assert disarmed[0] is Reason.OWNED_BY
+    assert await armed(by_flux(), owner="Through") is None
+    assert await armed(by_flux(), owner="Ignore") is None
+
+
+@pytest.mark.usefixtures("behind")
+async def test_a_policy_does_not_go_by_an_owner_whose_revisions_it_does_not_know() -> None:
+    disarmed = await armed(by_helm(), owner="Through")
+    assert disarmed is not None
+    assert disarmed[0] is Reason.OWNED_BY
+    assert disarmed[1].endswith("give it target: {kind: Helm, name: web}.")
+
+
+async def test_a_policy_that_may_not_suspend_is_not_armed() -> None:
+    world = by_flux()
+    world.api.lacking = {"patch kustomizations"}
+    disarmed = await armed(world, owner="Through")
+    assert disarmed is not None
+    assert disarmed[0] is Reason.MAY_NOT_ROLL_BACK
+    assert "patch kustomizations shop in namespace flux-system" in disarmed[1]
