@@ -1,0 +1,247 @@
+"""A target that Helm, Argo CD or Flux manages, on a real API server; Helm is the real one, Flux is its resources."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from testbed import Cluster
+from tests.e2e import flux
+from tests.e2e.test_afterwards import _chart
+from tests.e2e.world import Object, World, condition, outcome, policy, until, web
+
+HOLD = "rollback.dev/hold"
+BY_ARGO_CD = {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:{namespace}/web"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _flux(fake_cluster: Cluster) -> None:
+    flux.install(fake_cluster)
+
+
+def said(body: Object) -> str:
+    text: str = condition(body, "Ready")["message"]
+    return text
+
+
+def installed(world: World, folder: Path) -> World:
+    """web in two releases by the real Helm."""
+    helm = ["--namespace", world.namespace, "--wait", "--timeout=60s"]
+    chart = str(_chart(folder))
+    world.cluster.helm("install", "web", chart, *helm, "--set=image=shop:1")
+    world.cluster.helm("upgrade", "web", chart, *helm, "--set=image=shop:2")
+    return world
+
+
+@pytest.fixture
+def by_helm(world: World, tmp_path: Path) -> World:
+    """web, installed and upgraded by Helm."""
+    return installed(world, tmp_path)
+
+
+def released(world: World, *, labels: dict[str, str] | None = None, annotations: dict[str, str] | None = None) -> World:
+    """web in two releases, marked like this."""
+    for image in ("shop:1", "shop:2"):
+        body = web(image)
+        body["metadata"]["labels"].update(labels or {})
+        body["metadata"]["annotations"] = annotations or {}
+        world.release(body)
+    return world
+
+
+@pytest.fixture
+def by_flux(world: World) -> World:
+    """web, as the Kustomization shop in its namespace applies it; the account may look at that and suspend it."""
+    labels = {
+        "kustomize.toolkit.fluxcd.io/name": "shop",
+        "kustomize.toolkit.fluxcd.io/namespace": world.namespace,
+    }
+    world.apply(flux.kustomization("shop"))
+    inventory = {"status": flux.kustomization("shop", applied=(f"{world.namespace}_web_apps_Deployment",))["status"]}
+    world.kubectl("patch", "kustomization", "shop", "--subresource=status", "--type=merge", "-p", json.dumps(inventory))
+    allow(world, "get", "patch")
+    return released(world, labels=labels)
+
+
+def allow(world: World, *verbs: str) -> None:
+    """What of examples/rbac-owners.yaml is for Flux, with these verbs."""
+    groups = {"kustomize.toolkit.fluxcd.io": "kustomizations", "helm.toolkit.fluxcd.io": "helmreleases"}
+    role: Object = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "rollback-owners"},
+        "rules": [{"apiGroups": [one], "resources": [groups[one]], "verbs": list(verbs)} for one in groups],
+    }
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "rollback-owners"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "rollback-owners"},
+        "subjects": [{"kind": "ServiceAccount", "name": "rollback", "namespace": world.namespace}],
+    }
+    world.apply(role, binding)
+
+
+def the_kustomization(world: World) -> Object:
+    return world.get("kustomizations.kustomize.toolkit.fluxcd.io", "shop")
+
+
+def test_a_deployment_of_helm_is_not_touched_and_the_release_is_named(by_helm: World) -> None:
+    before = by_helm.get("deployment", "web")
+    body = by_helm.roll_back("back")
+    assert outcome(body) == ("Failed", "OwnedBy")
+    assert "Helm release web manages Deployment/web" in said(body)
+    assert condition(body, "Applied")["status"] == "False"
+    assert by_helm.get("deployment", "web") == before
+
+
+def test_a_deployment_of_helm_is_rolled_back_itself_if_asked_for(by_helm: World) -> None:
+    body = by_helm.roll_back("back", owner="Ignore")
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert by_helm.image() == "shop:1"
+    assert any("Helm release web manages" in note for note in body["status"]["targets"][0]["plan"]["notes"])
+
+
+def test_a_dry_run_names_the_owner_as_well(by_helm: World) -> None:
+    assert outcome(by_helm.roll_back("back", dryRun=True)) == ("Failed", "OwnedBy")
+
+
+def test_a_deployment_of_argo_cd_is_not_touched_and_the_application_is_named(world: World) -> None:
+    tracking = {name: value.format(namespace=world.namespace) for name, value in BY_ARGO_CD.items()}
+    body = released(world, annotations=tracking).roll_back("back")
+    assert outcome(body) == ("Failed", "OwnedBy")
+    assert "Argo CD's Application argocd/shop manages Deployment/web" in said(body)
+    assert "name: shop, namespace: argocd" in said(body) or "by its own means" in said(body)
+    assert world.image() == "shop:2"
+
+
+def test_flux_is_suspended_for_the_rollback_and_resumed_by_the_command_that_is_shown(by_flux: World) -> None:
+    before = the_kustomization(by_flux)["spec"]
+    body = by_flux.roll_back("back", owner="Through")
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert by_flux.image() == "shop:1"
+    suspended = the_kustomization(by_flux)
+    assert suspended["spec"] == {**before, "suspend": True}
+    record = json.loads(suspended["metadata"]["annotations"][HOLD])
+    assert record == {"request": body["metadata"]["uid"], "suspend": None}
+    assert any("Deployment " + by_flux.namespace + "/web" in note for note in plan_of(body)["notes"])
+
+    words = shlex.split(said(body).partition("resume it: ")[2])
+    assert words[0] == "kubectl"
+    by_flux.cluster.kubectl(*words[1:])
+
+    resumed = the_kustomization(by_flux)
+    assert resumed["spec"] == before
+    assert HOLD not in resumed["metadata"].get("annotations", {})
+
+
+def plan_of(body: Object) -> Object:
+    plan: Object = body["status"]["targets"][0]["plan"]
+    return plan
+
+
+def test_by_default_flux_is_named_and_nothing_is_suspended(by_flux: World) -> None:
+    body = by_flux.roll_back("back")
+    assert outcome(body) == ("Failed", "OwnedBy")
+    assert f"Flux's Kustomization {by_flux.namespace}/shop manages Deployment/web" in said(body)
+    assert "suspend" not in the_kustomization(by_flux)["spec"]
+
+
+def test_what_flux_is_applying_is_waited_for(by_flux: World) -> None:
+    by_flux.kubectl(*flux.applying("kustomization", "shop", now=True))
+    by_flux.request("back", owner="Through")
+    until(
+        lambda: (
+            (by_flux.get("rbr", "back").get("status") or {}).get("conditions")
+            and outcome(by_flux.get("rbr", "back")) == ("Pending", "WaitingForOwner")
+        ),
+        what="it waits",
+    )
+    assert "suspend" not in the_kustomization(by_flux)["spec"]
+    by_flux.kubectl(*flux.applying("kustomization", "shop", now=False))
+    assert outcome(by_flux.ended("back")) == ("Succeeded", "Completed")
+
+
+def test_what_people_suspended_stays_theirs(by_flux: World) -> None:
+    by_flux.kubectl("patch", "kustomization", "shop", "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    body = by_flux.roll_back("back", owner="Through")
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert "resume it" not in said(body)
+    assert HOLD not in the_kustomization(by_flux)["metadata"].get("annotations", {})
+
+
+def test_a_suspension_that_git_would_undo_is_not_made(by_flux: World) -> None:
+    body = flux.kustomization("shop", suspend=False)
+    del body["status"]
+    by_flux.kubectl(
+        "apply",
+        "--server-side",
+        "--field-manager=kustomize-controller",
+        "--force-conflicts",
+        "-f",
+        "-",
+        input=yaml.safe_dump(body),
+    )
+    ended = by_flux.roll_back("back", owner="Through")
+    assert outcome(ended) == ("Failed", "OwnedBy")
+    assert "sets spec.suspend of it" in said(ended)
+    assert (by_flux.image(), the_kustomization(by_flux)["spec"]["suspend"]) == ("shop:2", False)
+
+
+RIGHTS = {
+    "it may not look": ((), "may not get kustomizations shop"),
+    "it may not suspend": (("get",), "may not patch kustomizations"),
+}
+
+
+@pytest.mark.parametrize("case", RIGHTS)
+def test_rights_on_the_owner_are_the_service_accounts(case: str, by_flux: World) -> None:
+    verbs, words = RIGHTS[case]
+    allow(by_flux, *(verbs or ("list",)))
+    body = by_flux.roll_back("back", owner="Through")
+    assert outcome(body) == ("Failed", "Forbidden")
+    assert words in said(body)
+    assert (by_flux.image(), the_kustomization(by_flux)["spec"].get("suspend")) == ("shop:2", None)
+
+
+def test_a_suspension_without_an_effect_is_ended(by_flux: World) -> None:
+    role = by_flux.get("role", "rollback")
+    role["rules"] = [{**one, "verbs": [verb for verb in one["verbs"] if verb != "patch"]} for one in role["rules"]]
+    by_flux.apply({key: role[key] for key in ("apiVersion", "kind", "rules")} | {"metadata": {"name": "rollback"}})
+    body = by_flux.roll_back("back", owner="Through")
+    assert outcome(body) == ("Failed", "Forbidden")
+    now = the_kustomization(by_flux)
+    assert "suspend" not in now["spec"]
+    assert HOLD not in now["metadata"].get("annotations", {})
+    assert now["metadata"]["generation"] == 3, "it was suspended in between"
+
+
+def test_the_owner_rule_of_a_request_cannot_be_changed(by_flux: World) -> None:
+    by_flux.roll_back("back")
+    words: Any = {"apiVersion": "rollback.dev/v1alpha1", "kind": "RollbackRequest", "metadata": {"name": "back"}}
+    spec = {"target": {"kind": "Deployment", "name": "web"}, "reason": "5xx after the release", "owner": "Through"}
+    assert "owner cannot be changed" in by_flux.refused({**words, "spec": spec})
+
+
+def test_a_policy_says_before_the_incident_that_something_else_owns_its_target(by_flux: World) -> None:
+    trigger = {"name": "pods", "pods": {"notReady": "> 1"}}
+    by_flux.apply(policy("web", triggers=[trigger]))
+    seen = armed(by_flux)
+    assert (seen["status"], seen["reason"]) == ("False", "OwnedBy")
+    by_flux.apply(policy("web", triggers=[trigger], owner="Through"))
+    until(lambda: armed(by_flux)["status"] == "True", what="it is armed")
+
+
+def armed(world: World) -> Object:
+    def said_so() -> Object | None:
+        conditions = (world.get("rbp", "web").get("status") or {}).get("conditions") or []
+        return next((one for one in conditions if one["type"] == "Armed"), None)
+
+    found: Object | None = until(said_so, what="it says whether it is armed")
+    assert found is not None
+    return found
