@@ -244,7 +244,7 @@ def test_the_partition_is_respected(world: World) -> None:
     assert outcome(body) == ("Succeeded", "Completed")
     assert said(body).endswith("1 of 2 pods are updated (partition), all are available.")
     (note,) = body["status"]["targets"][0]["plan"]["notes"]
-    assert note == "The partition of the update strategy keeps pod 0 at the revision that they have."
+    assert note == "The partition of the update strategy leaves pod 0 unchanged."
     assert images(world) == ["shop:2", "shop:1"]
     assert pods(world)["web-0"] == before["web-0"]
 

@@ -148,6 +148,11 @@ async def test_what_is_deleted_is_what_was_meant(api: Api, server: Scripted) -> 
     assert server.body == {"preconditions": {"uid": "uid-1"}}
 
 
+async def test_what_is_deleted_is_as_it_was_read(api: Api, server: Scripted) -> None:
+    await api.delete(PATH, as_=OPERATOR, uid="uid-1", version="7")
+    assert server.body == {"preconditions": {"uid": "uid-1", "resourceVersion": "7"}}
+
+
 async def test_a_list_is_asked_for_with_its_selectors(api: Api, server: Scripted) -> None:
     await api.get(COLLECTION, as_=OPERATOR, query={"labelSelector": "app in (a,b),!c", "limit": 500})
     assert server.query == {"labelSelector": "app in (a,b),!c", "limit": "500"}

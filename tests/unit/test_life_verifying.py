@@ -435,3 +435,39 @@ def test_a_give_back_that_fails_keeps_nothing_from_being_told() -> None:
 def test_a_target_that_was_created_anew_has_nothing_of_ours_to_give_back() -> None:
     decision = advance(verifying(), Observation(target=snapshot(uid="another", unfinished=True)), after(2))
     assert (decision.status.phase, decision.action) == (Phase.FAILED, None)
+
+
+# Pods that hold the rollout up.
+
+FREEING = {
+    "rolling out": replace(HOLDING["rolling out"], freeing=True),
+    "failing": replace(HOLDING["failing"], freeing=True),
+}
+
+
+@pytest.mark.parametrize("case", FREEING)
+@pytest.mark.parametrize("tries", [0, 2, 99])
+def test_pods_that_hold_it_up_are_dealt_with_again_and_again(case: str, tries: int) -> None:
+    decision = advance(verifying(), Observation(target=FREEING[case], kept=tries), after(2))
+    assert isinstance(decision.action, Finish)
+    assert decision.status.phase is Phase.VERIFYING
+
+
+@pytest.mark.parametrize("case", FREEING)
+@pytest.mark.parametrize("asked, at", [(verifying(timeout="1m"), 60), (changed(verifying(), abort=True), 2)])
+def test_pods_are_left_alone_once_the_request_ends(asked: Request, at: float, case: str) -> None:
+    decision = advance(asked, Observation(target=FREEING[case]), after(at))
+    assert decision.action is None
+    assert decision.status.phase in (Phase.FAILED, Phase.ABORTED)
+
+
+def test_that_they_could_not_be_dealt_with_is_told_at_once_and_at_the_end() -> None:
+    asked, seen = verifying(timeout="1m"), Observation(target=FREEING["rolling out"], answer=BROKEN)
+    decision = advance(asked, seen, after(2))
+    assert why(decision.status) == Reason.PODS_FAILING
+    assert decision.action is None
+    ended = advance(asked, seen, after(60))
+    assert (ended.status.phase, why(ended.status)) == (Phase.FAILED, Reason.UNHEALTHY)
+    for status in (decision.status, ended.status):
+        ready = next(one for one in status.conditions if one.type == "Ready")
+        assert BROKEN.message in ready.message

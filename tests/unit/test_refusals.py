@@ -7,7 +7,7 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
-from rollback_operator.refusals import refusal
+from rollback_operator.refusals import refusal, unfinished
 from tests.unit.builders import CHECKOUT
 
 ACCOUNT = ServiceAccount("shop", "rollback")
@@ -88,3 +88,38 @@ def test_when(case: str) -> None:
     assert refused.message.startswith(says)
     assert str(error) in refused.message, "in the API server's own words"
     assert refused.plan is None
+
+
+LEFT = "DELETE /api/v1/namespaces/shop/pods/checkout-2 as shop/rollback: 403 "
+UNFINISHED: dict[str, tuple[errors.KubeError, Reason, str]] = {
+    "the account lacks a right": (
+        errors.Forbidden(
+            f'{LEFT}pods "checkout-2" is forbidden: User "system:serviceaccount:shop:rollback" cannot delete resource '
+            '"pods" in API group "" in the namespace "shop"'
+        ),
+        Reason.FORBIDDEN,
+        "Service account shop/rollback may not delete pods in namespace shop, which finishing the rollback of ",
+    ),
+    "the operator may not impersonate on this resource": (
+        errors.Forbidden(
+            f'{LEFT}serviceaccounts "rollback" is forbidden: User "system:serviceaccount:rollback-system:'
+            'rollback-operator" cannot impersonate-on:serviceaccount:delete resource "pods" in API group ""'
+        ),
+        Reason.FORBIDDEN,
+        "The operator's own rights do not suffice: apply its deploy/ folder again",
+    ),
+    "a webhook says no": (
+        errors.Forbidden(f'{LEFT}admission webhook "freeze.example.com" denied the request'),
+        Reason.REJECTED,
+        "The API server does not take what is left to do after the rollback of Deployment/checkout.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNFINISHED)
+def test_what_is_left_to_do_is_refused_when(case: str) -> None:
+    error, reason, says = UNFINISHED[case]
+    refused = unfinished(error, CHECKOUT, ACCOUNT)
+    assert refused.reason == reason
+    assert refused.message.startswith(says)
+    assert str(error) in refused.message

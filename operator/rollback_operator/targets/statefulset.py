@@ -85,7 +85,7 @@ class StatefulSetTarget(ControllerRevisionTarget):
             return super()._notes(where, body)
         first = _first(body)
         which = f"pods {first} to {first + kept - 1}" if kept > 1 else f"pod {first}"
-        return (f"The partition of the update strategy keeps {which} at the revision that they have.",)
+        return (f"The partition of the update strategy leaves {which} unchanged.",)
 
     def _rollout(self, body: Object) -> Health:
         return _counted(body, _replicas(body))
