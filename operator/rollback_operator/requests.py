@@ -312,6 +312,9 @@ class RequestWorker:
         heard = self._heard_of(request)
         try:
             await owning.suspend(self._api, action.plan, request.uid, where.account)
+            if _too_late_to_send(request):
+                _note_answered(heard, request)
+                return
             await self._targets[ref.kind].apply(where, target, action.plan, request.uid)
             metrics.TO_EFFECT.observe((datetime.now(UTC) - request.created).total_seconds())
         except errors.Conflict:

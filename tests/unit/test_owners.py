@@ -103,10 +103,30 @@ def test_an_application_is_recognised_as_an_application_sets() -> None:
     assert recognised(body) == (Owner(OwnerKind.APPLICATION_SET, "shops", "argocd"),)
 
 
-def test_a_release_is_driven_by_whoever_its_objects_name() -> None:
-    labels = {**HELM_LABEL, **HELM_RELEASE_LABELS}
-    objects = [thing(labels=labels, annotations=BY_HELM), thing(), thing(labels=HELM_RELEASE_LABELS)]
-    assert drivers(objects) == (HELM_RELEASE,)
+MANIFEST = """---
+# Source: web/templates/web.yaml
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  labels:
+    app: web
+    helm.toolkit.fluxcd.io/name: web
+    helm.toolkit.fluxcd.io/namespace: "apps"
+  name: web
+"""
+DRIVEN: dict[str, tuple[str, tuple[Owner, ...]]] = {
+    "by Flux": (MANIFEST, (HELM_RELEASE,)),
+    "by nobody": (MANIFEST.replace("helm.toolkit.fluxcd.io", "example.com"), ()),
+    "half of the labels": (MANIFEST.replace("helm.toolkit.fluxcd.io/name:", "name:"), ()),
+    "labels of a pod template only": (MANIFEST.replace("    helm.", "        helm."), ()),
+    "nothing": ("", ()),
+}
+
+
+@pytest.mark.parametrize("case", DRIVEN)
+def test_a_release_is_driven_by_whoever_its_manifest_names(case: str) -> None:
+    manifest, expected = DRIVEN[case]
+    assert drivers(manifest) == expected
 
 
 def test_owners_are_called_as_people_know_them() -> None:

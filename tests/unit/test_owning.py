@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from rollback_operator import requests
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
 from rollback_operator.arming import Arming, Disarmed
 from rollback_operator.core import flux, stance
 from rollback_operator.core.life import times
+from rollback_operator.core.life.times import SEND_WITHIN
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.settings import Settings
@@ -69,7 +71,7 @@ def changes(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize("owner", [{"owner": "Refuse"}, {}], ids=["asked for", "by default"])
-async def test_a_target_of_flux_is_not_touched(owner: dict[str, str]) -> None:
+async def test_a_target_of_flux_is_not_touched(owner: dict[str, Any]) -> None:
     world = World(kustomization(), undo=asked(**owner))
     world.edit(of_flux)
     assert await world.work() is None
@@ -135,6 +137,20 @@ async def test_what_flux_is_applying_is_waited_for_before_anything_is_planned() 
     assert await world.work() == 2
     assert world.outcome() == ("Pending", "WaitingForOwner")
     assert world.effects() == []
+
+
+async def test_an_effect_that_suspending_made_late_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = by_flux()
+
+    def take_long(call: Call) -> Exception | None:
+        late = call.verb == "PATCH" and call.path == FLUX
+        monkeypatch.setattr(requests, "SEND_WITHIN", timedelta(seconds=-1) if late else SEND_WITHIN)
+        return None
+
+    world.api.late_faults.append(take_long)
+    await world.work()
+    assert world.status().targets[0].steps[0].attempts == 2
+    assert world.target["spec"]["template"] == GOOD
 
 
 async def test_a_suspension_without_an_effect_is_ended() -> None:

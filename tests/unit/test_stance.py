@@ -60,7 +60,10 @@ READS: dict[str, tuple[Managed, tuple[Owner, ...]]] = {
     "Flux applies it, and that is ignored": (managed(KUSTOMIZATION, rule="Ignore"), ()),
     "it is gone by, and what drives the owner is looked at then": (managed(HELM, HELM_RELEASE), ()),
     "a release that Flux drives": (managed(HELM_RELEASE, ref=A_RELEASE), (HELM_RELEASE,)),
-    "an Application with an owner of its own": (managed(APP_SET, PARENT, ref=AN_APPLICATION), (APP_SET, PARENT)),
+    "an Application with owners of its own": (
+        managed(APP_SET, PARENT, HELM, KUSTOMIZATION, ref=AN_APPLICATION),
+        (APP_SET, PARENT, KUSTOMIZATION),
+    ),
 }
 
 
@@ -127,6 +130,24 @@ REFUSED: dict[str, tuple[Managed, Reason, tuple[str, ...]]] = {
         Reason.FORBIDDEN,
         ("Service account a may not get it.",),
     ),
+    "an Application that Flux applies": (
+        managed(KUSTOMIZATION, ref=AN_APPLICATION, rule="Refuse", lineage=(Seen(KUSTOMIZATION, kustomization()),)),
+        Reason.OWNED_BY,
+        ("Flux's Kustomization flux-system/shop manages Application/shop", "owner: Through"),
+    ),
+    "a refusal before what would be waited for": (
+        managed(
+            APP_SET,
+            KUSTOMIZATION,
+            ref=AN_APPLICATION,
+            lineage=(
+                Seen(KUSTOMIZATION, kustomization(condition("Reconciling", "True"))),
+                Seen(APP_SET, app_set()),
+            ),
+        ),
+        Reason.OWNED_BY,
+        ("ApplicationSet argocd/shops",),
+    ),
     "an automated app of apps": (
         managed(PARENT, ref=AN_APPLICATION, lineage=(Seen(PARENT, parent(automated={})),)),
         Reason.OWNED_BY,
@@ -181,6 +202,7 @@ GOES: dict[str, tuple[Managed, tuple[str, ...]]] = {
         managed(APP_SET, ref=AN_APPLICATION, rule="Refuse", lineage=(Seen(APP_SET, app_set("create-delete")),)),
         ("leaves the rollback alone",),
     ),
+    "an Application that Helm made": (managed(HELM, ref=AN_APPLICATION, rule="Refuse"), ("its next upgrade may",)),
     "an app of apps that people sync": (
         managed(PARENT, ref=AN_APPLICATION, lineage=(Seen(PARENT, parent()),)),
         ("leaves the rollback alone",),

@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -31,6 +32,9 @@ RELEASE_NAMESPACE = "meta.helm.sh/release-namespace"
 HELM_RELEASES = "helm.toolkit.fluxcd.io"
 KUSTOMIZATIONS = "kustomize.toolkit.fluxcd.io"
 _TRACKING_PARTS = 3
+_FLUX_LABEL = re.compile(
+    rf"""^ {{4}}{re.escape(HELM_RELEASES)}/(name|namespace): ["']?([^"'\s]+)["']?\s*$""", re.MULTILINE
+)
 
 
 class OwnerKind(StrEnum):
@@ -85,10 +89,18 @@ def recognised(body: Object) -> tuple[Owner, ...]:
     return tuple(dict.fromkeys([*_argo_cd(body), *_helm(body), *_flux(body)]))
 
 
-def drivers(bodies: Iterable[Object]) -> tuple[Owner, ...]:
-    """Who drives the Helm release that consists of these objects, as far as they tell."""
-    found = dict.fromkeys(owner for body in bodies for owner in recognised(body))
-    return tuple(owner for owner in found if owner.kind is not OwnerKind.HELM)
+def drivers(manifest: str) -> tuple[Owner, ...]:
+    """Who drives the Helm release with this manifest: Flux puts its labels on each object before Helm stores them.
+
+    They are looked for in the text, as kustomize writes it (labels of the object itself are indented by four): that
+    is done for each release that is watched.
+    """
+    found: dict[str, str] = {}
+    for label, value in _FLUX_LABEL.findall(manifest):
+        found.setdefault(label, value)
+    if set(found) != {"name", "namespace"}:
+        return ()
+    return (Owner(OwnerKind.HELM_RELEASE, found["name"], found["namespace"]),)
 
 
 def _argo_cd(body: Object) -> Iterator[Owner]:

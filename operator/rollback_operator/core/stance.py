@@ -17,6 +17,8 @@ TARGETS = frozenset({OwnerKind.HELM, OwnerKind.APPLICATION})
 """Owners that are rolled back themselves."""
 SUSPENDED = frozenset({OwnerKind.HELM_RELEASE, OwnerKind.KUSTOMIZATION})
 """Owners that are suspended while what they drive is rolled back."""
+ARGO_CD = frozenset({OwnerKind.APPLICATION, OwnerKind.APPLICATION_SET})
+"""Owners of an Application that may put its automation back."""
 IGNORE = "owner: Ignore rolls back all the same, and it may be undone at any moment."
 
 Object = dict[str, Any]
@@ -71,7 +73,7 @@ def to_read(managed: Managed) -> tuple[Owner, ...]:
     direct = _gone_by(managed)
     if managed.rule is OwnerRule.IGNORE or direct is not None:
         return ()
-    read = frozenset(OwnerKind) if _is(managed.ref, OwnerKind.APPLICATION) else SUSPENDED
+    read = SUSPENDED | ARGO_CD if _is(managed.ref, OwnerKind.APPLICATION) else SUSPENDED
     return tuple(owner for owner in managed.owners if owner.kind in read)
 
 
@@ -83,12 +85,21 @@ def take(managed: Managed) -> Stance:
     if managed.rule is OwnerRule.IGNORE:
         note = f"{chain(owners)} manages {ref}, and owner is Ignore: what it does next may undo the rollback."
         return Go(notes=(note,))
-    if _is(ref, OwnerKind.APPLICATION):
-        return _below(ref, managed.lineage)
     direct = _gone_by(managed)
     if direct is not None:
         return _by_owner(managed, direct)
-    return _with_drivers(managed)
+    return _together([_below(managed), _with_drivers(managed)])
+
+
+def _together(stances: list[Go | Await | Obstacle]) -> Go | Await | Obstacle:
+    """What all of them come to: one that refuses is enough, and before one that waits."""
+    for kind in (Obstacle, Await):
+        for stance in stances:
+            if isinstance(stance, kind):
+                return stance
+    going = [stance for stance in stances if isinstance(stance, Go)]
+    suspends = tuple(one for stance in going for one in stance.suspends)
+    return Go(suspends, tuple(note for stance in going for note in stance.notes))
 
 
 def _is(ref: TargetRef, kind: OwnerKind) -> bool:
@@ -149,25 +160,16 @@ def _owned(message: str) -> Obstacle:
 # What Flux drives: suspended for the rollback.
 
 
-def _with_drivers(managed: Managed) -> Stance:
-    ref = managed.ref
-    if managed.rule is OwnerRule.REFUSE:
-        names = " and ".join(str(owner) for owner in managed.owners)
+def _with_drivers(managed: Managed) -> Go | Await | Obstacle:
+    ref, driving = managed.ref, [owner for owner in managed.owners if owner.kind in SUSPENDED]
+    if managed.rule is OwnerRule.REFUSE and driving:
+        names = " and ".join(str(owner) for owner in driving)
         message = (
             f"{names} manages {ref}, and would put its own version back: nothing was changed. Write a new request with "
             f"owner: Through, which suspends {names} first and says how it is resumed. {IGNORE}"
         )
         return _owned(message)
-    stances = [_suspend(ref, seen) for seen in managed.lineage]
-    for stance in stances:
-        if isinstance(stance, Obstacle):
-            return stance
-    for stance in stances:
-        if isinstance(stance, Await):
-            return stance
-    going = [stance for stance in stances if isinstance(stance, Go)]
-    suspends = tuple(one for stance in going for one in stance.suspends)
-    return Go(suspends, tuple(note for stance in going for note in stance.notes))
+    return _together([_suspend(ref, seen) for seen in managed.lineage if seen.owner.kind in SUSPENDED])
 
 
 def _suspend(ref: TargetRef, seen: Seen) -> Go | Await | Obstacle:
@@ -226,9 +228,11 @@ def _unread(ref: TargetRef, seen: Seen) -> Obstacle:
 # What is above an Argo CD Application: nothing that would undo the hold.
 
 
-def _below(ref: TargetRef, lineage: Lineage) -> Go | Obstacle:
-    notes = []
-    for seen in lineage:
+def _below(managed: Managed) -> Go | Obstacle:
+    ref, notes = managed.ref, []
+    for seen in managed.lineage:
+        if seen.owner.kind not in ARGO_CD:
+            continue
         if seen.body is None:
             return _unread(ref, seen)
         why = _undoes(seen, ref.name)
@@ -239,6 +243,8 @@ def _below(ref: TargetRef, lineage: Lineage) -> Go | Obstacle:
             )
             return _owned(message)
         notes.append(f"{seen.owner} manages {ref}, and as it is set up it leaves the rollback alone.")
+    made = [owner for owner in managed.owners if owner.kind is OwnerKind.HELM]
+    notes += [f"{owner} made {ref}: its next upgrade may put back what is changed of it." for owner in made]
     return Go(notes=tuple(notes))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.owners import recognised
 from rollback_operator.core.values import Health, Obstacle, Revision, Snapshot, Wellbeing
 from rollback_operator.targets.application import operation
 from rollback_operator.targets.application.content import SHA, Content, digest, short
@@ -38,6 +39,7 @@ def snapshot(app: Object, phase: Phase | None, plan: Plan | None) -> Snapshot:
         settled=not going_on,
         health=_health(app),
         obstacle=_obstacle(app),
+        owners=recognised(app),
         marks=_marks(app),
         unfinished=_waits_for_a_look(app),
         raw=app,
