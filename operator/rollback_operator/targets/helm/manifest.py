@@ -1,0 +1,183 @@
+"""What a release's manifest says: its objects, how two manifests differ, and what a change of them would delete.
+
+Pure functions over text and JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from rollback_operator.targets import podtemplate
+from rollback_operator.targets.diff import unified
+
+LONGEST_DIFF = 64 * 1024
+"""Characters of a difference that are made before it is cut; the status holds less."""
+MOST_VALUES = 200_000
+"""Values that a manifest may have: one that refers to itself again and again has more."""
+CRD = "CustomResourceDefinition"
+_KEEP = "helm.sh/resource-policy"
+_SEPARATOR = re.compile(r"(?:^|\n)---[ \t]*(?:\n|$)")
+_SOURCE = re.compile(r"^# Source: (.*)$", re.MULTILINE)
+_TEMPLATES = {
+    "Deployment": ("spec", "template"),
+    "ReplicaSet": ("spec", "template"),
+    "StatefulSet": ("spec", "template"),
+    "DaemonSet": ("spec", "template"),
+    "Job": ("spec", "template"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+}
+
+Object = dict[str, Any]
+
+
+class ManifestError(Exception):
+    """A manifest cannot be understood; the message says why, without its content."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Name:
+    """Which object a part of a manifest is about; `namespace` as the chart has it, empty where it says none."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" + (f" in namespace {self.namespace}" if self.namespace else "")
+
+
+def documents(manifest: str) -> Iterator[tuple[str, str]]:
+    """The parts of a manifest, each with the template it came from."""
+    for part in _SEPARATOR.split(manifest):
+        if part.strip():
+            source = _SOURCE.search(part)
+            yield (source[1].strip() if source is not None else ""), part.strip()
+
+
+def objects(manifest: str) -> dict[Name, Object]:
+    """The objects of a manifest by name.
+
+    Raises:
+        ManifestError: it is not YAML, or larger than anything sensible.
+    """
+    found: dict[Name, Object] = {}
+    left = [MOST_VALUES]
+    for source, text in documents(manifest):
+        try:
+            loaded = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C where there is one
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise ManifestError(f"the manifest of {source or 'a template'} is not YAML") from None
+        for thing in _members(_counted(loaded, left)):
+            found[name_of(thing)] = thing
+    return found
+
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _counted(value: Any, left: list[int]) -> Any:
+    """A copy in which nothing is there twice, so that it is as large as it looks when it is shown."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise ManifestError(f"the manifest has more than {MOST_VALUES} values")
+    if isinstance(value, dict):
+        return {str(name): _counted(one, left) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_counted(one, left) for one in value]
+    return value
+
+
+def _members(thing: Any) -> Iterator[Object]:
+    """Objects; a `List` stands for its items."""
+    if not isinstance(thing, dict) or not thing.get("kind"):
+        return
+    if thing["kind"] == "List" and isinstance(thing.get("items"), list):
+        for item in thing["items"]:
+            yield from _members(item)
+    elif isinstance(thing.get("metadata"), dict):
+        yield thing
+
+
+def name_of(thing: Object) -> Name:
+    """The name of an object."""
+    metadata, version = thing["metadata"], str(thing.get("apiVersion", ""))
+    group = version.rpartition("/")[0]
+    return Name(group, str(thing["kind"]), str(metadata.get("namespace") or ""), str(metadata.get("name", "")))
+
+
+def difference(before: dict[Name, Object], after: dict[Name, Object], salt: str, then: tuple[str, str]) -> str:
+    """How the objects differ, one after the other; `then` says what the two sides are."""
+    parts: list[str] = []
+    length = 0
+    for name in sorted({*before, *after}):
+        old, new = (_shown(side.get(name), salt) for side in (before, after))
+        part = unified(old, new, f"{name}, {then[0]}", f"{name}, {then[1]}")
+        parts.append(part)
+        length += len(part)
+        if length > LONGEST_DIFF:
+            break
+    return "".join(parts)
+
+
+def _shown(thing: Object | None, salt: str) -> Object | None:
+    """An object as it may be shown: what may be secret as digests."""
+    if thing is None:
+        return None
+    shown = dict(thing)
+    if thing["kind"] == "Secret":
+        for part in ("data", "stringData"):
+            if isinstance(thing.get(part), dict):
+                shown[part] = {name: podtemplate.digest(str(value), salt) for name, value in thing[part].items()}
+    metadata = dict(thing["metadata"])
+    if isinstance(metadata.get("annotations"), dict):
+        noted = metadata["annotations"]
+        metadata["annotations"] = {name: podtemplate.digest(str(value), salt) for name, value in noted.items()}
+    shown["metadata"] = metadata
+    try:
+        if thing["kind"] == "Pod":
+            return {**podtemplate.shown(shown, salt), "metadata": metadata}
+        return _with_template(shown, _TEMPLATES.get(thing["kind"], ()), salt)
+    except (AttributeError, TypeError, KeyError):  # no pod template that any API server takes
+        return {"metadata": {"name": thing["metadata"].get("name")}, "spec": "<not shown>"}
+
+
+def _with_template(thing: Object, path: tuple[str, ...], salt: str) -> Object:
+    if not path or not isinstance(thing.get(path[0]), dict):
+        return thing
+    inner = thing[path[0]]
+    changed = podtemplate.shown(inner, salt) if len(path) == 1 else _with_template(inner, path[1:], salt)
+    return {**thing, path[0]: changed}
+
+
+def lost_definitions(before: dict[Name, Object], after: dict[Name, Object]) -> tuple[str, ...]:
+    """CustomResourceDefinitions that going from one to the other deletes, and every object of theirs with them."""
+    return tuple(
+        name.name
+        for name, thing in sorted(before.items())
+        if name.kind == CRD and name not in after and not kept(thing)
+    )
+
+
+def kept(thing: Object) -> bool:
+    """Whether Helm is told not to delete the object."""
+    noted = thing["metadata"].get("annotations") or {}
+    return bool(isinstance(noted, dict) and str(noted.get(_KEEP, "")).strip().lower() == "keep")
+
+
+def with_what_may_be_left(manifest: str, before: str) -> str:
+    """`manifest`, and those parts of the manifest `before` whose objects it does not have.
+
+    What an interrupted rollback may have left standing: the next one deletes what its own manifest does not name.
+
+    Raises:
+        ManifestError: one of them cannot be understood.
+    """
+    names = set(objects(manifest))
+    left = [text for _, text in documents(before) if not set(objects(text)) <= names]
+    return "\n---\n".join([manifest.strip(), *left]) + "\n" if left else manifest

@@ -1,0 +1,278 @@
+"""One rollback of a release: what it will do, doing it, and leaving nothing pending whatever came of it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rollback_operator.kube import errors
+from rollback_operator.kube.client import Api
+from rollback_operator.targets.base import Where
+from rollback_operator.targets.helm import effect, manifest, records
+from rollback_operator.targets.helm.door import Door, Errand
+from rollback_operator.targets.helm.effect import Finished
+from rollback_operator.targets.helm.manifest import ManifestError
+from rollback_operator.targets.helm.records import (
+    ALIVE_ANNOTATION,
+    FAILED,
+    INTERRUPTED_ANNOTATION,
+    Record,
+    UnreadableError,
+)
+from rollback_operator.targets.helm.standing import MOST_ATTEMPTS, Standing
+from rollback_operator.targets.helm.store import Store, Stored
+from rollback_operator.targets.metadata import annotations_of
+
+log = logging.getLogger(__name__)
+
+LONGEST = timedelta(minutes=10)
+"""How long Helm may take when nobody says."""
+SHORTEST = timedelta(seconds=5)
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What it takes: the API server, the records, and the path of Helm."""
+
+    api: Api
+    store: Store
+    program: str
+
+
+class Rollback:
+    """Going back to revision `to` of a release that stands as `standing` says."""
+
+    def __init__(self, means: Means, where: Where, standing: Standing, to: str) -> None:
+        assert standing.newest is not None
+        self._means = means
+        self._store = means.store
+        self._where = where
+        self._standing = standing
+        self._newest = standing.newest
+        self._to = to
+        self._options = where.options.helm
+
+    # What it will do.
+
+    def steps(self, then: Object) -> Iterator[str]:
+        """Its effects as sentences; `then` is the release that it goes back to."""
+        mend, number = self._standing.mend, self._newest.number
+        if mend is not None:
+            yield (
+                f"Mark revision {mend.number}, which is {mend.status} since {mend.modified:%H:%M:%S} UTC and nobody "
+                "works on any more, as failed."
+            )
+        current = self._standing.current
+        left = current.number if current is not None else number
+        name = self._where.name
+        yield f"Roll Helm release {name} back from revision {left} to {self._to} (creates revision {number + 1})."
+        hooks = [str(hook.get("name", "?")) for hook in records.hooks(then, "pre-rollback", "post-rollback")]
+        if hooks:
+            yield f"{'Hooks run' if self._options.hooks else 'Hooks that are not run'}: {', '.join(hooks)}."
+
+    def notes(self) -> Iterator[str]:
+        """What a reader of the plan should know."""
+        if self._spares():
+            yield (
+                f"By the history limit of {self._options.history_max}, revision {self._to} would be removed now; it is "
+                "kept, and goes with the next release."
+            )
+        if self._options.force != "Never":
+            yield f"Helm is told to force changes ({self._options.force})."
+
+    def _spares(self) -> bool:
+        """Whether Helm would remove the very revision that it goes back to."""
+        limit = self._options.history_max
+        listed = self._standing.records
+        surplus = len(listed) - (limit - 1)
+        return bool(limit) and surplus > 0 and str(self._to) in [str(one.number) for one in self._oldest(surplus)]
+
+    def _oldest(self, count: int) -> list[Record]:
+        """What Helm removes first: the oldest, but for the newest one that is deployed."""
+        deployed = [one for one in self._standing.records if one.status == records.DEPLOYED]
+        return [one for one in self._standing.records if one not in deployed[-1:]][:count]
+
+    def _history_max(self) -> int:
+        """Attempts that were interrupted take no place from what can be gone back to."""
+        limit = self._options.history_max
+        if not limit:
+            return 0
+        if self._spares():
+            return len(self._standing.records) + 1
+        return limit + sum(one.interrupted for one in self._standing.records)
+
+    # Doing it.
+
+    async def rehearse(self, key: str) -> None:
+        """Have Helm go through it without any change.
+
+        Raises:
+            kube.errors.Forbidden, Invalid: it would not work.
+            kube.errors.Unavailable: no answer.
+        """
+        door = self._door(key, dry_run=True)
+        done = await self._run(door, ["--dry-run=server"], key, hooks=False)
+        if done.code != 0:
+            raise _before(door, done)
+
+    async def make(self, key: str) -> None:
+        """Make it. Afterwards the release's newest record says what came of it.
+
+        Raises:
+            kube.errors.Conflict: another release came first; nothing was changed.
+            kube.errors.Forbidden, Invalid: refused; nothing was changed.
+            kube.errors.Unavailable: no answer, or only a part of it was made, and it is to be made again.
+        """
+        again = [one for one in self._standing.attempts if one.request == key]
+        hooks = self._options.hooks and (self._options.rerun_hooks or not any(one.hooks_ran for one in again))
+        if self._standing.mend is not None:
+            await self._mend(self._standing.mend)
+        door = self._door(key)
+        done = await self._run(door, [], key, hooks=hooks)
+        if door.record is None:
+            raise _before(door, done)
+        if done.code != 0:
+            await self._after(door, done, earlier=len(again))
+
+    def _door(self, key: str, *, dry_run: bool = False) -> Door:
+        errand = Errand(self._newest.number + 1, key, int(self._to), dry_run=dry_run)
+        return Door(self._means.api, self._where, errand)
+
+    async def _run(self, door: Door, more: list[str], key: str, *, hooks: bool) -> Finished:
+        until = self._where.until
+        left = LONGEST if until is None else max(until - datetime.now(UTC), SHORTEST)
+        arguments = self._arguments(key, left, hooks=hooks)
+        try:
+            async with door.open():
+                return await effect.run(
+                    self._means.program, [*arguments, *more], self._where, door, left.total_seconds()
+                )
+        except (FileNotFoundError, PermissionError) as error:
+            message = f"there is no Helm that can be run at {self._means.program}: the setting ROLLBACK_HELM names it"
+            raise errors.Invalid(message) from error
+
+    def _arguments(self, key: str, left: timedelta, *, hooks: bool) -> list[str]:
+        options = self._options
+        return [
+            "rollback",
+            self._where.name,
+            self._to,
+            f"--namespace={self._where.namespace}",
+            f"--description=Rollback to {self._to} (rollback request {key})",
+            f"--timeout={max(1, int(left.total_seconds()))}s",
+            f"--history-max={self._history_max()}",
+            *([] if hooks else ["--no-hooks"]),
+            *(["--cleanup-on-fail"] if options.cleanup_on_fail else []),
+            *({"Conflicts": ["--force-conflicts"], "Replace": ["--force-replace"]}.get(options.force, [])),
+        ]
+
+    # Leaving nothing pending.
+
+    async def _mend(self, left: Record) -> None:
+        """Mark the record of somebody who is gone as failed, if it is still as it was seen.
+
+        Raises:
+            kube.errors.Conflict: it is not.
+        """
+        stored = await self._read(left)
+        ours = left.request is not None
+        said = "its operator was gone" if ours else f"it was left {left.status}, and nobody worked on it any more"
+        release = _closed(stored.release, f"Marked as failed by a rollback: {said}.")
+        if ours:
+            release["manifest"] = await self._with_what_is_left(stored.release)
+        await self._store.write(self._where, _packed(stored.secret, release, interrupted=ours))
+
+    async def _with_what_is_left(self, release: Object) -> str:
+        """The manifest of an interrupted attempt, with what the revision before may have left standing.
+
+        The next attempt deletes what its forerunner names and it does not.
+        """
+        text = str(release.get("manifest") or "")
+        before = [one for one in self._standing.records if one.number < self._newest.number]
+        try:
+            stored = await self._store.read(self._where, before[-1])
+            return manifest.with_what_may_be_left(text, str(stored.release.get("manifest") or ""))
+        except (IndexError, UnreadableError, ManifestError, errors.NotFound):
+            return text
+
+    async def give_up(self) -> None:
+        """Mark what was left half made as failed, for good.
+
+        Raises:
+            kube.errors.KubeError: that could not be written.
+        """
+        newest = self._newest
+        if not newest.pending and not newest.interrupted:
+            return
+        stored = await self._read(newest)
+        said = "The rollback was interrupted, and not made again: parts of it may be done."
+        await self._store.write(self._where, _packed(stored.secret, _closed(stored.release, said), interrupted=False))
+
+    async def _read(self, record: Record) -> Stored:
+        """A record that is to be mended, exactly as it was seen.
+
+        Raises:
+            kube.errors.Conflict: it is another by now.
+        """
+        try:
+            stored = await self._store.read(self._where, record)
+        except (UnreadableError, errors.NotFound) as error:
+            raise errors.Conflict(f"Secret {record.secret} was changed: {error}") from error
+        if stored.secret["metadata"]["resourceVersion"] != record.version:
+            raise errors.Conflict(f"Secret {record.secret} was changed")
+        return stored
+
+    async def _after(self, door: Door, done: Finished, earlier: int) -> None:
+        """Helm failed after it had begun. If the platform was in its way, the attempt is to be made again."""
+        assert door.record is not None
+        if door.outrun:
+            raise errors.Unavailable(f"somebody else wrote to {door.record['metadata']['name']}: {done.words}")
+        disturbed = bool(door.broken) and not done.late and earlier + 1 < MOST_ATTEMPTS
+        release = records.decode(door.record)
+        if release["info"].get("status") != FAILED or disturbed:
+            release = _closed(release, f"Rollback failed: {done.words}")
+            if disturbed:
+                release["manifest"] = await self._with_what_is_left(release)
+            await self._store.write(self._where, _packed(door.record, release, interrupted=disturbed))
+        if disturbed:
+            raise errors.Unavailable(f"Helm was disturbed: {'; '.join(door.broken.values())[:500]}")
+
+
+def _before(door: Door, done: Finished) -> errors.KubeError:
+    """What it means that Helm failed before it had begun."""
+    if door.outrun:
+        return errors.Conflict("another revision of the release was created first")
+    if door.forbidden:
+        return errors.Forbidden(door.forbidden)
+    if door.broken:
+        return errors.Unavailable(f"Helm could not begin: {'; '.join(door.broken.values())[:500]}")
+    if done.late:
+        return errors.Unavailable(done.words)
+    return errors.Invalid(f"Helm says: {done.words}")
+
+
+def _closed(release: Object, said: str) -> Object:
+    closed = copy.deepcopy(release)
+    closed["info"] = {**closed["info"], "status": FAILED, "description": said}
+    return closed
+
+
+def _packed(secret: Object, release: Object, *, interrupted: bool) -> Object:
+    """A record's Secret with this release in it; a manifest that makes it too large is left as it was."""
+    data = records.encode(release)
+    if len(data) > records.LARGEST_SECRET:
+        data = records.encode({**release, "manifest": records.decode(secret).get("manifest")})
+    noted = {name: value for name, value in annotations_of(secret).items() if name != ALIVE_ANNOTATION}
+    noted.pop(INTERRUPTED_ANNOTATION, None)
+    if interrupted:
+        noted[INTERRUPTED_ANNOTATION] = "true"
+    labels = {**(secret["metadata"].get("labels") or {}), "status": FAILED, "modifiedAt": str(int(time.time()))}
+    metadata = {**secret["metadata"], "labels": labels, "annotations": noted}
+    return {"apiVersion": "v1", "kind": "Secret", **secret, "metadata": metadata, "data": {"release": data}}

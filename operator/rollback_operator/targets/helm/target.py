@@ -1,0 +1,314 @@
+"""Releases of Helm as a kind of target: read from their records, changed by Helm itself, behind a door."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rollback_operator.api.fields import parse_duration
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.values import Findings, Health, Obstacle, Revision, Snapshot, Wellbeing
+from rollback_operator.kube import errors
+from rollback_operator.kube.access import Right
+from rollback_operator.kube.client import Api
+from rollback_operator.targets.base import Target, Where
+from rollback_operator.targets.helm import manifest, records
+from rollback_operator.targets.helm.health import Workloads
+from rollback_operator.targets.helm.manifest import ManifestError, Name
+from rollback_operator.targets.helm.objects import Changes
+from rollback_operator.targets.helm.records import Record, UnreadableError
+from rollback_operator.targets.helm.rollback import Means, Rollback
+from rollback_operator.targets.helm.standing import Standing, standing_of
+from rollback_operator.targets.helm.store import Store
+from rollback_operator.targets.manifests import bare
+
+KEEPS = "Older ones are removed by Helm's --history-max (10, unless said otherwise)."
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Two revisions: what one release holds and the other, and their objects."""
+
+    now: Object
+    then: Object
+    before: dict[Name, Object]
+    after: dict[Name, Object]
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """CustomResourceDefinitions that going there deletes."""
+        return manifest.lost_definitions(self.before, self.after)
+
+
+class HelmTarget:
+    """Rolls releases of Helm back; history is their records."""
+
+    kind = "Helm"
+    watched = None
+
+    def __init__(self, api: Api, program: str, workloads: Mapping[str, Target]) -> None:
+        """`program`: path of Helm; `workloads`: what tells how the things that a release runs do."""
+        self._api = api
+        self._store = Store(api)
+        self._means = Means(api, self._store, program)
+        self._workloads = Workloads(workloads)
+
+    def told(self, body: Object) -> Hashable:
+        """See `Target.told`. No event tells of a release."""
+        return str(body["metadata"]["uid"])
+
+    def version(self, body: Object) -> Hashable:
+        """See `Target.version`."""
+        return str(body["metadata"]["uid"])
+
+    def rights(self, where: Where) -> tuple[Right, ...]:
+        """See `Target.rights`. What the chart's objects take is asked for when the revision is known."""
+        verbs = ("list", "get", "create", "update", *(("delete",) if where.options.helm.history_max else ()))
+        return tuple(Right(verb, "", "secrets", where.namespace, "") for verb in verbs)
+
+    async def observe(self, where: Where, phase: Phase | None, plan: Plan | None) -> Snapshot | None:
+        """See `Target.observe`. One call as long as no record changes; its workloads when a rollback is verified."""
+        del plan
+        if not records.is_release_name(where.name):
+            return None
+        verifying = phase is Phase.VERIFYING
+        standing = await self._standing(where, verifying=verifying)
+        if standing.current is None:
+            return None
+        health = await self._health(where, standing) if verifying else Health(Wellbeing.PROGRESSING, "not looked at")
+        return _snapshot(where, standing, health)
+
+    async def _standing(self, where: Where, *, verifying: bool = False) -> Standing:
+        found = await self._store.records(where)
+        patience = parse_duration(where.options.helm.pending_after)
+        return standing_of(found, datetime.now(UTC), patience, verifying=verifying)
+
+    async def _health(self, where: Where, standing: Standing) -> Health:
+        """What Helm says of the newest revision; if that is well, what its workloads say."""
+        current = standing.current
+        assert current is not None
+        if current.trouble:
+            return Health(Wellbeing.FAILING, f"the record of revision {current.number} cannot be read", final=True)
+        if current.pending:
+            if standing.busy:
+                return Health(Wellbeing.PROGRESSING, f"Helm is at work ({current.status})")
+            said = "whoever rolled it back is gone, and it may be half done"
+            return Health(Wellbeing.FAILING, said, final=True)
+        if current.status != records.DEPLOYED:
+            return Health(Wellbeing.FAILING, f"Helm says: {current.description or current.status}", final=True)
+        return await self._workloads.health(where, await self._names(where, current))
+
+    async def _names(self, where: Where, record: Record) -> list[Name]:
+        """The objects of a revision; none if nobody can tell."""
+        try:
+            stored = await self._store.read(where, record)
+            return list(manifest.objects(_text(stored.release)))
+        except (UnreadableError, ManifestError, errors.NotFound):
+            return []
+
+    async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
+        """See `Target.examine`."""
+        standing: Standing = target.raw
+        rollback = Rollback(self._means, where, standing, to.name)
+        try:
+            move = await self._move(where, standing, to.name)
+        except (UnreadableError, ManifestError, errors.NotFound) as error:
+            return Findings((), "", obstacle=_unreadable(where, to.name, str(error)))
+        options = where.options.helm
+        if move.lost and not options.allow_crd_deletion:
+            return Findings((), "", obstacle=_would_delete(where, to.name, move.lost))
+        return Findings(
+            steps=tuple(rollback.steps(move.then)),
+            diff=manifest.difference(
+                move.before,
+                move.after,
+                target.uid,
+                (f"revision {target.current.name} (now)", f"revision {to.name} (after)"),
+            ),
+            notes=(*rollback.notes(), *_deletes(move.lost)),
+        )
+
+    async def _move(self, where: Where, standing: Standing, to: str) -> Move:
+        """What the newest revision and that of number `to` hold.
+
+        Raises:
+            UnreadableError, ManifestError: nobody can tell.
+            kube.errors.NotFound: one of them is gone.
+        """
+        assert standing.newest is not None
+        there = next((one for one in standing.records if str(one.number) == to), None)
+        if there is None:
+            raise errors.NotFound(f"revision {to} is gone")
+        now = (await self._store.read(where, standing.newest)).release
+        then = (await self._store.read(where, there)).release
+        return Move(now, then, manifest.objects(_text(now)), manifest.objects(_text(then)))
+
+    async def backup(self, where: Where, target: Snapshot) -> list[Object]:
+        """See `Target.backup`. The objects as they are now, and the release's record with the values it was given."""
+        standing: Standing = target.raw
+        assert standing.newest is not None
+        try:
+            stored = await self._store.read(where, standing.newest)
+            live = await Changes(self._api, where, manifest.objects(_text(stored.release)), {}).live()
+        except (UnreadableError, ManifestError, errors.NotFound):
+            return []
+        return [bare(one) for one in (*live, {"apiVersion": "v1", "kind": "Secret", **stored.secret})]
+
+    async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
+        """See `Target.apply`. Returns when Helm is done, which its hooks may make a matter of minutes."""
+        seen: Standing = target.raw
+        standing = await self._standing(where)
+        if _shape(standing) != _shape(seen):
+            raise errors.Conflict(f"release {where.name} was changed after it was looked at")
+        to = _target_of(standing, plan)
+        try:
+            move = await self._move(where, standing, str(to.number))
+        except (UnreadableError, ManifestError) as error:
+            raise errors.Invalid(_unreadable(where, str(to.number), str(error)).message) from error
+        if move.lost and not where.options.helm.allow_crd_deletion:
+            raise errors.Invalid(_would_delete(where, str(to.number), move.lost).message)
+        changes = Changes(self._api, where, move.before, move.after)
+        await self._may(where, changes)
+        rollback = Rollback(self._means, where, standing, str(to.number))
+        if dry_run:
+            if move.then.get("apply_method") == "ssa":
+                await changes.rehearse("helm", force=where.options.helm.force == "Conflicts")
+            await rollback.rehearse(key)
+        else:
+            await rollback.make(key)
+
+    async def _may(self, where: Where, changes: Changes) -> None:
+        """Make sure that the account may do all that Helm will do: a rollback that stops half-way helps nobody.
+
+        Raises:
+            kube.errors.Forbidden: it may not.
+        """
+        lacking = await changes.first_lacking()
+        if lacking is not None:
+            group = f' in API group "{lacking.group}"'
+            raise errors.Forbidden(
+                f'{lacking.resource} "{lacking.name}" is forbidden: User "{where.account.user}" cannot {lacking.verb} '
+                f'resource "{lacking.resource}"{group} in the namespace "{lacking.namespace}"'
+            )
+
+    async def finish(self, where: Where, target: Snapshot) -> None:
+        """See `Target.finish`. A rollback that is given up half-way leaves no pending record."""
+        standing: Standing = target.raw
+        await Rollback(self._means, where, standing, "").give_up()
+
+    async def pods(self, where: Where) -> list[Object]:
+        """See `Target.pods`."""
+        standing = await self._standing(where)
+        return (
+            []
+            if standing.current is None
+            else await self._workloads.pods(where, await self._names(where, standing.current))
+        )
+
+    async def stuck(self, where: Where) -> str | None:
+        """See `Target.stuck`."""
+        standing = await self._standing(where)
+        if standing.current is None:
+            raise errors.NotFound(f"there is no release {where.name}")
+        return await self._workloads.stuck(where, await self._names(where, standing.current))
+
+
+def _snapshot(where: Where, standing: Standing, health: Health) -> Snapshot:
+    newest, current = standing.newest, standing.current
+    assert newest is not None
+    assert current is not None
+    half = bool(standing.half_made) or (standing.mend is not None and standing.mend.request is not None)
+    return Snapshot(
+        uid=_uid(where, standing),
+        generation=newest.number,
+        current=_revision(current),
+        history=tuple(_revision(one) for one in standing.history),
+        settled=not standing.busy,
+        health=health,
+        obstacle=_obstacle(where, current),
+        owners=newest.owners,
+        marks=standing.marks,
+        unfinished=half,
+        raw=standing,
+        changed=current.deployed,
+        reactivated=current.returned_to,
+        waits_for=standing.said,
+        being_made=standing.under_way,
+        half_made=standing.half_made,
+        excluded={name: why for name, why in standing.excluded.items() if name != str(current.number)},
+        keeps=KEEPS,
+    )
+
+
+def _uid(where: Where, standing: Standing) -> str:
+    """A release has no uid; when it was first installed stands for one: installed anew, it is another."""
+    first = next((one.first for one in reversed(standing.records) if one.first), "")
+    return hashlib.sha256(f"{where.namespace}/{where.name}/{first}".encode()).hexdigest()[:32]
+
+
+def _revision(record: Record) -> Revision:
+    return Revision(
+        name=str(record.number),
+        order=record.number,
+        fingerprint=record.fingerprint or f"v1:{hashlib.sha256(record.uid.encode()).hexdigest()}",
+        source=f"Secret {record.secret}",
+        created=record.deployed.replace(microsecond=0) if record.deployed is not None else None,
+    )
+
+
+def _obstacle(where: Where, current: Record) -> Obstacle | None:
+    return _unreadable(where, str(current.number), current.trouble) if current.trouble else None
+
+
+def _unreadable(where: Where, number: str, why: str) -> Obstacle:
+    message = (
+        f"The record of revision {number} of release {where.name} cannot be used: {why}. Nothing was changed. "
+        f"Look at Secret {records.PREFIX}{where.name}.v{number}; helm history {where.name} -n {where.namespace} shows "
+        "what Helm can still read."
+    )
+    return Obstacle(Reason.UNREADABLE_RECORD, message)
+
+
+def _would_delete(where: Where, number: str, lost: tuple[str, ...]) -> Obstacle:
+    message = (
+        f"Going back to revision {number} of release {where.name} would delete CustomResourceDefinition "
+        f"{', '.join(lost)} and every object of that kind in the cluster: nothing was changed. To allow it, write a "
+        "new request with options.helm.allowCRDDeletion: true; to keep them, annotate them with "
+        "helm.sh/resource-policy: keep in the chart."
+    )
+    return Obstacle(Reason.WOULD_DELETE_CRD, message)
+
+
+def _deletes(lost: tuple[str, ...]) -> tuple[str, ...]:
+    if not lost:
+        return ()
+    return (f"Deletes CustomResourceDefinition {', '.join(lost)}, and every object of that kind in the cluster.",)
+
+
+def _target_of(standing: Standing, plan: Plan) -> Record:
+    """The record of the plan's revision.
+
+    Raises:
+        kube.errors.NotFound: it was removed meanwhile.
+    """
+    fitting = [one for one in standing.history if one.fingerprint == plan.to.fingerprint]
+    numbered = [one for one in fitting if str(one.number) == plan.to.revision]
+    if not fitting:
+        raise errors.NotFound(f"revision {plan.to.revision} is gone")
+    return (numbered or fitting)[-1]
+
+
+def _shape(standing: Standing) -> tuple[object, ...]:
+    """What must not change between a look and the effect: the newest record, and who works on it."""
+    newest = standing.newest
+    return () if newest is None else (newest.uid, newest.version, newest.number, standing.busy)
+
+
+def _text(release: Object) -> str:
+    return str(release.get("manifest") or "")

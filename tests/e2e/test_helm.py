@@ -1,0 +1,436 @@
+"""Releases of Helm, with the real Helm at the real API server: what comes back, what stays, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed import Binaries, Cluster
+from tests.e2e.conftest import namespace_in
+from tests.e2e.helming import Shop, definition, hook
+from tests.e2e.world import World, condition, outcome, until
+
+pytestmark = pytest.mark.timeout(120)
+
+Object = dict[str, Any]
+EXTRA = ("--set", "extra=true")
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    return {"helm": str(Binaries().path("helm"))}
+
+
+@pytest.fixture
+def bare_shop(world: World, tmp_path: Path) -> Shop:
+    """Without the rights that Helm takes."""
+    return Shop(world.cluster, world.namespace, tmp_path)
+
+
+@pytest.fixture
+def shop(bare_shop: Shop) -> Shop:
+    bare_shop.allow()
+    return bare_shop
+
+
+@pytest.fixture
+def other(fake_cluster: Cluster, tmp_path: Path) -> Iterator[Shop]:
+    """Another namespace."""
+    with namespace_in(fake_cluster) as name:
+        (tmp_path / "other").mkdir()
+        yield Shop(fake_cluster, name, tmp_path / "other")
+
+
+def message(body: Object) -> str:
+    return str(condition(body, "Ready")["message"])
+
+
+def test_a_release_goes_back_and_its_record_says_which_request_did_it(shop: Shop) -> None:
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2", *EXTRA)
+
+    body = shop.back("back")
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert (body["status"]["from"], body["status"]["to"]) == ("2", "1")
+    assert shop.image() == "shop:1"
+    assert shop.history() == [(1, "superseded"), (2, "superseded"), (3, "deployed")]
+    assert shop.record(3)["metadata"]["annotations"] == {"rollback.dev/request": body["metadata"]["uid"]}
+    (step,) = body["status"]["targets"][0]["steps"]
+    assert (step["state"], step["attempts"]) == ("Done", 1)
+
+
+def test_every_object_is_as_helm_rollback_leaves_it(shop: Shop, other: Shop) -> None:
+    for one in (shop, other):
+        one.upgrade("shop:1", "--set", "secret=first")
+        one.upgrade("shop:2", *EXTRA)
+
+    other.helm("rollback", "shop", "1")
+    body = shop.back("back", to="1", backup="Never")
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    ours, theirs = shop.objects(), other.objects()
+    ours.pop("ServiceAccount/rollback")
+    assert ours == theirs
+    assert {"Deployment/web", "Secret/password", "Secret/sh.helm.release.v1.shop.v3"} <= set(ours)
+
+
+def test_the_next_upgrade_and_the_next_helm_rollback_succeed(shop: Shop) -> None:
+    shop.upgrade("shop:1", *EXTRA)
+    shop.upgrade("shop:2")
+    shop.back("back")
+
+    shop.upgrade("shop:3")
+    assert shop.image() == "shop:3"
+    assert shop.kubectl("get", "configmap", "extra", "--ignore-not-found") == ""
+    shop.helm("rollback", "shop", "3")
+    assert shop.image() == "shop:1"
+    assert shop.history()[-1] == (5, "deployed")
+
+
+def test_a_release_that_helm_3_made_goes_back(shop: Shop) -> None:
+    """Helm 3 writes no apply method and no modification times; all else of a record is the same."""
+    shop.upgrade("shop:1", "--server-side=false")
+    shop.upgrade("shop:2", "--server-side=false")
+
+    def by_helm_3(release: Object) -> None:
+        release.pop("apply_method", None)
+        release["info"].pop("rollback_revision", None)
+        release["info"]["deleted"] = ""
+        chart = release["chart"]
+        for name in ("modtime", "schemamodtime"):
+            chart.pop(name, None)
+        for file in [*(chart.get("templates") or []), *(chart.get("files") or [])]:
+            file.pop("modtime", None)
+
+    for number in (1, 2):
+        shop.rewrite(number, by_helm_3)
+
+    body = shop.back("back")
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert shop.image() == "shop:1"
+    assert shop.history()[-1] == (3, "deployed")
+
+
+def test_the_same_chart_released_again_is_the_same_release(shop: Shop) -> None:
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:1")
+
+    body = shop.back("back")
+
+    assert outcome(body) == ("Succeeded", "AlreadyAtRevision")
+    assert shop.history()[-1] == (2, "deployed")
+
+
+def test_no_value_that_may_be_secret_is_shown(shop: Shop) -> None:
+    shop.upgrade("shop:1", "--set", "secret=old-secret")
+    shop.upgrade("shop:2", "--set", "secret=new-secret")
+
+    body = shop.back("back")
+
+    shown = json.dumps(body)
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert "password" in body["status"]["targets"][0]["plan"]["diff"]
+    assert "old-secret" not in shown
+    assert "new-secret" not in shown
+
+
+def test_there_is_no_such_release(shop: Shop) -> None:
+    body = shop.back("back")
+
+    assert outcome(body) == ("Failed", "TargetNotFound")
+    assert f"There is no Helm shop in namespace {shop.namespace}" in message(body)
+
+
+def test_an_uninstalled_release_is_none(shop: Shop) -> None:
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2")
+    shop.helm("uninstall", "shop", "--keep-history")
+
+    assert outcome(shop.back("back")) == ("Failed", "TargetNotFound")
+
+
+def test_a_history_of_one_has_nothing_to_go_back_to(shop: Shop) -> None:
+    shop.upgrade("shop:1")
+
+    body = shop.back("back")
+
+    assert outcome(body) == ("Failed", "NothingToRollBackTo")
+    assert "no revision before 1" in message(body)
+    assert "--history-max" in message(body)
+
+
+def test_a_name_that_would_be_an_option_is_refused(shop: Shop) -> None:
+    said = shop.refused(
+        {
+            "apiVersion": "rollback.dev/v1alpha1",
+            "kind": "RollbackRequest",
+            "metadata": {"name": "back"},
+            "spec": {"target": {"kind": "Helm", "name": "--kubeconfig=x"}, "reason": "no"},
+        }
+    )
+
+    assert "write the target's name as kubectl shows it" in said
+
+
+def test_a_failed_release_is_gone_back_from_and_never_to(shop: Shop) -> None:
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2")
+    shop.rewrite(2, _failed)
+    shop.upgrade("shop:3")
+    shop.rewrite(3, _failed)
+    assert shop.history() == [(1, "superseded"), (2, "superseded"), (3, "failed")]
+
+    named = shop.back("named", to="2")
+    assert outcome(named) == ("Failed", "RevisionNotFound")
+    assert "Revision 2 of Helm/shop cannot be gone back to: it had failed before it was superseded" in message(named)
+    body = shop.back("back")
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert (body["status"]["from"], body["status"]["to"]) == ("3", "1")
+    assert shop.image() == "shop:1"
+
+
+def _failed(release: Object) -> None:
+    """As Helm leaves an upgrade that failed; the next one that succeeds calls it superseded."""
+    release["info"].update(status="failed", description='Upgrade "shop" failed: context deadline exceeded')
+
+
+def test_a_hook_that_fails_ends_the_request_with_helms_words_and_leaves_nothing_pending(shop: Shop) -> None:
+    chart = shop.chart(migrate=hook("migrate", "pre-rollback", activeDeadlineSeconds=1))
+    shop.upgrade("shop:1", chart=chart)
+    shop.upgrade("shop:2")
+
+    body = shop.back("back")
+
+    assert outcome(body) == ("Failed", "Unhealthy")
+    assert "migrate" in message(body)
+    assert "Helm says: Rollback failed:" in message(body)
+    assert shop.history() == [(1, "superseded"), (2, "deployed"), (3, "failed")]
+    assert shop.image() == "shop:2"
+    assert any("Hooks run: migrate" in step for step in body["status"]["targets"][0]["plan"]["steps"])
+
+
+def test_hooks_are_left_out_when_that_is_asked_for(shop: Shop) -> None:
+    chart = shop.chart(migrate=hook("migrate", "pre-rollback", activeDeadlineSeconds=1))
+    shop.upgrade("shop:1", chart=chart)
+    shop.upgrade("shop:2")
+
+    body = shop.back("back", options={"helm": {"hooks": False}})
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert shop.kubectl("get", "jobs", "-o", "name") == ""
+
+
+@pytest.mark.parametrize("data", ["bm90IGEgcmVsZWFzZQ==", "Ynl0ZXM="], ids=["not base64 inside", "not gzip inside"])
+def test_a_newest_record_that_is_corrupt_is_an_end_and_no_crash(shop: Shop, data: str) -> None:
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2")
+    shop.kubectl(
+        "patch", "secret", "sh.helm.release.v1.shop.v2", "--type=merge", "-p", json.dumps({"data": {"release": data}})
+    )
+
+    body = shop.back("back")
+
+    assert outcome(body) == ("Failed", "UnreadableRecord")
+    assert "Secret sh.helm.release.v1.shop.v2" in message(body)
+    assert shop.image() == "shop:2"
+
+
+def test_an_older_record_that_is_corrupt_is_passed_over(shop: Shop) -> None:
+    for number in (1, 2, 3):
+        shop.upgrade(f"shop:{number}")
+    shop.kubectl("patch", "secret", "sh.helm.release.v1.shop.v2", "--type=merge", "-p", '{"data": {"release": "QUJD"}}')
+
+    named = shop.back("named", to="2")
+    body = shop.back("back")
+
+    assert outcome(named) == ("Failed", "RevisionNotFound")
+    assert "its record cannot be read" in message(named)
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert shop.image() == "shop:1"
+
+
+def test_custom_resources_are_not_lost_unless_that_is_allowed(shop: Shop) -> None:
+    kind = "Till" + shop.namespace.rpartition("-")[2]
+    chart = shop.chart(definition=definition(kind))
+    shop.upgrade("shop:1", chart=chart)
+    shop.upgrade("shop:2", *EXTRA, chart=chart)
+    name = f"{kind.lower()}s.example.com"
+    shop.kubectl("apply", "-f", "-", input=CLUSTER_RIGHTS.replace("NAME", shop.namespace))
+
+    refused = shop.back("refused")
+    assert outcome(refused) == ("Failed", "WouldDeleteCRD")
+    assert f"would delete CustomResourceDefinition {name}" in message(refused)
+    assert shop.history()[-1] == (2, "deployed")
+    body = shop.back("allowed", options={"helm": {"allowCRDDeletion": True}})
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert shop.cluster.kubectl("get", "crd", name, "--ignore-not-found") == ""
+
+
+CLUSTER_RIGHTS = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: crds-NAME}
+rules: [{apiGroups: [apiextensions.k8s.io], resources: [customresourcedefinitions], verbs: ['*']}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: crds-NAME}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: crds-NAME}
+subjects: [{kind: ServiceAccount, name: rollback, namespace: NAME}]
+"""
+
+
+def test_a_release_that_a_dead_process_left_pending_is_repaired_and_rolled_back(shop: Shop) -> None:
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2")
+    shop.status(2, "pending-upgrade")
+    assert "another operation" in _refusal_of_helm(shop)
+
+    body = shop.back("back", options={"helm": {"pendingAfter": "1s"}})
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert shop.history() == [(1, "superseded"), (2, "failed"), (3, "deployed")]
+    assert "Mark revision 2, which is pending-upgrade" in " ".join(body["status"]["targets"][0]["plan"]["steps"])
+    shop.upgrade("shop:3")
+
+
+def _refusal_of_helm(shop: Shop) -> str:
+    try:
+        shop.upgrade("shop:3")
+    except Exception as error:  # noqa: BLE001 - its words are what is looked at
+        return str(error)
+    return ""
+
+
+def test_a_release_that_somebody_works_on_is_waited_for(shop: Shop) -> None:
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2")
+    shop.status(2, "pending-upgrade")
+    shop.ask("back")
+
+    until(lambda: _reason(shop, "back") == "WaitingForController", what="it waits")
+    waiting = shop.get("rbr", "back")
+    assert "Helm/shop can be changed: it is pending-upgrade (revision 2" in message(waiting)
+    assert "pendingAfter" in message(waiting)
+    shop.status(2, "deployed")
+    body = shop.ended("back")
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+
+
+def _reason(shop: Shop, name: str) -> str:
+    conditions = shop.get("rbr", name).get("status", {}).get("conditions", [])
+    return next((str(one["reason"]) for one in conditions if one["type"] == "Ready"), "")
+
+
+def test_without_rights_on_the_records_nobody_looks_at_them(bare_shop: Shop) -> None:
+    bare_shop.upgrade("shop:1")
+    bare_shop.upgrade("shop:2")
+
+    body = bare_shop.back("back")
+
+    assert outcome(body) == ("Failed", "Forbidden")
+    account = f"{bare_shop.namespace}/rollback"
+    assert f"Service account {account} may not list secrets" in message(body)
+
+
+def test_without_rights_on_what_the_chart_has_nothing_is_changed(shop: Shop) -> None:
+    chart = shop.chart(rule=ROLE)
+    shop.upgrade("shop:1", chart=chart)
+    shop.upgrade("shop:2", chart=chart)
+
+    body = shop.back("back")
+
+    assert outcome(body) == ("Failed", "Forbidden")
+    said = f"Service account {shop.namespace}/rollback may not get roles"
+    assert said in message(body)
+    assert shop.history()[-1] == (2, "deployed")
+    assert condition(body, "Applied")["status"] == "False"
+
+
+ROLE = """apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: of-the-chart}
+rules: []
+"""
+
+
+def test_a_revision_that_was_pruned_cannot_be_gone_back_to(shop: Shop) -> None:
+    for number in (1, 2, 3):
+        shop.upgrade(f"shop:{number}", "--history-max=2")
+
+    body = shop.back("back", to="1")
+
+    assert outcome(body) == ("Failed", "RevisionNotFound")
+    assert "it has 2 and 3. Older ones are removed by Helm's --history-max" in message(body)
+
+
+def test_the_revision_that_is_gone_back_to_is_not_pruned_by_that(shop: Shop) -> None:
+    for number in (1, 2, 3):
+        shop.upgrade(f"shop:{number}")
+
+    body = shop.back("back", to="1", options={"helm": {"historyMax": 3}})
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert [number for number, _ in shop.history()] == [1, 2, 3, 4]
+    assert "revision 1 would be removed now; it is kept" in " ".join(body["status"]["targets"][0]["plan"]["notes"])
+
+
+def test_a_dry_run_shows_the_difference_and_changes_nothing(shop: Shop) -> None:
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2")
+    before = shop.kubectl(
+        "get", "deployments,configmaps,secrets", "-o", "jsonpath={.items[*].metadata.resourceVersion}"
+    )
+
+    body = shop.back("back", dryRun=True)
+
+    after = shop.kubectl("get", "deployments,configmaps,secrets", "-o", "jsonpath={.items[*].metadata.resourceVersion}")
+    assert outcome(body) == ("Succeeded", "DryRun"), message(body)
+    assert "-        image: shop:2\n+        image: shop:1" in body["status"]["targets"][0]["plan"]["diff"]
+    assert before.split() == after.split()
+
+
+def test_an_operator_killed_in_the_middle_leaves_nothing_pending_and_the_next_completes_it(
+    shop: Shop, operator: Any
+) -> None:
+    chart = shop.chart(migrate=hook("migrate", "pre-rollback"))
+    shop.upgrade("shop:1", chart=chart)
+    shop.upgrade("shop:2", *EXTRA)
+    shop.ask("back")
+    until(lambda: shop.kubectl("get", "jobs", "-o", "name"), what="the hook runs")
+    assert _helms(shop)
+
+    operator.kill()
+    until(lambda: not _helms(shop), within=5, what="Helm ends with its parent")
+    assert shop.history()[-1] == (3, "pending-rollback")
+    operator.again()
+    body = shop.ended("back", within=60)
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert shop.history() == [(1, "superseded"), (2, "superseded"), (3, "failed"), (4, "deployed")]
+    assert shop.image() == "shop:1"
+    assert shop.kubectl("get", "configmap", "extra", "--ignore-not-found") == ""
+    (step,) = body["status"]["targets"][0]["steps"]
+    assert (step["state"], step["attempts"]) == ("Done", 2)
+
+
+def _helms(shop: Shop) -> list[str]:
+    """Processes of Helm that roll back in this namespace."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"rollback" in command and f"--namespace={shop.namespace}".encode() in command:
+            found.append(process.name)
+    return found
