@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from rollback_operator import owning
-from rollback_operator.api.options import Options
+from rollback_operator import backups, owning
+from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.choice import choose
 from rollback_operator.core.ledger import Ledger
@@ -57,7 +57,8 @@ class Arming:
             what = f"Revision {choice.revision.name} of {spec.target}, which it would go back to, needs what is gone"
             return Reason.MISSING_DEPENDENCY, f"{what}: {', '.join(findings.missing)}. Restore it."
         held = owning.rights(stance.suspends) if isinstance(stance, Go) else ()
-        lacking = await access.first_lacking(self._api, (*target.rights(where), *held), account)
+        kept = (backups.right(where),) if spec.backup is Backup.ALWAYS else ()
+        lacking = await access.first_lacking(self._api, (*target.rights(where), *held, *kept), account)
         if lacking is not None:
             message = (
                 f"Service account {account} may not {lacking}. Give it the rights: examples/rbac.yaml shows which."

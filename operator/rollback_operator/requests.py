@@ -18,6 +18,8 @@ from rollback_operator.api.options import Options
 from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestStatus
+from rollback_operator.backups import Backups, given_up
+from rollback_operator.core import backups
 from rollback_operator.core import conditions as on
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import SEND_WITHIN, pause
@@ -87,6 +89,7 @@ class RequestWorker:
         self._wake = wake
         self._streaks = streaks
         self._groups = Groups(api, lambda asked, ref: self._observe(asked, ref, None))
+        self._backups = Backups(api, targets)
         self._bodies = Bodies()
         self._heard: dict[str, _Heard] = {}
         self._claims: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
@@ -169,8 +172,7 @@ class RequestWorker:
                 continue
             if observation.target is None:
                 return decision
-            where = self._where(request, ref, observation.policy)
-            answer = await self._ask(request, ref, where, observation.target, decision.action)
+            answer = await self._ask(request, ref, observation.policy, observation.target, decision.action)
             observation = replace(observation, answer=answer)
 
     async def _about_owners(
@@ -280,11 +282,20 @@ class RequestWorker:
     # Act.
 
     async def _ask(
-        self, request: Request, ref: TargetRef, where: Where, target: Snapshot, action: Examine | Rehearse
+        self,
+        request: Request,
+        ref: TargetRef,
+        policy: PolicySpec | None,
+        target: Snapshot,
+        action: Examine | Rehearse,
     ) -> Answer:
-        module = self._targets[ref.kind]
+        module, where = self._targets[ref.kind], self._where(request, ref, policy)
         if isinstance(action, Examine):
-            return await module.examine(where, target, action.to)
+            findings, copy = await asyncio.gather(
+                module.examine(where, target, action.to),
+                self._backups.prepare(request, ref, where, target, backups.wish(request.spec, policy)),
+            )
+            return copy if isinstance(copy, Refused) else copy.added_to(findings)
         try:
             await owning.suspend(self._api, action.plan, request.uid, where.account, dry_run=True)
             await module.apply(where, target, action.plan, request.uid, dry_run=True)
@@ -302,11 +313,30 @@ class RequestWorker:
         where = _by_plan(request, ref, action.plan)
         if isinstance(action, Finish):
             return await self._finish(request, ref, where, target)
-        if _too_late_to_send(request):
+        kept = not _too_late_to_send(request) and await self._keep(request, ref, where, target)
+        if not kept or _too_late_to_send(request):
             _note_answered(self._heard_of(request), request)
         else:
             await self._apply(request, ref, where, target, action)
         return None
+
+    async def _keep(self, request: Request, ref: TargetRef, where: Where, target: Snapshot) -> bool:
+        """Keep the copy that the plan names, unless it was given up; gives whether the effect may follow."""
+        (mine,) = request.status.targets
+        assert mine.plan is not None
+        if mine.restore is None or mine.plan.backup is None:
+            return True
+        heard = self._heard_of(request)
+        try:
+            await self._backups.keep(request, ref, where, target, mine.plan.backup)
+        except (errors.Forbidden, errors.Invalid) as error:
+            heard.answer = given_up(error, ref, where.account, required=mine.plan.backup.required)
+            return False
+        except errors.KubeError as error:
+            metrics.RETRIES.labels("no answer").inc()
+            log.warning("The backup is not kept yet: %s", error, extra=_context(request, request.status))
+            return False
+        return True
 
     async def _apply(self, request: Request, ref: TargetRef, where: Where, target: Snapshot, action: Apply) -> None:
         heard = self._heard_of(request)

@@ -10,7 +10,8 @@ _PATH = re.compile(
     r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?P<sub>/status)?$"
 )
 _DIGEST = re.compile(r"-[0-9a-f]{10}$")
-"""The end of the name of a policy's request: made of uids, so it differs between runs."""
+"""The end of the name of a policy's request, and of a copy: made of uids, so it differs between runs."""
+_MADE = ("rollbackrequests", "secrets")
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -47,7 +48,7 @@ def name_of(method: str, path: str, query: str) -> str:
     asked = parse_qs(query)
     if found is None:
         return f"{method} {path}"
-    name = _DIGEST.sub("-*", found["name"] or "") if found["plural"] == "rollbackrequests" else found["name"]
+    name = _DIGEST.sub("-*", found["name"] or "") if found["plural"] in _MADE else found["name"]
     what = found["plural"] + (f"/{name}" if name else "") + (found["sub"] or "")
     if method == "GET" and not found["name"]:
         method = "WATCH" if "watch" in asked else "LIST"

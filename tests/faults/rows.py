@@ -111,6 +111,7 @@ class DeploymentRow:
                 if not one.get("subresource")
             ),
             "revisions": sorted(one["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for one in sets),
+            "copies": len((await admin.get(f"/api/v1/namespaces/{namespace}/secrets"))["items"]),
         }
 
     def effects(self, audit: Iterable[Object], namespace: str) -> int:

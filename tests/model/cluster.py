@@ -16,7 +16,7 @@ from rollback_operator.targets.deployment import REVISION
 from rollback_operator.targets.podtemplate import HASH_LABEL, fingerprint
 
 Object = dict[str, Any]
-NAME = "checkout"
+NAMESPACE, NAME = "shop", "checkout"
 OWNER = "kubectl-client-side-apply"
 
 
@@ -74,8 +74,11 @@ def document(it: Deployment) -> Object:
     ready = {"rolling": 1}.get(it.pods, 3 if it.pods == "healthy" else 2)
     owners = [_entry(OWNER)] + [_entry(FIELD_MANAGER)] * it.held
     return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
         "metadata": {
             "name": NAME,
+            "namespace": NAMESPACE,
             "uid": it.uid,
             "generation": it.generation,
             "annotations": {name: value for name, value in annotations.items() if value is not None},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model.shell import ERRORS, GIVE_BACK, PUT
+from tests.model.shell import ERRORS, GIVE_BACK, KEEP, PUT
 
 # How calls fail. A write whose outcome is unknown was done, was not done, or is done later.
 UNKNOWN = "Unavailable"
@@ -39,7 +39,8 @@ FAULTS = (
 
 CALLS = {
     "get": "what a round reads, from its `Start`",
-    "create": "Events only (they hold nothing up); a policy's request and what it may do are no request's business",
+    "create": f"the copy of what is replaced: `{KEEP}`; whether it may be made (it may); Events hold nothing up; a "
+    "policy's request is no request's business",
     "replace": f"a status write: `{PUT}`",
     "patch": f"an effect or `{GIVE_BACK}`; a rehearsal is a read",
     "delete": "made by policies only, on requests that have ended",
@@ -51,6 +52,7 @@ TARGET = {
     "told": "decides when a request is looked at; here it is looked at any time",
     "observe": "the real one, on the target of `Start`",
     "examine": "the real one, on the same",
+    "backup": "the real one; what is in a copy makes no difference",
     "apply": "the real one; its patch is taken by `cluster.patched`",
     "finish": "the real one; its patch is taken by `cluster.patched`",
     "version": "decides when a policy looks at its target",

@@ -12,6 +12,7 @@ from tests.model.world import Asking, World
 
 TWICE = "the effect was made twice"
 UNPLANNED = "an effect was made without a written plan"
+UNCOPIED = "an effect was made without the copy that its status speaks of"
 ELSEWHERE = "an effect was made on another world than the planned one"
 AFTER_END = "an effect was made although the request ended without one"
 FALSE_SUCCESS = "the request says Completed and its effect was not made once"
@@ -63,6 +64,8 @@ def _of_first_effect(world: World, asking: Asking, after: Deployment) -> str | N
         return ELSEWHERE
     if asking.ended and applied(status) != "True":
         return AFTER_END
+    if status.targets[0].restore is not None and not asking.copied:
+        return UNCOPIED
     return BOTH if any(one.effects and one.on == target.uid and not one.gone for one in world.asking) else None
 
 

@@ -88,6 +88,11 @@ def _at_this_moment(request: Request, seen: Observation, now: datetime) -> Decis
     return life.advance(request, replace(seen, since=None), now)
 
 
+async def _unasked(*_: Any) -> bool:
+    """A copy counts as made without a look at the answer."""
+    return True
+
+
 MISTAKES: dict[str, Mistake] = {
     "it does not wait for an effect without an answer to settle": _with(running, "SETTLE", timedelta()),
     "it waits for ever for an effect to settle": _with(running, "SETTLE", timedelta(days=1)),
@@ -96,6 +101,7 @@ MISTAKES: dict[str, Mistake] = {
     "a further attempt is not written down": _with(progress, "attempted", _not_counted),
     "one answer counts for all attempts": _with(requests, "_note_answered", _note_every_answer),
     "an attempt is sent however long ago it was written down": _with(requests, "_too_late_to_send", lambda _: False),
+    "a copy counts as made before it is": _with(RequestWorker, "_keep", _unasked),
     "marks are not looked at": _seeing(marks=frozenset()),
     "fields are not given back": _seeing(unfinished=False),
     "the effect does not test the revision": _without_test(REVISION.rpartition("/")[2]),

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 from unittest import mock
 
 from rollback_operator import requests
+from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.core.values import Answer, Decision, Request
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import FIELD_MANAGER, Api
@@ -23,11 +24,10 @@ from rollback_operator.requests import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from tests.model import statuses
-from tests.model.cluster import NAME, Deployment, document, patched, replica_sets
+from tests.model.cluster import NAME, NAMESPACE, Deployment, document, patched, replica_sets
 
-NAMESPACE = "shop"
 OK = "ok"
-PUT, APPLY, GIVE_BACK = "status", "effect", "giving back"
+PUT, APPLY, GIVE_BACK, KEEP = "status", "effect", "giving back", "keeping a copy"
 ERRORS: dict[str, type[errors.KubeError]] = {
     kind.__name__: kind
     for kind in vars(errors).values()
@@ -71,6 +71,8 @@ class Start(NamedTuple):
     """Ticks ago: the reading is slow."""
     broken: tuple[str, str] | None = None
     """A read that fails, and how."""
+    copied: bool = False
+    """The copy of what its rollback replaces is there."""
 
 
 class Answered(NamedTuple):
@@ -131,6 +133,8 @@ class ScriptedApi:
 
     async def get(self, path: str, **_: Any) -> dict[str, Any]:
         name = path.rpartition("/")[2]
+        if "/secrets/" in path:
+            return self._copy(name)
         if name in (NAME, self.start.body.uid):
             return self._deployment(name)
         self._break(name)
@@ -151,10 +155,18 @@ class ScriptedApi:
             raise errors.NotFound(name)
         return document(self.start.target)
 
+    def _copy(self, name: str) -> dict[str, Any]:
+        if not self.start.copied:
+            raise errors.NotFound(name)
+        return {"metadata": {"name": name, "labels": {REQUEST_ANNOTATION: self.start.body.uid}}}
+
     async def create(self, path: str, body: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Only Events are created; nothing depends on them."""
-        assert path.endswith("/events")
-        return body
+        """A copy, Events, on which nothing depends, and questions what the account may do: it may."""
+        if path.endswith("/secrets"):
+            self._answer(KEEP, body["metadata"]["name"])
+            return body
+        assert path.endswith(("/events", "/selfsubjectaccessreviews"))
+        return {**body, "status": {"allowed": True}}
 
     async def replace(self, path: str, body: dict[str, Any], **_: Any) -> dict[str, Any]:
         assert path.endswith("/status")
@@ -200,6 +212,7 @@ def request_body(it: Body, spec: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     seconds = statuses.TICK.total_seconds()
     target = {"kind": "Deployment", "name": NAME}
     asked = {"target": target, "reason": "5xx", "timeout": f"{round(seconds * statuses.TIMEOUT)}s", "abort": it.abort}
+    asked["backup"] = "Never"  # a write more in every walk; some of them make it
     return {
         "metadata": {
             "namespace": NAMESPACE,

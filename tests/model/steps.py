@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rollback_operator.api.request import Phase
 from tests.model import faults, invariants, statuses, surroundings
 from tests.model.faults import CRASH, OLD_BODY, OLD_LIST, SLOW, SLOW_READING, STALE, UNKNOWN
-from tests.model.shell import APPLY, OK, PUT, Answered, Asked, Over, Shell, Start
+from tests.model.shell import APPLY, KEEP, OK, PUT, Answered, Asked, Over, Shell, Start
 from tests.model.world import (
     Call,
     Case,
@@ -17,6 +17,7 @@ from tests.model.world import (
     Process,
     World,
     a_tick_later,
+    copied,
     effect_on,
     fresh_process,
     patch_done,
@@ -99,6 +100,8 @@ class Steps:
             assert isinstance(one.payload, int)
             late_wrong = invariants.of_write(world, one.who, one.payload, None)
             return Step(words + " (late)", written(rest, one.who, one.payload, one.decided), wrong=late_wrong)
+        if one.call == KEEP:
+            return Step(words + " (late)", copied(rest, one.who))
         after = effect_on(world.target, str(one.payload))
         if after is None:
             return Step(words + ", and is refused (late)", rest)
@@ -106,9 +109,9 @@ class Steps:
         return Step(words + " (late)", patch_done(rest, one.who, one.call, after), wrong=wrong)
 
     def _time_passes(self, world: World) -> Iterator[Step]:
-        """Writes are answered within a tick; that of a status may take longer, and that is a fault."""
+        """Writes are answered within a tick; that of a status or a copy may take longer, and that is a fault."""
         calls = [call for process in world.processes for call in process.calls if call is not None]
-        if any(call.asked.call != PUT or call.late for call in calls):
+        if any(call.asked.call not in (PUT, KEEP) or call.late for call in calls):
             return
         seconds = f"{statuses.TICK.total_seconds():.0f} seconds pass"
         if not calls:
@@ -156,12 +159,12 @@ class Steps:
                     yield f" (refused: {broken[0]})", fresh._replace(broken=broken), 1
 
     def _wrong_decision(self, start: Start, asked: Asked) -> str | None:
-        if asked.call == APPLY:
+        if asked.call in (APPLY, KEEP):
             return invariants.of_effect_begun(start)
         if asked.call != PUT:
             return None
         assert isinstance(asked.payload, int)
-        if isinstance(then := self.shell.run(start, (Answered(OK),)), Asked) and then.call == APPLY:
+        if isinstance(then := self.shell.run(start, (Answered(OK),)), Asked) and then.call in (APPLY, KEEP):
             return invariants.of_effect_begun(start)
         return self._restless(start, asked)
 
@@ -182,7 +185,9 @@ class Steps:
     def _like(self, start: Start, asked: Asked) -> Start:
         """The first start whose round went on the same way: after the decision, what was read plays no part."""
         after = self.shell.run(start, (Answered(OK),))
-        return self.alike.setdefault((start.heard, start.body.who, start.body.status, asked, after), start)
+        return self.alike.setdefault(
+            (start.heard, start.body.who, start.body.status, start.copied, asked, after), start
+        )
 
     def _begun(self, world: World, number: int, index: int, call: Call) -> World:
         return with_process(world, number, with_call(world.processes[number], index, call))
@@ -192,7 +197,9 @@ class Steps:
     def _answered(self, world: World, number: int, index: int, call: Call) -> Iterator[Step]:
         words = _words(world, number, index, call.asked.call)
         waiting = _Waiting(number, index, call)
-        if call.asked.call != PUT and effect_on(world.target, str(call.asked.payload)) is None:
+        if call.asked.call == KEEP and world.asking[index].copied:
+            yield self._goes_on(world, waiting, "AlreadyExists", f"{words}: it is there")
+        elif call.asked.call not in (PUT, KEEP) and effect_on(world.target, str(call.asked.payload)) is None:
             how = "NotFound" if world.target is None else "Conflict"
             yield self._goes_on(world, waiting, how, f"{words}: {how}")
         else:
@@ -224,6 +231,8 @@ class Steps:
             assert isinstance(call.asked.payload, int)
             wrong = invariants.of_write(world, index, call.asked.payload, call.start)
             return written(world, index, call.asked.payload, call.late), wrong
+        if call.asked.call == KEEP:
+            return copied(world, index), None
         after = effect_on(world.target, str(call.asked.payload))
         if after is None:
             return world, None

@@ -39,6 +39,9 @@ FOUND = {
     "an attempt is sent however long ago it was written down": Found(
         Case(faults=2, moves=1), invariants.DENIED, ("the write is slow", "late", "arrives", "Applied=False")
     ),
+    "a copy counts as made before it is": Found(
+        Case(spec=(("backup", "IfAllowed"),)), invariants.UNCOPIED, ("status: done", "effect: done")
+    ),
     "marks are not looked at": Found(Case(), invariants.DENIED, ("effect: done", "is Superseded/NewerRelease")),
     "fields are not given back": Found(Case(), invariants.STRANDED, ("effect: done", "is Succeeded/Completed")),
     "the effect does not test the revision": Found(

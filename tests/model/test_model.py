@@ -13,6 +13,8 @@ from tests.model.world import Case
 
 DRY_RUN = (("dryRun", True),)
 NAMED = (("to", "2"),)
+KEPT = (("backup", "IfAllowed"),)
+COPIED = (("backup", "Always"),)
 
 WALKED = {
     "one operator, and nothing goes wrong": Case(),
@@ -20,6 +22,8 @@ WALKED = {
     "one operator, two faults, and people interfere": Case(faults=2, moves=1),
     "one operator, a fault, and a dry run": Case(faults=1, moves=1, spec=DRY_RUN),
     "one operator, a revision that is named, and people interfere": Case(moves=1, spec=NAMED),
+    "one operator, a fault, a copy that is kept if it may be, and people interfere": Case(faults=1, moves=1, spec=KEPT),
+    "one operator, two faults, and a copy without which nothing is done": Case(faults=2, spec=COPIED),
     "two operators, a fault": Case(operators=2, faults=1),
     "two operators, and people interfere": Case(operators=2, moves=1),
     "two requests, and people interfere": Case(requests=2, moves=1),
@@ -32,6 +36,7 @@ DEEP = {
     "one operator, a fault, and people interfere twice": Case(faults=1, moves=2),
     "two operators, a fault, and people interfere": Case(operators=2, faults=1, moves=1),
     "two operators, two faults": Case(operators=2, faults=2),
+    "two operators, a fault, and a copy that is kept if it may be": Case(operators=2, faults=1, spec=KEPT),
     "two requests, a fault, and people interfere": Case(requests=2, faults=1, moves=1),
     "two operators, two requests, a fault": Case(operators=2, requests=2, faults=1),
     "two operators, two requests, and people interfere": Case(operators=2, requests=2, moves=1),

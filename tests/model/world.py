@@ -35,6 +35,8 @@ class Asking(NamedTuple):
     """The version before, which a watch may still show."""
     gone: bool = False
     effects: int = 0
+    copied: bool = False
+    """The copy of what it replaces is there."""
     on: str | None = None
     """The uid of the target that the effect was made on."""
 
@@ -102,7 +104,8 @@ def fresh_process(requests: int) -> Process:
 def start_of(world: World, process: Process, index: int, spec: tuple[tuple[str, Any], ...]) -> Start:
     """What a round reads if it reads everything fresh."""
     listed = tuple(one.body for one in world.asking if not one.gone)
-    return Start(process.heard[index], world.asking[index].body, world.target, world.target, listed, spec)
+    asking = world.asking[index]
+    return Start(process.heard[index], asking.body, world.target, world.target, listed, spec, copied=asking.copied)
 
 
 # Changes.
@@ -166,6 +169,11 @@ def written(world: World, index: int, status: int, decided: int) -> World:
 def effect_on(target: Deployment | None, operations: str) -> Deployment | None:
     """What a patch makes of the target; None if it is refused."""
     return None if target is None else patched(target, json.loads(operations))
+
+
+def copied(world: World, index: int) -> World:
+    """The copy of what a request replaces is there."""
+    return world._replace(asking=_put(world.asking, index, world.asking[index]._replace(copied=True)))
 
 
 def patch_done(world: World, index: int, call: str, target: Deployment) -> World:

@@ -88,6 +88,7 @@ EXAMPLE_RIGHTS = {
     ("pods", "delete"),
     ("configmaps", "get"),
     ("secrets", "get"),
+    ("secrets", "create"),
     ("persistentvolumeclaims", "get"),
 }
 

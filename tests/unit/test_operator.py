@@ -306,7 +306,7 @@ async def test_what_is_being_told_is_told_before_the_end() -> None:
     async with going(operator):
         operator.request_changed(undo, deleted=False)
         await until(lambda: fake.current(undo)["status"].get("phase") == "Verifying")
-    reasons = [call.body["reason"] for call in fake.writes() if call.verb == "POST"]
+    reasons = [call.body["reason"] for call in fake.writes() if call.path.endswith("/events")]
     assert reasons == ["Applying", "RollingOut"]
 
 

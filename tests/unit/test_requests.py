@@ -103,7 +103,7 @@ class World:
         return [call for call in self.api.writes() if call.verb == "PATCH" and "dryRun" not in call.query]
 
     def events(self) -> list[str]:
-        return [call.body["reason"] for call in self.api.writes() if call.verb == "POST"]
+        return [call.body["reason"] for call in self.api.writes() if call.path.endswith("/events")]
 
     def status_writes(self) -> list[Call]:
         return [call for call in self.api.writes() if call.verb == "PUT"]
@@ -574,7 +574,7 @@ async def test_an_event_is_of_the_request_and_by_the_operator() -> None:
     world = World()
     world.api.faults.append(failing(f"PATCH {DEPLOYMENT}", DENIED))
     await world.work()
-    calls = [call for call in world.api.writes() if call.verb == "POST"]
+    calls = [call for call in world.api.writes() if call.path.endswith("/events")]
     assert [(call.body["reason"], call.body["type"], call.as_) for call in calls] == [
         ("Applying", "Normal", "the operator"),
         ("Forbidden", "Warning", "the operator"),

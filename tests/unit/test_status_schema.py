@@ -26,7 +26,7 @@ from rollback_operator.api.policy import (
     Verify,
 )
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import MAX_TARGETS, Member, Phase, PolicyRef, RequestStatus
+from rollback_operator.api.request import MAX_TARGETS, KeptCopy, Member, Phase, PolicyRef, RequestStatus
 from rollback_operator.api.trigger import HttpCheck, Trigger
 from rollback_operator.core.group import advance_group
 from rollback_operator.core.group.values import Sight
@@ -47,6 +47,7 @@ from rollback_operator.core.values import (
     Request,
     Revision,
     Snapshot,
+    Unkept,
     Wellbeing,
 )
 from rollback_operator.core.verdicts import Streak, Verdict
@@ -105,7 +106,7 @@ def observations(draw: st.DrawFn) -> Observation:
         policy=policy,
         target=draw(st.sampled_from([1, 1, 1, 0]).flatmap(lambda there: targets() if there else st.none())),
         others=tuple(draw(st.sampled_from([(), (), (), (other(LONGEST_NAME, phase=Phase.RUNNING),)]))),
-        answer=draw(rarely(refused)),
+        answer=draw(rarely(refused | st.builds(Unkept, texts))),
         answered=draw(st.integers(0, 5)),
         entries=draw(st.sampled_from([(), ledger()])),
         streaks=draw(st.dictionaries(st.sampled_from(TRIGGERS), st.builds(said, verdicts, seconds, texts))),
@@ -124,7 +125,8 @@ def ledger() -> tuple[Entry, ...]:
 verdicts = st.sampled_from(Verdict)
 seconds = st.sampled_from([-9.0, 9e6])
 """Before all effects, and after them."""
-findings = st.builds(Findings, lists_of_texts, texts, lists_of_texts)
+copies = st.sampled_from([None, KeptCopy(secret=LONGEST_NAME, required=True), KeptCopy(secret=LONGEST_NAME)])
+findings = st.builds(Findings, lists_of_texts, texts, lists_of_texts, copy=copies)
 found_or_missing = findings | st.builds(Findings, lists_of_texts, texts, lists_of_texts, lists_of_texts)
 
 
@@ -207,7 +209,7 @@ def test_a_status_with_everything_that_a_request_can_have_is_written() -> None:
     """Planned, attempted, failing, and ended after all: each field of the schema is used by then."""
     asked = request()
     target, rolled = before_the_effect(), replace(after_the_effect(), health=Health(Wellbeing.FAILING, "pod x: no"))
-    found = Findings(("Replace it.",), "+a\n", ("A note.",))
+    found = Findings(("Replace it.",), "+a\n", ("A note.",), copy=KeptCopy(secret="copy", path="/apis"))
     for seen, seconds in ((target, 0.0), (target, 1), (rolled, 2), (rolled, 3), (rolled, 601)):
         status = written(asked, Observation(target=seen), found, seconds)
         assert problems(STATUS, status.dump()) == []

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import Field
 
 from rollback_operator.api.fields import Resource
+
+
+class Backup(StrEnum):
+    """Whether a copy of what a rollback replaces is kept."""
+
+    ALWAYS = "Always"
+    IF_ALLOWED = "IfAllowed"
+    NEVER = "Never"
 
 
 class StatefulSetOptions(Resource):

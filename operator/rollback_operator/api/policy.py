@@ -18,7 +18,7 @@ from rollback_operator.api.fields import (
     rule,
     rules,
 )
-from rollback_operator.api.options import Options
+from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.owner import OwnerRule
 from rollback_operator.api.trigger import PrometheusServer, Trigger
 
@@ -163,6 +163,11 @@ class PolicySpec(Resource):
         description="What follows when Argo CD, Flux or Helm manages the target. Refuse: nothing is done, and the "
         "owner is named; Through: Flux is suspended first, and what Helm or Argo CD made is rolled back by a policy "
         "for that; Ignore: the target itself is rolled back, whatever the owner makes of it.",
+    )
+    backup: Backup = Field(
+        default=Backup.IF_ALLOWED,
+        description="Whether a copy of what a rollback replaces is kept in a Secret before anything is changed: "
+        "IfAllowed: unless the service account may not create Secrets; Always: without one nothing is done; Never.",
     )
     service_account_name: ServiceAccountName | None = Field(
         default=None,

@@ -19,7 +19,7 @@ from rollback_operator.api.fields import (
     rule,
     rules,
 )
-from rollback_operator.api.options import Options
+from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.owner import OwnerRule, Suspension
 
 IMMUTABLE = (
@@ -35,6 +35,7 @@ IMMUTABLE = (
     "serviceAccountName",
     "options",
     "owner",
+    "backup",
 )
 MAX_DIFF_BYTES = 32 * 1024
 MAX_REASON = 512
@@ -222,6 +223,12 @@ class RequestSpec(Resource):
         "owner is named; Through: the owner is rolled back instead, or suspended first (Flux); Ignore: the target "
         "itself is rolled back, whatever the owner makes of it. Omitted: as the policy says, else Refuse.",
     )
+    backup: Backup | None = Field(
+        default=None,
+        description="Whether a copy of what is replaced is kept in a Secret before anything is changed: IfAllowed: "
+        "unless the service account may not create Secrets; Always: without one nothing is done; Never. Omitted: as "
+        "the policy says, else IfAllowed.",
+    )
     abort: bool = Field(
         default=False,
         description="Set to true to stop the request: before its effect nothing is changed, after it nothing more is "
@@ -239,6 +246,16 @@ class RevisionRef(Resource):
 
     revision: str = Field(max_length=80, description="Number that kubectl gives the revision.")
     fingerprint: str = Field(max_length=80, description="What the revision is: a digest of its pod template.")
+
+
+class KeptCopy(Resource):
+    """A copy of what a plan replaces."""
+
+    secret: str = Field(max_length=253, description="Name of the Secret, in the request's namespace.")
+    path: str | None = Field(
+        default=None, max_length=640, description="Where the API server takes it, if it is one object."
+    )
+    required: bool = Field(default=False, description="Without it nothing is done.")
 
 
 _PLAN_RULES = rules(rule("self == oldSelf", "a plan is written once and never changed"))
@@ -279,6 +296,9 @@ class Plan(Resource):
     options: Options | None = Field(default=None, description="How it is done, where something was said of it.")
     suspends: tuple[Suspension, ...] = Field(
         default=(), max_length=4, description="Flux objects that are suspended before the effect, and stay so."
+    )
+    backup: KeptCopy | None = Field(
+        default=None, description="The copy of what is replaced; none is kept if this is missing."
     )
 
 
@@ -336,6 +356,11 @@ class TargetStatus(Resource):
     )
     message: str | None = Field(
         default=None, max_length=MAX_MESSAGE, description="In a group: what became of this target, in a sentence."
+    )
+    restore: str | None = Field(
+        default=None,
+        max_length=1024,
+        description="The command that puts back what was replaced, from the copy that was kept of it.",
     )
 
 

@@ -23,6 +23,7 @@ from rollback_operator.api.request import (
     TargetStatus,
 )
 from rollback_operator.core import conditions as on
+from rollback_operator.core.backups import restoring
 from rollback_operator.core.choice import Chosen
 from rollback_operator.core.stance import NOTHING_ELSE, Go
 from rollback_operator.core.values import Ending, Findings, Request, Snapshot
@@ -57,14 +58,16 @@ def make_plan(
         verify_triggers=verify.triggers if verify else (),
         options=options,
         suspends=standing.suspends,
+        backup=findings.copy,
     )
     canonical = json.dumps(plan.dump(), sort_keys=True, separators=(",", ":"))
     return plan.model_copy(update={"digest": "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()})
 
 
 def _effects(findings: Findings, standing: Go) -> tuple[str, ...]:
+    keeping = (f"Keep a copy of what is replaced in Secret {findings.copy.secret}.",) if findings.copy else ()
     suspending = tuple(f"Suspend {one.kind} {one.namespace}/{one.name} (spec.suspend)." for one in standing.suspends)
-    return (*suspending, *findings.steps)
+    return (*keeping, *suspending, *findings.steps)
 
 
 def cut_diff(diff: str) -> str:
@@ -105,6 +108,7 @@ def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> Requ
     """Running: the plan is written, its effect comes next."""
     source, to = plan.from_.revision, plan.to.revision
     step = Step(name=STEP, state=StepState.RUNNING, started_at=now, last_attempt_at=now)
+    restore = restoring(request.namespace, plan.backup) if plan.backup is not None else None
     return _moved(
         request,
         now,
@@ -112,7 +116,7 @@ def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> Requ
         (Reason.APPLYING, _rolling(str(ref), plan)),
         conditions={on.PLANNED: ("True", Reason.PLANNED, f"Revision {source} to {to}: see the plan for what changes.")},
         started_at=request.status.started_at or now,
-        **_with_target(ref, plan, Phase.RUNNING, (step,)),
+        **_with_target(ref, plan, Phase.RUNNING, (step,), restore),
     )
 
 
@@ -132,16 +136,20 @@ def holding(request: Request, now: datetime, reason: Reason, message: str) -> Re
     return _moved(request, now, phase, (reason, message), conditions=verified)
 
 
-def attempted(request: Request, now: datetime) -> RequestStatus:
+def attempted(request: Request, now: datetime, *, unkept: str | None = None) -> RequestStatus:
     """Running, with one more attempt: written before the effect is sent again.
 
     The write is guarded by the version that was read, so whoever ends the request on an older reading fails.
+    `unkept`: why it is made without the copy that the plan names.
     """
     (mine,) = request.status.targets
     (step,) = mine.steps
     plan = mine.plan
     assert plan is not None
     step = step.model_copy(update={"attempts": step.attempts + 1, "last_attempt_at": now})
+    if unkept is not None:
+        step = step.model_copy(update={"message": on.shorten(unkept, 512)})
+        mine = mine.model_copy(update={"restore": None})
     targets = (mine.model_copy(update={"steps": (step,)}),)
     return _moved(request, now, Phase.RUNNING, (Reason.APPLYING, _rolling(mine.target, plan)), targets=targets)
 
@@ -153,7 +161,7 @@ def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
     assert plan is not None
     message = f"{mine.target} was set back to revision {plan.to.revision}; waiting for its pods."
     done = tuple(
-        step.model_copy(update={"state": StepState.DONE, "finished_at": now, "message": _done(plan)})
+        step.model_copy(update={"state": StepState.DONE, "finished_at": now, "message": _done(plan, step.message)})
         for step in mine.steps
     )
     mine = mine.model_copy(update={"phase": Phase.VERIFYING, "steps": done, "generation": target.generation})
@@ -179,7 +187,8 @@ def ended(request: Request, now: datetime, ending: Ending, *, certain: bool = Tr
         on.RECONCILING: None,
         on.STALLED: None if good else ("True", reason, message),
     }
-    if on.find(request.status.conditions, on.APPLIED) is None:
+    untouched = on.find(request.status.conditions, on.APPLIED) is None
+    if untouched:
         conditions[on.APPLIED] = ("False", reason, "Nothing was changed.") if certain else ("Unknown", reason, _LOST)
     if on.is_true(request.status.conditions, on.APPLIED):
         conditions[on.VERIFIED] = ("True" if good else "False", reason, message)
@@ -190,7 +199,10 @@ def ended(request: Request, now: datetime, ending: Ending, *, certain: bool = Tr
         now,
         conditions,
         phase=phase,
-        targets=tuple(_closed(one, phase, StepState.NOT_MADE if certain else StepState.UNKNOWN) for one in targets),
+        targets=tuple(
+            _closed(one, phase, StepState.NOT_MADE if certain else StepState.UNKNOWN, untouched=untouched and certain)
+            for one in targets
+        ),
         started_at=started,
         finished_at=now,
         duration=format_duration(now - started),
@@ -198,12 +210,16 @@ def ended(request: Request, now: datetime, ending: Ending, *, certain: bool = Tr
     )
 
 
-def _closed(mine: TargetStatus, phase: Phase, rest: StepState) -> TargetStatus:
-    """What became of a target when the request ended; `rest` is what became of the steps that were not seen done."""
+def _closed(mine: TargetStatus, phase: Phase, rest: StepState, *, untouched: bool) -> TargetStatus:
+    """What became of a target when the request ended; `rest` is what became of the steps that were not seen done.
+
+    Of a target that was not touched, nothing is to be put back.
+    """
     steps = tuple(
         step if step.state is StepState.DONE else step.model_copy(update={"state": rest}) for step in mine.steps
     )
-    return mine.model_copy(update={"phase": phase, "steps": steps})
+    restore = None if untouched else mine.restore
+    return mine.model_copy(update={"phase": phase, "steps": steps, "restore": restore})
 
 
 def shown_plan(ref: TargetRef, plan: Plan) -> dict[str, Any]:
@@ -215,13 +231,16 @@ def _rolling(target: str, plan: Plan) -> str:
     return f"Rolling {target} back from revision {plan.from_.revision} to {plan.to.revision}."
 
 
-def _done(plan: Plan) -> str:
-    return f"Revision {plan.from_.revision} replaced by {plan.to.revision}."
+def _done(plan: Plan, before: str | None) -> str:
+    done = f"Revision {plan.from_.revision} replaced by {plan.to.revision}."
+    return f"{done} {before}" if before else done
 
 
-def _with_target(ref: TargetRef, plan: Plan, phase: Phase, steps: tuple[Step, ...]) -> dict[str, Any]:
+def _with_target(
+    ref: TargetRef, plan: Plan, phase: Phase, steps: tuple[Step, ...], restore: str | None = None
+) -> dict[str, Any]:
     source, to = plan.from_.revision, plan.to.revision
-    mine = TargetStatus(target=str(ref), from_=source, to=to, phase=phase, plan=plan, steps=steps)
+    mine = TargetStatus(target=str(ref), from_=source, to=to, phase=phase, plan=plan, steps=steps, restore=restore)
     return {"target": str(ref), "from_": source, "to": to, "targets": (mine,)}
 
 

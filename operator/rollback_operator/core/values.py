@@ -13,7 +13,7 @@ from rollback_operator.api.options import Options
 from rollback_operator.api.owner import OwnerRule
 from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import Phase, Plan, RequestSpec, RequestStatus
+from rollback_operator.api.request import KeptCopy, Phase, Plan, RequestSpec, RequestStatus
 from rollback_operator.core.owners import Lineage, Owner
 from rollback_operator.core.verdicts import Streak
 
@@ -144,6 +144,15 @@ class Findings:
     diff: str
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    copy: KeptCopy | None = None
+    """The copy that will be kept of what is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unkept:
+    """The copy that the plan names could not be made, and the rollback may go on without it."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +172,7 @@ class Rehearsed:
     plan: Plan
 
 
-Answer = Findings | Refused | Rehearsed
+Answer = Findings | Refused | Rehearsed | Unkept
 
 
 @dataclass(frozen=True, slots=True)

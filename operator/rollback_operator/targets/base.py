@@ -64,6 +64,13 @@ class Target(Protocol):
     async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
         """What going to `to` would do, and what `to` needs that is gone; secrets are read as the account only."""
 
+    async def backup(self, where: Where, target: Snapshot) -> list[dict[str, Any]]:
+        """What an effect on the target replaces, as objects that `kubectl replace` takes (see `manifests.bare`).
+
+        Raises:
+            kube.errors.KubeError: it could not be read.
+        """
+
     async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
         """Make the effect of `plan` on the target exactly as `target` shows it, marked with `key`.
 

@@ -21,7 +21,7 @@ from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import FIELD_MANAGER, Api
 from rollback_operator.kube.identity import OPERATOR
-from rollback_operator.targets import comparing, dependencies, ownership, pods, podtemplate
+from rollback_operator.targets import comparing, dependencies, manifests, ownership, pods, podtemplate
 from rollback_operator.targets.base import Watched, Where
 from rollback_operator.targets.effects import going_back
 from rollback_operator.targets.metadata import annotations_of, changed, controller, created, fresh
@@ -110,6 +110,10 @@ class ControllerRevisionTarget(ABC):
         templates = (reading.body["spec"]["template"], template_of(record))
         found = await comparing.findings(self._api, where, target, to, templates)
         return replace(found, notes=(*self._notes(where, reading.body), *found.notes))
+
+    async def backup(self, where: Where, target: Snapshot) -> list[Object]:  # noqa: ARG002 - the protocol's
+        """See `Target.backup`. It was read already."""
+        return [manifests.bare(target.raw.body)]
 
     async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
         """See `Target.apply`. One JSON patch: either all of it happens, or nothing."""

@@ -20,6 +20,7 @@ from rollback_operator.core.values import (
     Release,
     Request,
     Snapshot,
+    Unkept,
 )
 
 
@@ -31,6 +32,8 @@ def carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
         action = Finish(plan) if target.unfinished else None
         return Decision(progress.applied(request, now, target), action, HEALTH_POLL)
     ending = _moved_on(request, target) or _stopped(request, seen, now)
+    if ending is None and isinstance(seen.answer, Unkept) and request.status.targets[0].restore is not None:
+        return Decision(progress.attempted(request, now, unkept=seen.answer.message), Apply(plan))
     if ending is None:
         return _try_again(request, plan, now)
     until = _attempts(request)[1] + SETTLE

@@ -1,0 +1,168 @@
+"""Keeping a copy of what a rollback replaces: a Secret in the request's namespace, made as its service account."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rollback_operator.api import API_VERSION, GROUP, REQUEST_ANNOTATION
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.options import Backup
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import KeptCopy
+from rollback_operator.core.backups import MANIFESTS, name_of
+from rollback_operator.core.values import Findings, Refused, Request, Snapshot, Unkept
+from rollback_operator.kube import access, errors
+from rollback_operator.kube.access import Right
+from rollback_operator.kube.client import Api
+from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.refusals import refusal
+from rollback_operator.targets.base import Target, Where
+
+SECRET_TYPE = f"{GROUP}/backup"
+TARGET_LABEL = f"{GROUP}/target"
+LARGEST = 1024 * 1024
+"""Bytes of data that the API server takes in one Secret."""
+_LABEL_LENGTH = 63
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the plan says of the copy: its name, or a note why none is kept."""
+
+    copy: KeptCopy | None = None
+    notes: tuple[str, ...] = ()
+
+    def added_to(self, findings: Findings) -> Findings:
+        """`findings` with the copy in them."""
+        return replace(findings, copy=self.copy, notes=(*findings.notes, *self.notes))
+
+
+def right(where: Where) -> Right:
+    """What a service account has to be allowed to keep a copy."""
+    return Right("create", "", "secrets", where.namespace, "")
+
+
+class Backups:
+    """Says of a copy whether it can be kept, and keeps it."""
+
+    def __init__(self, api: Api, targets: Mapping[str, Target]) -> None:
+        self._api = api
+        self._targets = targets
+
+    async def prepare(
+        self, request: Request, ref: TargetRef, where: Where, target: Snapshot, wish: Backup
+    ) -> Prepared | Refused:
+        """Whether a copy will be kept, for the plan to say; nothing is made yet.
+
+        Raises:
+            kube.errors.KubeError: no answer.
+        """
+        if wish is Backup.NEVER:
+            return Prepared()
+        required = wish is Backup.ALWAYS
+        if await access.first_lacking(self._api, (right(where),), where.account) is not None:
+            why = f"service account {where.account} may not create secrets in namespace {where.namespace}"
+            return _cannot(Reason.FORBIDDEN, why, required=required)
+        manifests = await self._targets[ref.kind].backup(where, target)
+        size = len(packed(manifests))
+        if size > LARGEST:
+            why = f"what would be replaced takes {size} bytes, and a Secret holds {LARGEST}"
+            return _cannot(Reason.REJECTED, why, required=required)
+        return Prepared(KeptCopy(secret=name_of(request, ref), path=_path(manifests), required=required))
+
+    async def keep(self, request: Request, ref: TargetRef, where: Where, target: Snapshot, copy: KeptCopy) -> None:
+        """Make the copy of what stands now; one that this request made already stays as it is.
+
+        Raises:
+            kube.errors.Forbidden, Invalid, NotFound: refused, or its name is taken; nothing was made.
+            kube.errors.Unavailable: no answer; it may or may not have been made.
+        """
+        body = secret(request, ref, copy.secret, packed(await self._targets[ref.kind].backup(where, target)))
+        path = f"/api/v1/namespaces/{request.namespace}/secrets"
+        try:
+            await self._api.create(path, body, as_=where.account)
+        except errors.AlreadyExists:
+            await self._make_sure_it_is_of(request, f"{path}/{copy.secret}", where.account)
+
+    async def _make_sure_it_is_of(self, request: Request, path: str, account: ServiceAccount) -> None:
+        """A name that is made from the uid is nobody else's, unless somebody means to be in the way.
+
+        An account that may create Secrets and not read them is believed.
+        """
+        try:
+            found = await self._api.get(path, as_=account)
+        except errors.Forbidden:
+            return
+        except errors.NotFound as error:  # 409 said something else, such as a quota that was counted at the moment
+            raise errors.Unavailable(str(error)) from error
+        if (found["metadata"].get("labels") or {}).get(REQUEST_ANNOTATION) != request.uid:
+            raise errors.Invalid(f"Secret {found['metadata']['name']} is there and was not made by this request")
+
+
+def packed(manifests: list[Object]) -> bytes:
+    """The one object, or a List of them, compressed; the same manifests give the same bytes."""
+    whole = {"apiVersion": "v1", "kind": "List", "items": manifests} if _path(manifests) is None else manifests[0]
+    return gzip.compress(json.dumps(whole, indent=1, ensure_ascii=False).encode() + b"\n", mtime=0)
+
+
+def _path(manifests: list[Object]) -> str | None:
+    """Where the API server takes it, if it is one object of a kind that may be replaced without naming a version."""
+    if len(manifests) != 1 or not manifests[0]["apiVersion"].startswith("apps/"):
+        return None
+    (thing,) = manifests
+    metadata = thing["metadata"]
+    base = f"/apis/{thing['apiVersion']}/namespaces/{metadata['namespace']}"
+    return f"{base}/{thing['kind'].lower()}s/{metadata['name']}"
+
+
+def secret(request: Request, ref: TargetRef, name: str, data: bytes) -> Object:
+    """The Secret; it is deleted with its request."""
+    owner = {"apiVersion": API_VERSION, "kind": "RollbackRequest", "name": request.name, "uid": request.uid}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "namespace": request.namespace,
+            "labels": {REQUEST_ANNOTATION: request.uid, TARGET_LABEL: _label(ref)},
+            "ownerReferences": [owner],
+        },
+        "type": SECRET_TYPE,
+        "immutable": True,
+        "data": {MANIFESTS: base64.b64encode(data).decode()},
+    }
+
+
+def _label(ref: TargetRef) -> str:
+    """The target as a label can say it; a name that is too long is told by its digest."""
+    whole = f"{ref.kind}.{ref.name}"
+    if len(whole) <= _LABEL_LENGTH:
+        return whole
+    return f"{ref.kind}.{hashlib.sha256(ref.name.encode()).hexdigest()[:16]}"
+
+
+def _cannot(reason: Reason, why: str, *, required: bool) -> Prepared | Refused:
+    return Refused(reason, _not_kept(why)) if required else Prepared(notes=(f"No backup is kept: {why}.",))
+
+
+def given_up(error: errors.KubeError, ref: TargetRef, account: ServiceAccount, *, required: bool) -> Refused | Unkept:
+    """What follows when the API server does not take the copy: rights, a quota, an admission policy."""
+    if not required:
+        return Unkept(f"No backup was kept: {error}")
+    return Refused(refusal(error, ref, account).reason, _not_kept(str(error)))
+
+
+def _not_kept(why: str) -> str:
+    """The end of a request that must not go on without a backup."""
+    return (
+        f"No backup can be kept, and this rollback requires one (backup: Always): {why}. Nothing was changed. Set that "
+        "right, or say backup: IfAllowed or Never; then write a new request."
+    )
