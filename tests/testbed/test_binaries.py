@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from testbed import Binaries, cache
-from testbed.binaries import MONITORING, PEERS
+from testbed.binaries import GITOPS, MONITORING, PEERS
 from testbed.modules import MODULES, OF_PROGRAM
 from testbed.starting import needed
 
@@ -21,7 +21,7 @@ def test_prebuilt_programs_are_taken_before_any_is_built(tmp_path: Path, monkeyp
 
 
 def test_every_program_of_a_cluster_has_a_pinned_source() -> None:
-    for program in (*needed("real"), *MONITORING, *PEERS):
+    for program in (*needed("real"), *MONITORING, *GITOPS, *PEERS):
         module = OF_PROGRAM[program]
         assert (module.folder / "go.mod").exists()
         assert (module.folder / "go.sum").exists() == bool(module.path)
@@ -30,7 +30,7 @@ def test_every_program_of_a_cluster_has_a_pinned_source() -> None:
 
 def test_the_modules_of_a_fake_cluster_are_those_it_needs() -> None:
     assert {OF_PROGRAM[name].name for name in needed("fake")} == {"kubernetes", "etcd", "kwok", "helm"}
-    others = {"kind", "prometheus", "alertmanager", "argo-rollouts"}
+    others = {"kind", "prometheus", "alertmanager", "argo-rollouts", "argo-cd"}
     assert {OF_PROGRAM[name].name for name in needed("real")} == set(MODULES) - others
 
 
