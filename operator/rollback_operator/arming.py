@@ -57,7 +57,7 @@ class Arming:
             what = f"Revision {choice.revision.name} of {spec.target}, which it would go back to, needs what is gone"
             return Reason.MISSING_DEPENDENCY, f"{what}: {', '.join(findings.missing)}. Restore it."
         held = owning.rights(stance.suspends) if isinstance(stance, Go) else ()
-        kept = (backups.right(where),) if spec.backup is Backup.ALWAYS else ()
+        kept = (backups.right(account),) if spec.backup is Backup.ALWAYS else ()
         lacking = await access.first_lacking(self._api, (*target.rights(where), *held, *kept), account)
         if lacking is not None:
             message = (

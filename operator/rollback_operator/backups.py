@@ -45,9 +45,9 @@ class Prepared:
         return replace(findings, copy=self.copy, notes=(*findings.notes, *self.notes))
 
 
-def right(where: Where) -> Right:
-    """What a service account has to be allowed to keep a copy."""
-    return Right("create", "", "secrets", where.namespace, "")
+def right(account: ServiceAccount) -> Right:
+    """What a service account has to be allowed to keep a copy: in its own namespace, wherever the target is."""
+    return Right("create", "", "secrets", account.namespace, "")
 
 
 class Backups:
@@ -68,10 +68,12 @@ class Backups:
         if wish is Backup.NEVER:
             return Prepared()
         required = wish is Backup.ALWAYS
-        if await access.first_lacking(self._api, (right(where),), where.account) is not None:
-            why = f"service account {where.account} may not create secrets in namespace {where.namespace}"
+        if await access.first_lacking(self._api, (right(where.account),), where.account) is not None:
+            why = f"service account {where.account} may not create secrets in namespace {where.account.namespace}"
             return _cannot(Reason.FORBIDDEN, why, required=required)
         manifests = await self._targets[ref.kind].backup(where, target)
+        if not manifests:
+            return _cannot(Reason.REJECTED, "what would be replaced cannot be read", required=required)
         size = len(packed(manifests))
         if size > LARGEST:
             why = f"what would be replaced takes {size} bytes, and a Secret holds {LARGEST}"

@@ -17,7 +17,7 @@ from rollback_operator.api.request import KeptCopy
 from rollback_operator.core.backups import name_of, restoring, wish
 from rollback_operator.kube import errors
 from rollback_operator.targets import manifests
-from rollback_operator.targets.deployment import REVISION
+from rollback_operator.targets.deployment import REVISION, DeploymentTarget
 from tests.unit.builders import message, policy, request, spec
 from tests.unit.fakes import failing
 from tests.unit.objects import Object, deployment, policy_body
@@ -206,6 +206,18 @@ async def test_what_is_too_large_for_a_secret_is_not_kept(monkeypatch: pytest.Mo
     assert mine.plan is not None
     assert mine.plan.notes[-1].startswith("No backup is kept: what would be replaced takes ")
     assert world.target["spec"]["template"] == GOOD
+
+
+async def test_what_cannot_be_read_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unreadable(*_: Any) -> list[Object]:
+        return []
+
+    monkeypatch.setattr(DeploymentTarget, "backup", unreadable)
+    world = World()
+    await world.work()
+    (mine,) = world.status().targets
+    assert mine.plan is not None
+    assert mine.plan.notes[-1] == "No backup is kept: what would be replaced cannot be read."
 
 
 # What goes wrong.

@@ -67,6 +67,8 @@ class Target(Protocol):
     async def backup(self, where: Where, target: Snapshot) -> list[dict[str, Any]]:
         """What an effect on the target replaces, as objects that `kubectl replace` takes (see `manifests.bare`).
 
+        Empty if there is something to replace that cannot be read.
+
         Raises:
             kube.errors.KubeError: it could not be read.
         """
