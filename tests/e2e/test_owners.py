@@ -10,13 +10,19 @@ from typing import Any
 import pytest
 import yaml
 
-from testbed import Cluster
+from testbed import Binaries, Cluster
 from tests.e2e import flux
+from tests.e2e.helming import Shop
 from tests.e2e.test_afterwards import _chart
 from tests.e2e.world import Object, World, condition, outcome, policy, until, web
 
 HOLD = "rollback.dev/hold"
 BY_ARGO_CD = {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:{namespace}/web"}
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    return {"helm": str(Binaries().path("helm"))}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +54,7 @@ def released(world: World, *, labels: dict[str, str] | None = None, annotations:
     """web in two releases, marked like this."""
     for image in ("shop:1", "shop:2"):
         body = web(image)
-        body["metadata"]["labels"].update(labels or {})
+        body["metadata"]["labels"] = {"app": "web", **(labels or {})}
         body["metadata"]["annotations"] = annotations or {}
         world.release(body)
     return world
@@ -245,3 +251,84 @@ def armed(world: World) -> Object:
     found: Object | None = until(said_so, what="it says whether it is armed")
     assert found is not None
     return found
+
+
+# By the owner, where that is a release of Helm.
+
+
+@pytest.fixture
+def shop(world: World, tmp_path: Path) -> Shop:
+    """The release shop in two revisions, with the rights that Helm takes."""
+    shop = Shop(world.cluster, world.namespace, tmp_path)
+    shop.allow()
+    allow(shop, "get", "patch")
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2")
+    return shop
+
+
+def through(shop: Shop, name: str, **spec: Any) -> Object:
+    """A request for one object of the release that goes by the release."""
+    return shop.ended(shop.request(name, owner="Through", **spec))
+
+
+def test_a_request_for_one_object_goes_by_its_release(shop: Shop) -> None:
+    body = through(shop, "back")
+    assert outcome(body) == ("Succeeded", "Completed"), said(body)
+    assert (body["spec"]["target"]["kind"], body["status"]["target"]) == ("Deployment", "Helm/shop")
+    assert (body["status"]["from"], body["status"]["to"]) == ("2", "1")
+    assert (shop.image(), shop.history()[-1]) == ("shop:1", (3, "deployed"))
+    affected = next(note for note in plan_of(body)["notes"] if note.startswith("It consists of: "))
+    assert all(name in affected for name in ("Deployment web", "ConfigMap settings", "Secret password"))
+
+
+def test_two_requests_that_come_to_the_same_release_roll_it_back_once(shop: Shop) -> None:
+    shop.request("by-object", owner="Through")
+    shop.ask("by-name")
+    outcomes = sorted(outcome(shop.ended(name)) for name in ("by-object", "by-name"))
+    assert outcomes == [("Succeeded", "Completed"), ("Superseded", "AlreadyRolledBack")]
+    assert shop.history()[-1] == (3, "deployed")
+
+
+def test_a_revision_of_the_object_is_not_taken_for_one_of_the_release(shop: Shop) -> None:
+    body = through(shop, "back", to="1")
+    assert outcome(body) == ("Failed", "OwnedBy")
+    assert "target: {kind: Helm, name: shop}" in said(body)
+    assert shop.history()[-1] == (2, "deployed")
+
+
+def driven_by_flux(shop: Shop) -> None:
+    """Have the release say that the HelmRelease shop made it, as Flux's post-renderer does."""
+    labels = {
+        "helm.toolkit.fluxcd.io/name": "shop",
+        "helm.toolkit.fluxcd.io/namespace": shop.namespace,
+    }
+    shop.apply(flux.helm_release("shop"))
+    body = web("{{ .Values.image }}")
+    body["metadata"]["labels"] = {"app": "web", **labels}
+    chart = shop.chart(web=yaml.safe_dump(body))
+    for image in ("shop:3", "shop:4"):
+        shop.upgrade(image, chart=chart)
+
+
+def test_a_release_of_flux_is_not_touched_and_the_helm_release_is_named(shop: Shop) -> None:
+    driven_by_flux(shop)
+    body = shop.back("back")
+    assert outcome(body) == ("Failed", "OwnedBy")
+    assert f"Flux's HelmRelease {shop.namespace}/shop manages Helm/shop" in said(body)
+    assert shop.history()[-1] == (4, "deployed")
+
+
+def test_a_helm_release_is_suspended_before_its_release_is_rolled_back(shop: Shop) -> None:
+    driven_by_flux(shop)
+    body = through(shop, "back")
+    assert outcome(body) == ("Succeeded", "Completed"), said(body)
+    assert (shop.image(), shop.history()[-1]) == ("shop:3", (5, "deployed"))
+    suspended = shop.get("helmreleases.helm.toolkit.fluxcd.io", "shop")
+    assert suspended["spec"]["suspend"] is True
+    assert json.loads(suspended["metadata"]["annotations"][HOLD])["request"] == body["metadata"]["uid"]
+    words = shlex.split(said(body).partition("resume it: ")[2])
+    shop.cluster.kubectl(*words[1:])
+    resumed = shop.get("helmreleases.helm.toolkit.fluxcd.io", "shop")
+    assert "suspend" not in resumed["spec"]
+    assert HOLD not in resumed["metadata"].get("annotations", {})

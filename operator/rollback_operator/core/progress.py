@@ -52,7 +52,7 @@ def make_plan(
         to=RevisionRef(revision=to.name, fingerprint=to.fingerprint),
         steps=tuple(on.shorten(step, 256) for step in _effects(findings, standing)[:16]),
         diff=cut_diff(findings.diff),
-        notes=tuple(on.shorten(note, 1024) for note in (*chosen.notes, *standing.notes, *findings.notes)[:16]),
+        notes=tuple(on.shorten(note, 1024) for note in _notes(chosen, findings, standing)[:16]),
         service_account_name=account,
         verify_timeout=verify.timeout if verify else None,
         verify_triggers=verify.triggers if verify else (),
@@ -62,6 +62,11 @@ def make_plan(
     )
     canonical = json.dumps(plan.dump(), sort_keys=True, separators=(",", ":"))
     return plan.model_copy(update={"digest": "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()})
+
+
+def _notes(chosen: Chosen, findings: Findings, standing: Go) -> tuple[str, ...]:
+    affected = (f"It consists of: {', '.join(findings.affected)}.",) if findings.affected else ()
+    return (*chosen.notes, *affected, *standing.notes, *findings.notes)
 
 
 def _effects(findings: Findings, standing: Go) -> tuple[str, ...]:

@@ -146,6 +146,8 @@ class Findings:
     missing: tuple[str, ...] = ()
     copy: KeptCopy | None = None
     """The copy that will be kept of what is replaced."""
+    affected: tuple[str, ...] = ()
+    """The objects that go back with the target, where it is more than one."""
 
 
 @dataclass(frozen=True, slots=True)

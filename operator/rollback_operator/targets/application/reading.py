@@ -51,6 +51,13 @@ def snapshot(app: Object, phase: Phase | None, plan: Plan | None) -> Snapshot:
     )
 
 
+def resources(app: Object) -> tuple[str, ...]:
+    """The objects that it manages, as far as Argo CD has noted them."""
+    noted = (app.get("status") or {}).get("resources") or []
+    names = ("/".join(part for part in (one.get("namespace"), one.get("name")) if part) for one in noted)
+    return tuple(f"{one.get('kind')} {name}" for one, name in zip(noted, names, strict=True))
+
+
 def history(app: Object) -> tuple[Revision, ...]:
     """The states that can be gone back to: Argo CD's history, as `argocd app history` shows it."""
     found = [(entry, Content.of(entry)) for entry in (app.get("status") or {}).get("history") or []]

@@ -72,6 +72,7 @@ class ApplicationTarget:
                 f"revision {to.name} (after)",
             ),
             notes=("The difference is that of the sources; what they render to is not compared.",),
+            affected=reading.resources(app),
         )
 
     async def backup(self, where: Where, target: Snapshot) -> list[Object]:  # noqa: ARG002 - the protocol's

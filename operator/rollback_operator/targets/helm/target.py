@@ -132,6 +132,7 @@ class HelmTarget:
                 (f"revision {target.current.name} (now)", f"revision {to.name} (after)"),
             ),
             notes=(*rollback.notes(), *_deletes(move.lost)),
+            affected=tuple(dict.fromkeys(str(name) for name in (*move.before, *move.after))),
         )
 
     async def _move(self, where: Where, standing: Standing, to: str) -> Move:
