@@ -350,3 +350,10 @@ def test_a_policy_that_sees_pods_not_ready_rolls_a_statefulset_back(world: World
     body = world.ended(world.get("rbp", "web")["status"]["lastRequest"]["name"])
     assert outcome(body) == ("Succeeded", "Completed")
     assert images(world) == ["shop:1", "shop:1"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trigger_that_would_never_fire_is_refused(bare_world: World, kind: str) -> None:
+    trigger = {"name": "stuck", "rollout": {"progressDeadlineExceeded": True}}
+    body = policy("web", target={"kind": kind, "name": "web"}, triggers=[trigger])
+    assert "has no progress deadline, so a rollout trigger would never fire: write pods" in bare_world.refused(body)

@@ -104,6 +104,13 @@ _SPEC_RULES = rules(
         "verify.triggers names a trigger that is not in triggers",
         fieldPath=".verify",
     ),
+    rule(
+        "!(self.target.kind in ['StatefulSet', 'DaemonSet']) || !has(self.triggers) || "
+        "self.triggers.all(t, !has(t.rollout))",
+        "a StatefulSet or DaemonSet has no progress deadline, so a rollout trigger would never fire: write "
+        'pods: {notReady: "> 0"} instead',
+        fieldPath=".triggers",
+    ),
 )
 
 
