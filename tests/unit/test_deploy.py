@@ -93,6 +93,13 @@ EXAMPLE_RIGHTS = {
 }
 
 
+OWNER_RIGHTS = {
+    *((kind, verb) for kind in ("kustomizations", "helmreleases") for verb in ("get", "patch")),
+    ("applications", "get"),
+    ("applicationsets", "get"),
+}
+
+
 def test_the_operator_has_exactly_the_rights_that_it_uses() -> None:
     assert granted("rollback-operator") == ALLOWED
 
@@ -153,7 +160,13 @@ def test_constrained_impersonation_allows_what_the_examples_account_is_for_and_n
         for verb in rule["verbs"]
     }
     for_people = {(kind, "get") for kind in ("deployments", "statefulsets", "daemonsets")}
-    assert allowed == EXAMPLE_RIGHTS - for_people | {("selfsubjectaccessreviews", "create")}
+    assert allowed == EXAMPLE_RIGHTS - for_people | OWNER_RIGHTS | {("selfsubjectaccessreviews", "create")}
+
+
+def test_the_example_for_owners_gives_what_reading_and_suspending_them_takes() -> None:
+    objects = list(yaml.safe_load_all((ROOT / "examples" / "rbac-owners.yaml").read_text()))
+    rules = [rule for body in objects for rule in body.get("rules", [])]
+    assert {(kind, verb) for rule in rules for kind in rule["resources"] for verb in rule["verbs"]} == OWNER_RIGHTS
 
 
 def test_the_component_for_alerts_gives_the_operator_the_file_that_its_setting_names() -> None:

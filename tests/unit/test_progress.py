@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollback_operator.api.owner import Suspension
 from rollback_operator.api.policy import Verify
 from rollback_operator.api.request import MAX_DIFF_BYTES
 from rollback_operator.core.choice import Chosen
 from rollback_operator.core.progress import CUT, cut_diff, make_plan
+from rollback_operator.core.stance import Go
 from rollback_operator.core.values import Findings
 from tests.unit.builders import revision, snapshot
 
@@ -69,3 +71,19 @@ def test_the_digest_covers_everything_but_itself() -> None:
         make_plan(snapshot(), two, Findings(("Replace it.",), "+b\n"), account="rollback", verify=None),
     ]
     assert len({plan.digest for plan in plans}) == len(plans)
+
+
+def test_a_plan_says_what_is_suspended_and_what_goes_back_with_the_target() -> None:
+    suspension = Suspension(kind="HelmRelease", namespace="apps", name="web", uid="u")
+    findings = Findings(("Run helm rollback.",), "", notes=("A note.",), affected=("Deployment web", "ConfigMap web"))
+    plan = make_plan(
+        snapshot(),
+        Chosen(revision(2)),
+        findings,
+        account="rollback",
+        verify=None,
+        standing=Go((suspension,), ("Another one.",)),
+    )
+    assert plan.suspends == (suspension,)
+    assert plan.steps == ("Suspend HelmRelease apps/web (spec.suspend).", "Run helm rollback.")
+    assert plan.notes == ("It consists of: Deployment web, ConfigMap web.", "Another one.", "A note.")
