@@ -34,6 +34,7 @@ Look = Callable[[Request, TargetRef], Awaitable[Snapshot | None]]
 class _Heard:
     """What this process knows of a group beside its status, by the names of requests; lost without harm."""
 
+    made: set[str] = field(default_factory=set)
     answered: dict[str, int] = field(default_factory=dict)
     refused: dict[str, Refused] = field(default_factory=dict)
 
@@ -75,7 +76,8 @@ class Groups:
         bodies = await asyncio.gather(*(resources.read(self._api, REQUESTS, (request.namespace, one)) for one in names))
         there = {name: body for name, body in zip(names, bodies, strict=True) if body is not None}
         children = {name: Child(resources.parse_request(body), _is_ours(request, body)) for name, body in there.items()}
-        return Sight(children=children, answered=heard.answered, refused=heard.refused, since=since)
+        made = frozenset(heard.made)
+        return Sight(children=children, made=made, answered=heard.answered, refused=heard.refused, since=since)
 
     async def _target(self, request: Request, member: Member) -> Snapshot | Refused | None:
         """One target, as the request that is going to be made for it would see it."""
@@ -101,6 +103,7 @@ class Groups:
             await self._api.create(
                 resources.path(REQUESTS, request.namespace), _body(request, member, entry.request), as_=OPERATOR
             )
+            heard.made.add(entry.request)
         except (errors.Forbidden, errors.Invalid) as error:
             heard.refused[entry.request] = Refused(Reason.REJECTED, f"Its request cannot be made: {error}")
         except errors.Unavailable as error:

@@ -41,7 +41,7 @@ class Group:
 
     def look(self, seconds: float = 0.0, *, answers: bool = True) -> GroupDecision:
         """One decision, written down and acted on (unless no call is answered, nor does it arrive)."""
-        sight = Sight(self.targets, dict(self.children), self.answered, self.refused)
+        sight = Sight(self.targets, dict(self.children), answered=self.answered, refused=self.refused)
         decision = advance_group(self.request, sight, after(seconds))
         self.request = replace(self.request, status=RequestStatus.model_validate(decision.status.dump()))
         for target in decision.create if answers else ():

@@ -43,7 +43,8 @@ def followed(entry: TargetStatus, seen: Sight, now: datetime) -> TargetStatus:
         return entry
     child = seen.children.get(entry.request)
     if child is None:
-        return closed(entry, Phase.ABORTED, words.vanished(entry)) if is_there(entry) else entry
+        gone = is_there(entry) or entry.request in seen.made
+        return closed(entry, Phase.ABORTED, words.vanished(entry)) if gone else entry
     if not child.ours:
         return closed(entry, Phase.FAILED, words.in_the_way(entry.request))
     status, (step,) = child.request.status, entry.steps

@@ -32,13 +32,15 @@ class Sight:
     """Everything outside the group that a decision about it may depend on.
 
     `targets`: how the targets are, by name; looked at once, before anything is begun. `children`: the requests that
-    were noted and have not ended, by name, as far as they are there. `answered`: all attempts to make that request, up
+    were noted and have not ended, by name, as far as they are there. `made`: those that this process is sure to have
+    made. `answered`: all attempts to make that request, up
     to this number, are known to be over. `refused`: requests that the API server does not let the operator make.
     `since`: when the look at the children began (None: this moment).
     """
 
     targets: Mapping[str, Snapshot | Refused | None] = field(default_factory=dict)
     children: Mapping[str, Child] = field(default_factory=dict)
+    made: frozenset[str] = frozenset()
     answered: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, Refused] = field(default_factory=dict)
     since: datetime | None = None

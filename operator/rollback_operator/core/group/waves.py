@@ -128,4 +128,4 @@ def _noting_effects(request: Request, entries: tuple[TargetStatus, ...], seen: S
 def _lost(request: Request, entries: tuple[TargetStatus, ...]) -> bool:
     """Whether a request vanished that could have had its effect."""
     both = zip(request.status.targets, entries, strict=True)
-    return any(is_open(before) and after.message == words.vanished(after) for before, after in both)
+    return any(not before.phase.final and after.message == words.vanished(after) for before, after in both)

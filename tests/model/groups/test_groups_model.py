@@ -1,0 +1,220 @@
+"""Groups: every state that the real shell and the real decisions can come to keeps every invariant."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from rollback_operator import groups
+from rollback_operator.core.group import entries, waves
+from rollback_operator.core.group.words import Wave
+from rollback_operator.requests import RequestWorker
+from tests.model.groups import world as model
+from tests.model.groups.shell import Shell
+from tests.model.groups.world import Case, Steps, World, beginning, final
+
+
+@dataclass
+class Walk:
+    """What a walk found; a violation is told with the shortest way to it."""
+
+    numbers: dict[World, int] = field(default_factory=dict)
+    worlds: list[World] = field(default_factory=list)
+    came: list[tuple[int, str]] = field(default_factory=list)
+    fair: list[set[int]] = field(default_factory=list)
+    transitions: int = 0
+    wrong: str | None = None
+    story: list[str] = field(default_factory=list)
+
+    def enter(self, world: World, before: int, words: str) -> int:
+        if world not in self.numbers:
+            self.numbers[world] = len(self.worlds)
+            self.worlds.append(world)
+            self.came.append((before, words))
+            self.fair.append(set())
+        return self.numbers[world]
+
+    def violated(self, wrong: str, number: int, *last: str) -> Walk:
+        self.wrong, self.story = wrong, list(last)
+        while number:
+            number, words = self.came[number]
+            self.story.insert(0, words)
+        return self
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.wrong), *(f"  {number:2}. {line}" for number, line in enumerate(self.story, 1))])
+
+
+def explore(case: Case, shell: Shell) -> Walk:
+    """Breadth first over every state; then from each of them an end must be in reach without any more faults."""
+    walk, steps = Walk(), Steps(case, shell)
+    known: dict[int, list[tuple[int, int]]] = {}
+    queue = deque([(walk.enter(beginning(case), 0, ""), (case.faults, case.moves))])
+    while queue:
+        number, left = queue.popleft()
+        for step in steps.of(walk.worlds[number]):
+            then = left[0] - step.faults, left[1] - step.moves
+            if min(then) < 0 or (step.world == walk.worlds[number] and not step.wrong):
+                continue
+            walk.transitions += 1
+            if step.wrong:
+                return walk.violated(step.wrong, number, step.words)
+            target = walk.enter(step.world, number, step.words)
+            if then == left:
+                walk.fair[number].add(target)
+            if _better(known.setdefault(target, []), then):
+                queue.append((target, then))
+    return _ends_in_reach(walk)
+
+
+def _better(known: list[tuple[int, int]], left: tuple[int, int]) -> bool:
+    if any(one[0] >= left[0] and one[1] >= left[1] for one in known):
+        return False
+    known.append(left)
+    return True
+
+
+def _ends_in_reach(walk: Walk) -> Walk:
+    back: list[list[int]] = [[] for _ in walk.worlds]
+    for number, targets in enumerate(walk.fair):
+        for target in targets:
+            back[target].append(number)
+    found = {number for number, world in enumerate(walk.worlds) if final(world.status)}
+    queue = deque(found)
+    while queue:
+        for number in back[queue.popleft()]:
+            if number not in found:
+                found.add(number)
+                queue.append(number)
+    stuck = [number for number in range(len(walk.worlds)) if number not in found]
+    return walk.violated(model.STUCK, stuck[0]) if stuck else walk
+
+
+@pytest.fixture
+def shell() -> Iterator[Shell]:
+    """A shell of its own, as a test may put a mistake into the code."""
+    log = logging.getLogger("rollback_operator")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    it = Shell()
+    yield it
+    it.loop.close()
+    log.setLevel(level)
+
+
+WALKED = {
+    "nothing goes wrong": Case((0, 1)),
+    "two in a wave": Case((0, 0)),
+    "a fault": Case((0, 1), faults=1),
+    "people abort": Case((0, 1), moves=1),
+    "people abort, and a fault": Case((0,), faults=1, moves=1),
+    "people delete requests": Case((0, 1), moves=1, deletes=True),
+    "two operators": Case((0,), operators=2),
+    "somebody has the name": Case((0, 1), taken=True),
+}
+DEEP = {
+    "three targets": Case((0, 0, 1)),
+    "two faults, and people abort": Case((0,), faults=2, moves=1),
+    "a fault, people abort, and two waves": Case((0, 1), faults=1, moves=1),
+    "two operators, and two waves": Case((0, 1), operators=2),
+    "two operators, a fault, and people abort": Case((0,), operators=2, faults=1, moves=1),
+    "somebody has the name, and a fault": Case((0, 1), taken=True, faults=1),
+}
+CASES = [
+    *(pytest.param(case, id=name) for name, case in WALKED.items()),
+    *(pytest.param(case, id=name, marks=[pytest.mark.deep, pytest.mark.timeout(3600)]) for name, case in DEEP.items()),
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("case", CASES)
+def test_a_group_goes_wave_after_wave_and_ends(case: Case, shell: Shell) -> None:
+    walk = explore(case, shell)
+
+    assert walk.wrong is None, f"\n{walk}"
+    assert walk.transitions > len(walk.worlds) > 10
+
+
+# What it is for: mistakes are found.
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def _with(module: Any, name: str, value: Any) -> Patch:
+    return lambda patch: patch.setattr(module, name, value)
+
+
+def _always(value: object) -> Callable[..., object]:
+    return lambda *_, **__: value
+
+
+_real_round = RequestWorker._one_round_of_group
+
+
+async def _made_first(self: Any, body: Any, request: Any) -> Any:
+    """Makes the requests, and then writes that they are made."""
+    decision = await self._groups.decide(request)
+    noted = replace(request, status=decision.status)
+    await self._groups.act(noted, decision)
+    return await _real_round(self, body, request)
+
+
+def _all_at_once(_: Any, them: Any) -> Any:
+    return Wave(0, tuple(them)) if any(one.phase.value != "Succeeded" for one in them) else Wave(-1, ())
+
+
+class Found(NamedTuple):
+    mistake: Patch
+    case: Case
+    wrong: str
+
+
+FOUND = {
+    "waves are not waited for": Found(_with(waves, "_wave", _all_at_once), Case((0, 1)), model.EARLY),
+    "requests are made before they are noted": Found(
+        _with(RequestWorker, "_one_round_of_group", _made_first), Case((0, 1)), model.NOT_NOTED
+    ),
+    "what was sent is not waited for": Found(
+        _with(entries, "SETTLE", timedelta()), Case((0,), faults=1, moves=1), model.AFTER_THE_END
+    ),
+    "what was written long ago is sent": Found(
+        _with(groups, "_too_late_to_send", _always(value=False)),
+        Case((0,), operators=2, faults=1, moves=1),
+        model.UNFINISHED,
+    ),
+    "what has gone is made again": Found(
+        _with(entries, "is_there", _always(value=False)), Case((0, 1), moves=1, deletes=True), model.UNFINISHED
+    ),
+    "whoever has the name is taken for one of the group": Found(
+        _with(groups, "_is_ours", _always(value=True)), Case((0, 1), taken=True), model.NOT_ALL
+    ),
+    "effects are not noted": Found(_with(waves, "_noting_effects", lambda it, *_: it), Case((0, 1)), model.DENIED),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", FOUND)
+def test_a_mistake_is_found(name: str, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = FOUND[name]
+    found.mistake(monkeypatch)
+
+    walk = explore(found.case, shell)
+
+    assert walk.wrong == found.wrong, str(walk)
+
+
+# A limit that is known. Should it fail because it does not happen any more, walk deletions with faults always.
+
+
+@pytest.mark.timeout(300)
+def test_known_limit_a_request_that_is_deleted_before_it_was_seen_is_made_again(shell: Shell) -> None:
+    walk = explore(Case((0,), faults=1, moves=1, deletes=True), shell)
+
+    assert walk.wrong == model.TWICE, str(walk)
+    assert any("is killed" in line or "Unavailable" in line for line in walk.story), str(walk)
