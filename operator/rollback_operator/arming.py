@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from rollback_operator import backups, owning
+from rollback_operator.api.common import TargetRef
 from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.choice import choose
 from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.stance import Await, Go, GoBy, Managed, take, target_text, to_read
 from rollback_operator.core.turn import rolled_back_from
-from rollback_operator.core.values import Ending, Obstacle, Other, Snapshot
+from rollback_operator.core.values import Ending, Findings, Obstacle, Other, Revision, Snapshot
 from rollback_operator.kube import access
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
@@ -40,7 +41,8 @@ class Arming:
         """
         spec, namespace = standing.spec, standing.key[0]
         if snapshot is None:
-            return Reason.TARGET_NOT_FOUND, f"There is no {spec.target} in namespace {namespace}."
+            place = spec.target.namespace or namespace
+            return Reason.TARGET_NOT_FOUND, f"There is no {spec.target.kind}/{spec.target.name} in namespace {place}."
         account = ServiceAccount(namespace, spec.service_account_name or self._default_account)
         stance = await self._stance(standing, snapshot, account)
         obstacle = stance if isinstance(stance, Obstacle) else snapshot.obstacle
@@ -51,11 +53,11 @@ class Arming:
         if isinstance(choice, Ending):
             return choice.reason, choice.message
         target = self._targets[spec.target.kind]
-        where = Where(namespace, spec.target.name, account, spec.options or Options())
+        where = Where(spec.target.namespace or namespace, spec.target.name, account, spec.options or Options())
         findings = await target.examine(where, snapshot, choice.revision)
-        if findings.missing:
-            what = f"Revision {choice.revision.name} of {spec.target}, which it would go back to, needs what is gone"
-            return Reason.MISSING_DEPENDENCY, f"{what}: {', '.join(findings.missing)}. Restore it."
+        trouble = _in_the_way(findings, choice.revision, spec.target)
+        if trouble is not None:
+            return trouble
         held = owning.rights(stance.suspends) if isinstance(stance, Go) else ()
         kept = (backups.right(account),) if spec.backup is Backup.ALWAYS else ()
         lacking = await access.first_lacking(self._api, (*target.rights(where), *held, *kept), account)
@@ -79,3 +81,13 @@ class Arming:
             f"nothing of the owner's, so it cannot go by that: give it target: {target_text(stance.owner)}."
         )
         return Obstacle(Reason.OWNED_BY, message)
+
+
+def _in_the_way(findings: Findings, revision: Revision, ref: TargetRef) -> Disarmed | None:
+    """Why the target could not go to that revision."""
+    if findings.obstacle is not None:
+        return findings.obstacle.reason, findings.obstacle.message
+    if not findings.missing:
+        return None
+    what = f"Revision {revision.name} of {ref}, which it would go back to, needs what is gone"
+    return Reason.MISSING_DEPENDENCY, f"{what}: {', '.join(findings.missing)}. Restore it."

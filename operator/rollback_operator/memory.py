@@ -8,12 +8,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollback_operator.api.common import Place
 from rollback_operator.kube.resources import Key, key_of
 
 Object = dict[str, Any]
-Place = tuple[str, str, str]
-"""Kind, namespace and name of a target."""
-
 FRESH = 10.0
 """Seconds for which a body is as good as a read: what is decided on an older one fails when it is written."""
 

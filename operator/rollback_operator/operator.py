@@ -12,16 +12,19 @@ from typing import Any, cast
 from rollback_operator import metrics
 from rollback_operator.agenda import Agenda
 from rollback_operator.api import POLICIES, REQUESTS
+from rollback_operator.api.common import Place
 from rollback_operator.api.request import FINAL
+from rollback_operator.gitobjects import GitObjects
+from rollback_operator.holds import HoldWorker
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import Key
-from rollback_operator.memory import Place
 from rollback_operator.policies import PolicyWorker
 from rollback_operator.requests import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.signals import Signals
 from rollback_operator.targets import Workloads, by_kind
+from rollback_operator.targets.application import ApplicationTarget
 from rollback_operator.targets.base import Target
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,7 @@ MISSES = 3
 
 Work = tuple[str, str, str]
 """Plural, namespace and name."""
+_WORK = {REQUESTS: "request", POLICIES: "policy"}
 
 
 class RollbackOperator:
@@ -48,18 +52,27 @@ class RollbackOperator:
     def __init__(self, api: Api, settings: Settings) -> None:
         self._api = api
         self._settings = settings
-        self.targets = by_kind(api)
+        self.targets = by_kind(api, settings.helm)
         self.signals = Signals(api, Workloads(self.targets), settings, self._alerted)
         self._policies = PolicyWorker(
             api, self.targets, self.signals.by_source, settings, self._wake_policy, tell=self._wake_requests_of
         )
         self._requests = RequestWorker(api, self.targets, settings, self._wake_request, self._policies.watching.streaks)
+        self._holds = self._hold_worker()
         self.agenda = Agenda(self._work_on_request, settings.workers, self._failed)
+        self.holding = Agenda(self._work_on_hold, settings.workers, self._failed)
         self.orders = Agenda(self._work_on_policy, settings.evaluations, self._failed)
         self._beat = time.monotonic()
         self._misses = 0
         self.watch_is_dead = asyncio.Event()
         """Set when a resync found what the watch should have told of."""
+
+    def _hold_worker(self) -> HoldWorker:
+        """Looks after what rollbacks hold."""
+        application = self.targets[ApplicationTarget.kind]
+        assert isinstance(application, ApplicationTarget)
+        objects = GitObjects(self._settings.git_protocols.split(","), self.signals.addresses)
+        return HoldWorker(self._api, application, objects, self._settings, self._wake_hold)
 
     # Events.
 
@@ -71,8 +84,10 @@ class RollbackOperator:
         if deleted:
             metrics.PHASES.gone(key)
             self._requests.gone(key)
+            self._holds.gone(REQUESTS, key)
             self.agenda.forget((REQUESTS, *key))
             return
+        self._holds.request_changed(body)
         phase = (body.get("status") or {}).get("phase")
         metrics.PHASES.saw(key, phase)
         if phase not in FINAL and self._requests.saw(body):
@@ -98,8 +113,11 @@ class RollbackOperator:
         key = resources.key_of(body)
         if deleted:
             self._policies.gone(key)
+            self._holds.gone(POLICIES, key)
             self.orders.forget((POLICIES, *key))
-        elif self._policies.saw(body):
+            return
+        self._holds.policy_changed(body)
+        if self._policies.saw(body):
             self._wake_policy(key)
 
     def target_changed(self, target: Target, body: dict[str, Any], *, deleted: bool) -> None:
@@ -109,6 +127,9 @@ class RollbackOperator:
         for key in self._requests.interest.news(place, told):
             self._wake_request(key)
         self._policies.target_changed(place, None if deleted else target.version(body))
+
+    def _wake_hold(self, place: Place) -> None:
+        self.holding.wake(place)
 
     def _wake_request(self, key: Key) -> None:
         self.agenda.wake((REQUESTS, *key))
@@ -133,9 +154,12 @@ class RollbackOperator:
         _, namespace, name = cast("Work", key)
         return await self._policies.work((namespace, name))
 
+    async def _work_on_hold(self, key: Hashable) -> float | None:
+        return await self._holds.work(cast("Place", key))
+
     def _failed(self, key: Hashable, error: BaseException) -> None:
-        plural, namespace, name = cast("Work", key)
-        context = {"request" if plural == REQUESTS else "policy": f"{namespace}/{name}"}
+        what, namespace, name = cast("Work", key)
+        context = {_WORK.get(what, "target"): f"{namespace}/{name}"}
         expected = isinstance(error, errors.KubeError)
         metrics.RETRIES.labels("API server" if expected else "defect").inc()
         log.warning("Trying again later: %s", error, extra=context, exc_info=None if expected else error)
@@ -153,7 +177,8 @@ class RollbackOperator:
             await self.signals.close()
 
     def _everything(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        return self.agenda.run(), self.orders.run(), self._resync(), self._heartbeat(), self.signals.run()
+        agendas = (self.agenda, self.orders, self.holding)
+        return *(agenda.run() for agenda in agendas), self._resync(), self._heartbeat(), self.signals.run()
 
     async def _resync(self) -> None:
         """Find unfinished requests that no event told of: the net below the watch."""

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from rollback_operator import metrics
 from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, WITHDRAWN_ANNOTATION
+from rollback_operator.api.common import Place
 from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.options import Options
 from rollback_operator.api.policy import CurrentRevision, LastRequest, PolicyStatus
@@ -37,7 +38,7 @@ from rollback_operator.kube.resources import Key
 from rollback_operator.settings import Settings
 from rollback_operator.signals.base import Checking, Signal
 from rollback_operator.targets.base import Target, Where
-from rollback_operator.watching import Asking, Place, Standing, Watching, horizon, parse_status, standing_of
+from rollback_operator.watching import Asking, Standing, Watching, horizon, parse_status, standing_of
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -291,7 +292,11 @@ class PolicyWorker:
 
     async def _look_at(self, standing: Standing, *, look_closely: bool) -> None:
         now = datetime.now(UTC)
-        snapshot, requests = await self._gather(standing)
+        try:
+            snapshot, requests = await self._gather(standing)
+        except errors.Forbidden as error:
+            await self._blind(standing, error)
+            return
         settled = snapshot is None or snapshot.settled
         if settled:
             await self._follow(standing, snapshot, now)
@@ -329,12 +334,21 @@ class PolicyWorker:
     def _where(self, standing: Standing) -> Where:
         namespace, spec = standing.key[0], standing.spec
         account = ServiceAccount(namespace, spec.service_account_name or self._settings.service_account)
-        return Where(namespace, spec.target.name, account, spec.options or Options())
+        return Where(spec.target.namespace or namespace, spec.target.name, account, spec.options or Options())
 
     async def _gather(self, standing: Standing) -> tuple[Snapshot | None, tuple[Other, ...]]:
         namespace, ref = standing.key[0], standing.spec.target
         observed = self._targets[ref.kind].observe(self._where(standing), None, None)
-        return await asyncio.gather(observed, resources.requests_for(self._api, namespace, ref))
+        others = resources.requests_for(self._api, namespace, ref, self._settings.namespace or None)
+        return await asyncio.gather(observed, others)
+
+    async def _blind(self, standing: Standing, error: errors.Forbidden) -> None:
+        """The target may not be looked at: say so, and leave the rest of what is said as it stands."""
+        account, status = self._where(standing).account, standing.status
+        message = f"{standing.spec.target} cannot be looked at as service account {account}: {error}"
+        standing.disarmed = Reason.MAY_NOT_ROLL_BACK, message
+        found = Findings(standing.generation, _trouble(standing), standing.disarmed, _said(status), status.last_request)
+        await self._write(standing, self._scene(standing), found)
 
     async def _follow(self, standing: Standing, snapshot: Snapshot | None, now: datetime) -> None:
         """What runs now; when it is another revision than before, the triggers begin anew.

@@ -24,11 +24,11 @@ def refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) ->
         )
     if lacking["verb"].startswith("impersonate"):
         return Refused(Reason.FORBIDDEN, own_rights(error))
-    what = f"{ref.kind} {ref.name}"
+    what, namespace = f"{ref.kind} {ref.name}", ref.namespace or account.namespace
     if lacking["resource"] not in (None, f"{ref.kind.lower()}s"):
         what = f"{lacking['resource']}, which rolling {ref} back takes,"
     message = (
-        f"Service account {account} may not {lacking['verb']} {what} in namespace {account.namespace}: nothing was "
+        f"Service account {account} may not {lacking['verb']} {what} in namespace {namespace}: nothing was "
         f"changed. Give it the rights (examples/rbac.yaml shows which), then write a new request. {said}"
     )
     return Refused(Reason.FORBIDDEN, message)
@@ -49,6 +49,13 @@ def unfinished(error: errors.KubeError, ref: TargetRef, account: ServiceAccount)
         f"shows which). {error}"
     )
     return Refused(Reason.FORBIDDEN, message)
+
+
+def reading_refused(error: errors.Forbidden, ref: TargetRef, account: ServiceAccount) -> Refused:
+    """Why `ref`, or what stands for the same, may not be read: rights of the account, or of the operator."""
+    if f" as {account}: " in str(error):
+        return refusal(error, ref, account)
+    return Refused(Reason.FORBIDDEN, own_rights(error))
 
 
 def own_rights(error: errors.Forbidden) -> str:

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from rollback_operator import metrics, owning
 from rollback_operator.api import REQUESTS
-from rollback_operator.api.common import Condition, TargetRef
+from rollback_operator.api.common import Condition, Place, TargetRef
 from rollback_operator.api.options import Options
 from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
@@ -22,7 +22,7 @@ from rollback_operator.backups import Backups, given_up
 from rollback_operator.core import backups
 from rollback_operator.core import conditions as on
 from rollback_operator.core.life import advance
-from rollback_operator.core.life.times import SEND_WITHIN, pause
+from rollback_operator.core.life.times import SEND_WITHIN, deadline, pause
 from rollback_operator.core.values import (
     Action,
     Answer,
@@ -39,6 +39,7 @@ from rollback_operator.core.values import (
     Release,
     Request,
     Snapshot,
+    Stop,
     Trace,
     current_target,
     resolved_account,
@@ -50,10 +51,10 @@ from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Key
-from rollback_operator.memory import Bodies, Interest, Place
-from rollback_operator.refusals import own_rights, refusal, unfinished
+from rollback_operator.memory import Bodies, Interest
+from rollback_operator.refusals import reading_refused, refusal, unfinished
 from rollback_operator.settings import Settings
-from rollback_operator.targets.base import Target, Where
+from rollback_operator.targets.base import Stoppable, Target, Where
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -66,6 +67,7 @@ class _Heard:
     answer: Answer | None = None
     answered: int = 0
     kept: int = 0
+    stopped: int = 0
 
 
 _WARNINGS = (Reason.PODS_FAILING, Reason.NOT_YET_WELL)
@@ -88,8 +90,8 @@ class RequestWorker:
         self._settings = settings
         self._wake = wake
         self._streaks = streaks
-        self._groups = Groups(api, lambda asked, ref: self._observe(asked, ref, None))
         self._backups = Backups(api, targets)
+        self._groups = Groups(api, lambda asked, ref: self._observe(asked, ref, None))
         self._bodies = Bodies()
         self._heard: dict[str, _Heard] = {}
         self._claims: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
@@ -194,15 +196,14 @@ class RequestWorker:
     async def _gather(self, request: Request, ref: TargetRef | None, policy: PolicySpec | None) -> Observation:
         if ref is None:
             return Observation(policy=policy)
-        self.interest.gained((request.namespace, request.name), (ref.kind, request.namespace, ref.name))
+        self.interest.gained((request.namespace, request.name), ref.place(request.namespace))
         heard = self._heard_of(request)
         since = datetime.now(UTC)
         try:
             target, others = await asyncio.gather(self._observe(request, ref, policy), self._others(request, ref))
         except errors.Forbidden as error:
-            if _begun(request):
-                raise
-            return Observation(policy=policy, answer=Refused(Reason.FORBIDDEN, own_rights(error)))
+            refused = reading_refused(error, ref, self._where(request, ref, policy).account)
+            return Observation(policy=policy, answer=refused, unseen=_begun(request))
         return Observation(
             policy,
             target,
@@ -212,6 +213,7 @@ class RequestWorker:
             self._settings.service_account,
             since,
             heard.kept,
+            stopped=heard.stopped,
             argo_cd=self._settings.argo_cd_namespace,
             streaks=self._streaks((request.namespace, request.spec.policy_ref.name)) if request.spec.policy_ref else {},
         )
@@ -227,10 +229,12 @@ class RequestWorker:
             return _by_plan(request, ref, plan)
         account = resolved_account(spec, policy, self._settings.service_account)
         options = resolved_options(spec, policy) or Options()
-        return Where(request.namespace, ref.name, ServiceAccount(request.namespace, account), options)
+        return Where(ref.namespace or request.namespace, ref.name, ServiceAccount(request.namespace, account), options)
 
     async def _others(self, request: Request, ref: TargetRef) -> tuple[Other, ...]:
-        return () if _begun(request) else await resources.requests_for(self._api, request.namespace, ref)
+        if _begun(request):
+            return ()
+        return await resources.requests_for(self._api, request.namespace, ref, self._settings.namespace or None)
 
     @asynccontextmanager
     async def _claim(self, request: Request, ref: TargetRef | None) -> AsyncIterator[None]:
@@ -238,7 +242,7 @@ class RequestWorker:
         if ref is None or _begun(request):
             yield
             return
-        lock = self._claims.setdefault((ref.kind, request.namespace, ref.name), asyncio.Lock())
+        lock = self._claims.setdefault(ref.place(request.namespace), asyncio.Lock())
         async with lock:
             yield
 
@@ -274,8 +278,9 @@ class RequestWorker:
 
     def _wake_others(self, request: Request, status: RequestStatus) -> None:
         """Requests that waited for this one's target may go on."""
-        kind, _, name = (status.target or "/").partition("/")
-        for key in self.interest.of((kind, request.namespace, name)):
+        if status.target is None or "/" not in status.target:
+            return  # it never was about one target
+        for key in self.interest.of(TargetRef.of(status.target).place(request.namespace)):
             if key != (request.namespace, request.name):
                 self._wake(key)
 
@@ -309,10 +314,12 @@ class RequestWorker:
         Gives the seconds until that round, if it should not follow at once.
         """
         assert target is not None
-        assert isinstance(action, Apply | Finish)
+        assert isinstance(action, Apply | Finish | Stop)
         where = _by_plan(request, ref, action.plan)
         if isinstance(action, Finish):
             return await self._finish(request, ref, where, target)
+        if isinstance(action, Stop):
+            return await self._stop(request, ref, where, target)
         kept = not _too_late_to_send(request) and await self._keep(request, ref, where, target)
         if not kept or _too_late_to_send(request):
             _note_answered(self._heard_of(request), request)
@@ -383,6 +390,18 @@ class RequestWorker:
                 return None
         return pause(heard.kept).total_seconds()
 
+    async def _stop(self, request: Request, ref: TargetRef, where: Where, target: Snapshot) -> float | None:
+        """Call the effect off; gives the seconds until the next look, if that did not work at once."""
+        heard, module = self._heard_of(request), self._targets[ref.kind]
+        heard.stopped += 1
+        assert isinstance(module, Stoppable)
+        try:
+            await module.stop(where, target)
+        except errors.KubeError as error:
+            log.warning("The effect could not be called off: %s", error, extra=_context(request, request.status))
+            return pause(heard.stopped).total_seconds()
+        return None
+
     def _heard_of(self, request: Request) -> _Heard:
         return self._heard.setdefault(request.uid, _Heard())
 
@@ -402,7 +421,8 @@ def _plan_of(request: Request) -> Plan | None:
 
 def _by_plan(request: Request, ref: TargetRef, plan: Plan) -> Where:
     account = ServiceAccount(request.namespace, plan.service_account_name)
-    return Where(request.namespace, ref.name, account, plan.options or Options())
+    until = deadline(request) if request.status.started_at is not None else None
+    return Where(ref.namespace or request.namespace, ref.name, account, plan.options or Options(), until)
 
 
 def _note_answered(heard: _Heard, request: Request) -> None:

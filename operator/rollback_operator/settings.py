@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 PREFIX = "ROLLBACK_"
+HELM = "/usr/local/bin/helm"
+"""Where the image has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ class Settings:
     """How many requests are worked on at the same time."""
     argo_cd_namespace: str = "argocd"
     """Argo CD's own namespace, which what it manages does not tell."""
+    helm: str = HELM
+    """The Helm 4 that rolls releases back."""
+    holds: int = 15
+    """Seconds between looks at an Application whose automation a rollback holds off."""
+    git_protocols: str = "https"
+    """How Git repositories may be asked whether a hold is over: https,http,file."""
     resync: int = 15
     """Seconds between looks for unfinished requests that no watch event told of."""
 
@@ -82,6 +90,7 @@ _ALLOWED: Mapping[str, tuple[str, str]] = {
     "log_format": ("json|plain", "json or plain"),
     "namespace": (r"([a-z0-9]([-a-z0-9]*[a-z0-9])?)?", "the name of a namespace"),
     "argo_cd_namespace": (r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", "the name of a namespace"),
+    "helm": (r"/\S+", "the path of a program"),
     "port": (
         "0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]",
         "a port, or 0 for any that is free",
@@ -95,6 +104,8 @@ _ALLOWED: Mapping[str, tuple[str, str]] = {
     "alertmanager": _ADDRESS,
     "allowed_networks": (r"[0-9a-fA-F.:/, ]*", "a list of networks such as 127.0.0.0/8,10.0.0.0/8"),
     "resync": _NUMBER,
+    "holds": _NUMBER,
+    "git_protocols": (r"(https|http|file)(,(https|http|file))*", "a list of https, http and file"),
 }
 
 

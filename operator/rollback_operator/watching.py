@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rollback_operator.api.common import Place
 from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.policy import CurrentRevision, Mode, PolicySpec, PolicyStatus
 from rollback_operator.api.trigger import Action
@@ -21,9 +22,6 @@ from rollback_operator.signals.base import Question
 log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
-Place = tuple[str, str, str]
-"""Kind, namespace and name of a target."""
-
 
 _NOT_SEEN = object()
 """The version of a target that no event told of yet: neither a version nor that it is gone."""
@@ -74,7 +72,7 @@ class Standing:
     @property
     def place(self) -> Place:
         """The policy's target."""
-        return self.spec.target.kind, self.key[0], self.spec.target.name
+        return self.spec.target.place(self.key[0])
 
     @property
     def evaluated(self) -> bool:

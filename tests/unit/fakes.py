@@ -19,6 +19,7 @@ _COLLECTIONS = {
     "StatefulSet": ("/apis/apps/v1", "statefulsets"),
     "DaemonSet": ("/apis/apps/v1", "daemonsets"),
     "ControllerRevision": ("/apis/apps/v1", "controllerrevisions"),
+    "Application": ("/apis/argoproj.io/v1alpha1", "applications"),
     "Pod": ("/api/v1", "pods"),
     "ConfigMap": ("/api/v1", "configmaps"),
     "Secret": ("/api/v1", "secrets"),
@@ -61,6 +62,8 @@ class FakeApi:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self.late_faults: list[Fault] = []
+        self.admit: Callable[[Object], Object] = lambda thing: thing
+        """What a definition's schema makes of an object that is replaced."""
         self.lacking: set[str] = set()
         """Verbs that nobody is allowed, or verbs and resources."""
         self.put(*things)
@@ -118,15 +121,20 @@ class FakeApi:
                 raise errors.AlreadyExists(f"{where} exists")
             return self._store(where, self._new(body))
 
-    async def replace(self, path: str, body: Object, *, as_: Identity) -> Object:
-        """PUT the status of exactly the version that was read."""
-        with self._answering(Call("PUT", path, str(as_), body=body)):
+    async def replace(self, path: str, body: Object, *, as_: Identity, dry_run: bool = False) -> Object:
+        """PUT the object, or its status, of exactly the version that was read."""
+        query = {"dryRun": "All"} if dry_run else {}
+        with self._answering(Call("PUT", path, str(as_), query, body)):
             where = path.removesuffix("/status")
             now = self._existing(where)
             names = ("uid", "resourceVersion")
             if [now["metadata"][name] for name in names] != [body["metadata"][name] for name in names]:
                 raise errors.Conflict("the object has been modified")
-            return self._store(where, now | {"status": copy.deepcopy(body["status"])})
+            if where != path:
+                return self._store(where, now | {"status": copy.deepcopy(body["status"])})
+            after = self.admit(copy.deepcopy(body))
+            after["metadata"]["generation"] += 1
+            return after if dry_run else self._store(where, after)
 
     async def patch(
         self,

@@ -82,7 +82,7 @@ ENDINGS: dict[str, tuple[str, Snapshot, str, Reason, str]] = {
         snapshot("..c"),
         "",
         Reason.NOTHING_TO_ROLL_BACK_TO,
-        "has no revision before 3. If older ReplicaSets were removed, raise revisionHistoryLimit",
+        "has no revision before 3. Older ones are removed by its revisionHistoryLimit. To go back now",
     ),
     "all earlier ones were rolled back from": (
         "LastKnownGood",

@@ -91,7 +91,7 @@ def test_every_rule_says_what_to_do(path: str) -> None:
         assert "\n" not in rule["message"]
 
 
-KINDS = ["Deployment", "StatefulSet", "DaemonSet"]
+KINDS = ["Deployment", "StatefulSet", "DaemonSet", "Helm", "Application"]
 
 
 def test_a_kind_is_an_enum_and_never_a_constant() -> None:

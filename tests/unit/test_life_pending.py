@@ -99,7 +99,7 @@ ENDINGS: dict[str, tuple[Request, Observation, Phase, Reason, str]] = {
         Observation(target=snapshot("a")),
         Phase.FAILED,
         Reason.NOTHING_TO_ROLL_BACK_TO,
-        "has no revision before 1. If older ReplicaSets were removed, raise revisionHistoryLimit",
+        "has no revision before 1. Older ones are removed by its revisionHistoryLimit. To go back now",
     ),
     "only revisions that were rolled back from": (
         request(),

@@ -4,30 +4,56 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
 
 from rollback_operator.api.fields import FINGERPRINT, Resource, Time, object_name, rule, rules
 
-TargetKind = Literal["Deployment", "StatefulSet", "DaemonSet"]
+TargetKind = Literal["Deployment", "StatefulSet", "DaemonSet", "Helm", "Application"]
+ACROSS_NAMESPACES = "Application"
+"""The kind of target that may be in another namespace than what names it."""
+Place = tuple[str, str, str]
+"""Kind, namespace and name of a target."""
+
+_TARGET_RULES = rules(
+    rule(
+        "!has(self.namespace) || self.kind == 'Application'",
+        "leave namespace out: only an Application may be in another namespace than what names it; to roll back "
+        "something else there, write the RollbackRequest or RollbackPolicy in that namespace",
+    ),
+)
 
 
 class TargetRef(Resource):
-    """What is rolled back: an object in the resource's own namespace."""
+    """What is rolled back: an object in the resource's own namespace, or an Application of Argo CD anywhere."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", json_schema_extra=_TARGET_RULES
+    )
 
     kind: TargetKind = Field(description="Kind of the target.")
     name: Annotated[str, object_name("target", "checkout")] = Field(description="Name of the target.")
+    namespace: Annotated[str, object_name("namespace", "argocd")] | None = Field(
+        default=None,
+        description="Namespace of an Application (kind Application only), in which the service account needs rights "
+        "on it. Omitted: the resource's own.",
+    )
 
     def __str__(self) -> str:
-        return f"{self.kind}/{self.name}"
+        return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
+
+    def place(self, namespace: str) -> Place:
+        """Which object it is, said in that namespace."""
+        return self.kind, self.namespace or namespace, self.name
 
     @classmethod
     def of(cls, text: str) -> TargetRef:
         """The target that a status names, as `str` writes it."""
-        kind, _, name = text.partition("/")
-        return cls.model_validate({"kind": kind, "name": name})
+        kind, *namespace, name = text.split("/")
+        return cls.model_validate({"kind": kind, "namespace": namespace[0] if namespace else None, "name": name})
 
 
-_TO = rf"^(LastKnownGood|Previous|[1-9][0-9]{{0,9}}|{FINGERPRINT})$"
+_TO = rf"^(LastKnownGood|Previous|[1-9][0-9]{{0,9}}|[0-9a-f]{{7,40}}|{FINGERPRINT})$"
 
 
 def _revision_schema(description: str, default: str | None = None) -> dict[str, Any]:
@@ -39,7 +65,8 @@ def _revision_schema(description: str, default: str | None = None) -> dict[str, 
             rule(
                 f"type(self) == int ? self > 0 : string(self).matches('{_TO}')",
                 'write a revision number as `kubectl rollout history` shows it, such as "3", '
-                "or Previous, LastKnownGood or a fingerprint (v1: and 64 hexadecimal digits)",
+                "or Previous, LastKnownGood, a fingerprint (v1: and 64 hexadecimal digits) or, of an Application, a "
+                "Git commit (7 to 40 hexadecimal digits, in quotes)",
             )
         ),
     }

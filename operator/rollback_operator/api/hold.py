@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rollback_operator.api.fields import Duration, Resource
+from rollback_operator.api.fields import Duration, Resource, object_name
 
 
 class HoldOrders(Resource):
-    """When a hold ends, and when people are told that it lasts."""
+    """When a hold ends, when people are told that it lasts, and what it takes to read Git."""
 
     until: Literal["TargetChanges", "Manual"] = Field(
         default="TargetChanges",
@@ -19,4 +19,10 @@ class HoldOrders(Resource):
     )
     alert_after: Duration = Field(
         default="24h", description="How long it may last before an Event reminds people of it; 24h at the most."
+    )
+    git_secret_name: Annotated[str, object_name("Secret", "shop-repository")] | None = Field(
+        default=None,
+        description="Secret with what a private repository asks for, as Argo CD has it: url (it is shown to addresses "
+        "that begin so, and to no other), username and password. In the namespace of the request, read as its service "
+        "account. Omitted: the repository is read without.",
     )

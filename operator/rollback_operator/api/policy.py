@@ -18,6 +18,7 @@ from rollback_operator.api.fields import (
     rule,
     rules,
 )
+from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.owner import OwnerRule
 from rollback_operator.api.trigger import PrometheusServer, Trigger
@@ -165,6 +166,11 @@ class PolicySpec(Resource):
         "to the next older one that proved good.",
     )
     options: Options | None = Field(default=None, description="How a rollback is made, by the kind of target.")
+    hold: HoldOrders | None = Field(
+        default=None,
+        description="How long automation (of an Argo CD Application) is kept off after a rollback. Omitted: until Git "
+        "brings something else than what was rolled back from.",
+    )
     owner: OwnerRule = Field(
         default=OwnerRule.REFUSE,
         description="What follows when Argo CD, Flux or Helm manages the target. Refuse: nothing is done, and the "

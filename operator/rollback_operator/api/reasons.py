@@ -42,6 +42,8 @@ class Reason(StrEnum):
     MISSING_DEPENDENCY = "MissingDependency"
     POLICY_NOT_FOUND = "PolicyNotFound"
     OWNED_BY = "OwnedBy"
+    UNREADABLE_RECORD = "UnreadableRecord"
+    WOULD_DELETE_CRD = "WouldDeleteCRD"
     FORBIDDEN = "Forbidden"
     REJECTED = "Rejected"
     UNHEALTHY = "Unhealthy"
@@ -53,6 +55,15 @@ class Reason(StrEnum):
 
     # Aborted, before or after the effect.
     ABORTED = "Aborted"
+
+    # A hold.
+    HOLDING = "Holding"
+    HELD_FOR_LONG = "HeldForLong"
+    CANNOT_COMPARE = "CannotCompare"
+    TARGET_CHANGED = "TargetChanged"
+    RELEASED_BY_HAND = "ReleasedByHand"
+    AUTOMATION_TURNED_ON = "AutomationTurnedOn"
+    NOT_HELD = "NotHeld"
 
     # A policy: Ready.
     ACCEPTED = "Accepted"

@@ -19,6 +19,7 @@ from rollback_operator.api.fields import (
     rule,
     rules,
 )
+from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.owner import OwnerRule, Suspension
 
@@ -34,6 +35,7 @@ IMMUTABLE = (
     "timeout",
     "serviceAccountName",
     "options",
+    "hold",
     "owner",
     "backup",
 )
@@ -217,6 +219,11 @@ class RequestSpec(Resource):
     options: Options | None = Field(
         default=None, description="How it is done, by the kind of target. Omitted: as the policy says."
     )
+    hold: HoldOrders | None = Field(
+        default=None,
+        description="How long automation (of an Argo CD Application) is kept off afterwards, so that what is rolled "
+        "back from does not come back. Omitted: as the policy says, else until Git brings something else.",
+    )
     owner: OwnerRule | None = Field(
         default=None,
         description="What follows when Argo CD, Flux or Helm manages the target. Refuse: nothing is done, and the "
@@ -294,6 +301,7 @@ class Plan(Resource):
         default=(), max_length=16, description="Triggers of the policy that have to be Healthy again after the effect."
     )
     options: Options | None = Field(default=None, description="How it is done, where something was said of it.")
+    hold: HoldOrders | None = Field(default=None, description="How long it is held, where something was said of it.")
     suspends: tuple[Suspension, ...] = Field(
         default=(), max_length=4, description="Flux objects that are suspended before the effect, and stay so."
     )

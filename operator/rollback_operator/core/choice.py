@@ -12,6 +12,8 @@ from rollback_operator.core.values import Ending, Revision, Snapshot
 
 PREVIOUS = "Previous"
 LAST_KNOWN_GOOD = "LastKnownGood"
+COMMIT = 7
+"""Digits of a Git revision that are enough to name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +39,21 @@ def choose(
             return Chosen(max(proved, key=lambda one: one.order))
     if to in (PREVIOUS, LAST_KNOWN_GOOD):
         return _previous(to, ref, target, bad)
-    named = [revision for revision in target.history if to in (revision.name, revision.fingerprint)]
-    if not named:
+    revision = _named(to, target)
+    if revision is None:
         return Ending(Phase.FAILED, Reason.REVISION_NOT_FOUND, _not_found(to, ref, target))
-    revision = max(named, key=lambda one: one.order)
     if revision.fingerprint == target.current.fingerprint:
         return _already(ref, target, revision)
     if revision.fingerprint in bad:
         return Chosen(revision, (f"Revision {revision.name} counts as bad: {bad[revision.fingerprint]}.",))
     return Chosen(revision)
+
+
+def _named(to: str, target: Snapshot) -> Revision | None:
+    """The newest revision of that number or fingerprint, else of that Git revision, else what the kind makes of it."""
+    exact = [one for one in target.history if to in (one.name, one.fingerprint)]
+    by_commit = [one for one in target.history if len(to) >= COMMIT and any(at.startswith(to) for at in one.aliases)]
+    return max(exact or by_commit, key=lambda one: one.order, default=None) or target.named(to)
 
 
 def _may_be_gone_back_to(revision: Revision, target: Snapshot, bad: Mapping[str, str]) -> bool:
@@ -80,10 +88,15 @@ def _already(ref: TargetRef, target: Snapshot, revision: Revision) -> Ending:
 
 
 def _not_found(to: str, ref: TargetRef, target: Snapshot) -> str:
+    if to in target.excluded:
+        return (
+            f"Revision {to} of {ref} cannot be gone back to: {target.excluded[to]}. "
+            "Name another one in `to`, or release the version you want anew."
+        )
     names = [revision.name for revision in sorted(target.history, key=lambda one: one.order)]
     has = f"it has {_and(names)}" if names else "it has none"
     return (
-        f"{ref} has no revision {to}: {has}. Older ones are removed by its revisionHistoryLimit. "
+        f"{ref} has no revision {to}: {has}. {target.keeps} "
         "Write a new request with one of these in `to`, or release the version you want anew."
     )
 
@@ -97,9 +110,14 @@ def _nothing(ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> str:
             "To go back to one all the same, name it in `to`."
         )
     return (
-        f"{ref} has no revision before {target.current.name}. "
-        "If older revisions were removed, raise revisionHistoryLimit; to go back now, release the old version anew."
+        f"{ref} has no revision before {target.current.name}{_left_out(target)}. {target.keeps} "
+        "To go back now, release the old version anew."
     )
+
+
+def _left_out(target: Snapshot) -> str:
+    earlier = [f"{name} ({why})" for name, why in target.excluded.items() if int(name) < target.current.order]
+    return f" that can be gone back to, as {_and(earlier)} cannot" if earlier else ""
 
 
 def _and(words: list[str] | tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ READY = "Ready"
 PLANNED = "Planned"
 APPLIED = "Applied"
 VERIFIED = "Verified"
+HELD = "Held"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
 
@@ -63,7 +64,7 @@ def _condition(kind: str, change: Change, before: Condition | None, generation: 
     )
 
 
-_ORDER = (PLANNED, APPLIED, VERIFIED, READY, RECONCILING, STALLED)
+_ORDER = (PLANNED, APPLIED, VERIFIED, HELD, READY, RECONCILING, STALLED)
 
 
 def _rank(kind: str) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.fields import format_duration
+from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.options import Options
 from rollback_operator.api.policy import Verify
 from rollback_operator.api.reasons import Reason
@@ -41,6 +42,7 @@ def make_plan(
     account: str,
     verify: Verify | None,
     options: Options | None = None,
+    hold: HoldOrders | None = None,
     standing: Go = NOTHING_ELSE,
 ) -> Plan:
     """The plan as it is written down: everything that the effect will be held to."""
@@ -57,6 +59,7 @@ def make_plan(
         verify_timeout=verify.timeout if verify else None,
         verify_triggers=verify.triggers if verify else (),
         options=options,
+        hold=hold,
         suspends=standing.suspends,
         backup=findings.copy,
     )
@@ -70,8 +73,8 @@ def _notes(chosen: Chosen, findings: Findings, standing: Go) -> tuple[str, ...]:
 
 
 def _effects(findings: Findings, standing: Go) -> tuple[str, ...]:
-    keeping = (f"Keep a copy of what is replaced in Secret {findings.copy.secret}.",) if findings.copy else ()
     suspending = tuple(f"Suspend {one.kind} {one.namespace}/{one.name} (spec.suspend)." for one in standing.suspends)
+    keeping = (f"Keep a copy of what is replaced in Secret {findings.copy.secret}.",) if findings.copy else ()
     return (*keeping, *suspending, *findings.steps)
 
 

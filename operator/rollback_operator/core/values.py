@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
 from rollback_operator.api.common import TargetRef
+from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.options import Options
 from rollback_operator.api.owner import OwnerRule
 from rollback_operator.api.policy import Entry, PolicySpec
@@ -33,6 +34,8 @@ class Revision:
     source: str = ""
     tags: tuple[str, ...] = ()
     created: datetime | None = None
+    aliases: tuple[str, ...] = ()
+    """Git revisions that it stands for: their first digits name it, too."""
 
 
 class Wellbeing(Enum):
@@ -107,6 +110,21 @@ class Snapshot:
         """The owners, those in Argo CD's own namespace with its name."""
         return tuple(replace(one, namespace=one.namespace or argo_cd) for one in self.owners)
 
+    waits_for: str = ""
+    """Why it is not settled, if not for its controller to number the revision: a clause about the target."""
+    under_way: bool = False
+    """The effect is still being carried out by others, and can be called off."""
+    being_made: frozenset[str] = frozenset()
+    """uids of requests whose effect somebody who is alive is making right now."""
+    half_made: frozenset[str] = frozenset()
+    """uids of requests whose effect was begun by somebody who is gone: it is to be made again, or given up."""
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    """Revisions that are on record and cannot be gone back to, with a clause that says why."""
+    keeps: str = "Older ones are removed by its revisionHistoryLimit."
+    """How long revisions are kept, for people who miss one."""
+    named: Callable[[str], Revision | None] = field(default=lambda _: None, compare=False, repr=False)
+    """The revision that a name means which is in no history; None if it means none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Other:
@@ -144,10 +162,12 @@ class Findings:
     diff: str
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    copy: KeptCopy | None = None
-    """The copy that will be kept of what is replaced."""
     affected: tuple[str, ...] = ()
     """The objects that go back with the target, where it is more than one."""
+    copy: KeptCopy | None = None
+    """The copy that will be kept of what is replaced."""
+    obstacle: Obstacle | None = None
+    """Why the target must not go there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +214,10 @@ class Observation:
     default_service_account: str = "rollback"
     since: datetime | None = None
     kept: int = 0
+    stopped: int = 0
+    """How often the effect was called off, and still is under way."""
+    unseen: bool = False
+    """The target may not be looked at any more; `answer` says why."""
     entries: tuple[Entry, ...] = ()
     """The policy's ledger."""
     streaks: Mapping[str, Streak] = field(default_factory=dict)
@@ -248,6 +272,13 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """Call the effect off, as far as others are still carrying it out."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Read these owners of the target."""
 
@@ -263,7 +294,7 @@ class Release:
 
 Question = Examine | Rehearse | Trace | Release
 """What is done at once, and decided on anew: nothing that the target itself would show."""
-Action = Question | Apply | Finish
+Action = Question | Apply | Finish | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +317,11 @@ def resolved_account(spec: RequestSpec, policy: PolicySpec | None, default: str)
     """Name of the service account that a request runs as: its own, else its policy's, else the operator's setting."""
     from_policy = policy.service_account_name if policy is not None else None
     return spec.service_account_name or from_policy or default
+
+
+def resolved_hold(spec: RequestSpec, policy: PolicySpec | None) -> HoldOrders | None:
+    """How long the target is held afterwards: as the request says, else as its policy does."""
+    return spec.hold or (policy.hold if policy is not None else None)
 
 
 def resolved_options(spec: RequestSpec, policy: PolicySpec | None) -> Options | None:

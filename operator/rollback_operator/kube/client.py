@@ -13,7 +13,8 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +25,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import kube_config
 from kubernetes.aio.config.incluster_config import load_incluster_config
+from yarl import URL
 
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import Identity, ServiceAccount
@@ -31,6 +33,9 @@ from rollback_operator.kube.identity import Identity, ServiceAccount
 FIELD_MANAGER = "rollback-operator"
 JSON_PATCH = "application/json-patch+json"
 JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+"""What a list is asked for as when the objects' content is not wanted."""
 
 READ_TIMEOUT = 10.0
 WRITE_TIMEOUT = 5
@@ -39,6 +44,11 @@ LONGEST_WRITE = WRITE_TIMEOUT + 1 + WRITE_TIMEOUT
 """Seconds after which a write that was begun cannot happen any more: all tries together, and then the server's work."""
 ATTEMPTS = 4
 LONGEST_WAIT = 8.0
+
+_NEVER_PASSED = frozenset(
+    {"host", "authorization", "connection", "content-length", "transfer-encoding", "accept-encoding", "keep-alive"}
+)
+"""Headers of a call that is passed on which are the connection's own, or say who calls."""
 
 JsonObject = dict[str, Any]
 Query = Mapping[str, str | int]
@@ -89,17 +99,24 @@ class Api:
         hosts = dict.fromkeys(str(address[0]) for *_, address in found)
         return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts)
 
-    async def get(self, path: str, *, as_: Identity, query: Query | None = None) -> JsonObject:
-        """One object, or a list."""
-        return await self._call("GET", path, as_, query=query)
+    async def get(
+        self, path: str, *, as_: Identity, query: Query | None = None, metadata_only: bool = False
+    ) -> JsonObject:
+        """One object, or a list; of a list perhaps the objects' metadata alone."""
+        return await self._call("GET", path, as_, query=query, accept=METADATA_ONLY if metadata_only else JSON)
 
     async def create(self, path: str, body: JsonObject, *, as_: Identity) -> JsonObject:
         """Create an object; `path` is the collection's."""
         return await self._call("POST", path, as_, body=body)
 
-    async def replace(self, path: str, body: JsonObject, *, as_: Identity) -> JsonObject:
-        """PUT an object or its status; `body` carries the resourceVersion that it replaces."""
-        return await self._call("PUT", path, as_, body=body)
+    async def replace(self, path: str, body: JsonObject, *, as_: Identity, dry_run: bool = False) -> JsonObject:
+        """PUT an object or its status; `body` carries the resourceVersion that it replaces.
+
+        Raises:
+            Conflict: the object changed meanwhile; nothing was written.
+        """
+        query: dict[str, str | int] | None = {"dryRun": "All"} if dry_run else None
+        return await self._call("PUT", path, as_, body=body, query=query)
 
     async def patch(
         self,
@@ -120,6 +137,17 @@ class Api:
             query["dryRun"] = "All"
         return await self._call("PATCH", path, as_, body=operations, query=query, content=JSON_PATCH)
 
+    async def try_to_apply(
+        self, path: str, thing: JsonObject, *, as_: Identity, field_manager: str, force: bool
+    ) -> JsonObject:
+        """Apply an object by server-side apply, as a dry run: nothing is stored.
+
+        Raises:
+            Conflict: others own fields of it.
+        """
+        query: dict[str, str | int] = {"fieldManager": field_manager, "force": str(force).lower(), "dryRun": "All"}
+        return await self._call("PATCH", path, as_, body=thing, query=query, content=APPLY)
+
     async def delete(self, path: str, *, as_: Identity, uid: str, version: str | None = None) -> JsonObject:
         """Delete the object of that uid, and no later one of the same name; `version`: only as it was read.
 
@@ -129,11 +157,61 @@ class Api:
         only = {"uid": uid} if version is None else {"uid": uid, "resourceVersion": version}
         return await self._call("DELETE", path, as_, body={"preconditions": only})
 
+    @asynccontextmanager
+    async def forward(
+        self,
+        verb: str,
+        path_and_query: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        as_: ServiceAccount,
+        limit: float | None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Pass a call of somebody else on as `as_`, once, and give its answer as a stream; `limit` is in seconds.
+
+        Raises:
+            NotDone: there is no connection; the call certainly changed nothing.
+            Unavailable: no answer; it may or may not have been done.
+        """
+        call = _Call(verb, path_and_query.partition("?")[0], as_, None, None, JSON)
+        ours = await self._headers(call)
+        plain = {name: value for name, value in headers.items() if _may_be_passed(name)}
+        given = {name: value for name, value in ours.items() if name in ("Authorization", "Impersonate-User")}
+        if self._rest.pool_manager is None:
+            self._rest.pool_manager = self._rest._create_pool_manager()  # noqa: SLF001 - it makes one with its first call
+        try:
+            async with self._rest.pool_manager.request(
+                verb,
+                URL(self._configuration.host + path_and_query, encoded=True),
+                headers={**plain, **given},
+                data=body or None,
+                timeout=aiohttp.ClientTimeout(total=limit, sock_connect=5),
+                proxy=self._configuration.proxy,
+                allow_redirects=False,
+            ) as response:
+                self._on_call(verb, call.path, response.status)
+                yield response
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            self._on_call(verb, call.path, 0)
+            raise errors.NotDone(f"{call}: cannot connect to the API server: {error}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._on_call(verb, call.path, 0)
+            raise errors.Unavailable(f"{call}: no answer: {type(error).__name__} {error}") from error
+
     async def _call(
-        self, verb: str, path: str, as_: Identity, *, body: Any = None, query: Query | None = None, content: str = JSON
+        self,
+        verb: str,
+        path: str,
+        as_: Identity,
+        *,
+        body: Any = None,
+        query: Query | None = None,
+        content: str = JSON,
+        accept: str = JSON,
     ) -> JsonObject:
         """Make a call, again if that is safe; a write is over, tries included, a second after `WRITE_TIMEOUT`."""
-        call = _Call(verb, path, as_, body, query, content)
+        call = _Call(verb, path, as_, body, query, content, accept)
         begun = time.monotonic()
         for attempt in itertools.count(1):
             try:
@@ -162,7 +240,7 @@ class Api:
         return _answer(call, response, text)
 
     async def _headers(self, call: _Call) -> dict[str, str]:
-        headers = {"Content-Type": call.content, "Accept": JSON, "User-Agent": FIELD_MANAGER}
+        headers = {"Content-Type": call.content, "Accept": call.accept, "User-Agent": FIELD_MANAGER}
         token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         if token:
             headers["Authorization"] = token
@@ -179,6 +257,7 @@ class _Call:
     body: Any
     query: Query | None
     content: str
+    accept: str = JSON
 
     def __str__(self) -> str:
         return f"{self.verb} {self.path} as {self.as_}"
@@ -198,6 +277,10 @@ class _Call:
         if self.writes:
             items["timeout"] = f"{WRITE_TIMEOUT}s"
         return "?" + urlencode(items) if items else ""
+
+
+def _may_be_passed(header: str) -> bool:
+    return header.lower() not in _NEVER_PASSED and not header.lower().startswith("impersonate-")
 
 
 def _answer(call: _Call, response: Any, text: bytes) -> JsonObject:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, VERSION, WITHDRAWN_ANNOTATION
-from rollback_operator.api.common import TargetRef
+from rollback_operator.api.common import ACROSS_NAMESPACES, Place, TargetRef
 from rollback_operator.api.fields import Resource, parse_duration
 from rollback_operator.api.policy import Entry, PolicySpec, PolicyStatus
 from rollback_operator.api.request import Phase, RequestSpec, RequestStatus
@@ -112,26 +112,42 @@ async def list_all(api: Api, plural: str, namespace: str | None, selector: str =
         query["continue"] = token
 
 
-async def requests_for(api: Api, namespace: str, ref: TargetRef) -> tuple[Other, ...]:
+async def requests_for(api: Api, namespace: str, ref: TargetRef, within: str | None = None) -> tuple[Other, ...]:
     """Every request for a target, read fresh: it names the target or a policy of it, or was about it when taken up.
 
-    What a request was about stands in its status: its policy may have been changed or deleted since.
+    What a request was about stands in its status: its policy may have been changed or deleted since. Requests of other
+    namespaces than `namespace` may mean the same Application; `within`: the one namespace that the operator works in.
     """
-    direct, taken_up, policies = await asyncio.gather(
-        list_all(api, REQUESTS, namespace, f"spec.target.name={ref.name}"),
-        list_all(api, REQUESTS, namespace, f"status.target={ref}"),
-        list_all(api, POLICIES, namespace, f"spec.target.name={ref.name}"),
+    place = ref.place(namespace)
+    scope = within if ref.kind == ACROSS_NAMESPACES else namespace
+    direct, policies, *taken_up = await asyncio.gather(
+        list_all(api, REQUESTS, scope, f"spec.target.name={ref.name}"),
+        list_all(api, POLICIES, scope, f"spec.target.name={ref.name}"),
+        *(list_all(api, REQUESTS, scope, f"status.target={name}") for name in _spellings(ref, place)),
     )
-    named = [body["metadata"]["name"] for body in policies if _is_about(body, ref)]
-    through = await asyncio.gather(
-        *(list_all(api, REQUESTS, namespace, f"spec.policyRef.name={name}") for name in named)
-    )
-    bodies = [body for body in direct if _is_about(body, ref)] + sum(through, taken_up)
+    named = [key_of(body) for body in policies if _is_about(body, place)]
+    through = await asyncio.gather(*(list_all(api, REQUESTS, at, f"spec.policyRef.name={name}") for at, name in named))
+    bodies = [body for body in direct if _is_about(body, place)]
+    bodies += [body for one in taken_up for body in one if _was_about(body, place)]
+    bodies += [body for one in through for body in one]
     return tuple(_others({body["metadata"]["uid"]: body for body in bodies}.values()))
 
 
-def _is_about(body: Object, ref: TargetRef) -> bool:
-    return bool(body["spec"].get("target", {}).get("kind") == ref.kind)
+def _spellings(ref: TargetRef, place: Place) -> list[str]:
+    """How statuses may name the target: with its namespace and, if one can be said, without."""
+    plain = ref.model_copy(update={"namespace": None})
+    full = plain.model_copy(update={"namespace": place[1]})
+    return [str(one) for one in ((plain, full) if ref.kind == ACROSS_NAMESPACES else (plain,))]
+
+
+def _is_about(body: Object, place: Place) -> bool:
+    target = body["spec"].get("target") or {}
+    named = (target.get("kind"), target.get("namespace") or body["metadata"]["namespace"], target.get("name"))
+    return named == place
+
+
+def _was_about(body: Object, place: Place) -> bool:
+    return TargetRef.of(body["status"]["target"]).place(body["metadata"]["namespace"]) == place
 
 
 def _others(bodies: Iterable[Object]) -> Iterable[Other]:

@@ -54,6 +54,10 @@ class Signals:
         )
         self.by_source: Mapping[str, Signal] = {signal.source: signal for signal in signals}
 
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """The addresses that a host may be called at (see `Outbound.addresses`)."""
+        return await self._outbound.addresses(host, port)
+
     def receiver(self) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The handler of what Alertmanager sends."""
         return webhook(self.alerts, self._alerts_token)

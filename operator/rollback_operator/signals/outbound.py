@@ -71,6 +71,16 @@ class Outbound:
         self._lookup = lookup or self._getaddrinfo
         self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
 
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """The addresses that a host may be called at, for programs that call it themselves.
+
+        Raises:
+            NotAllowed: one of them may not be called.
+            OSError: it has none.
+        """
+        found = await CheckedResolver(self._fence, self._lookup).resolve(host, port)
+        return [str(one["host"]) for one in found]
+
     async def close(self) -> None:
         """Close all connections."""
         for session in self._sessions.values():

@@ -11,15 +11,22 @@ from typing import Any
 from rollback_operator.api.common import TargetRef
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.settings import HELM
+from rollback_operator.targets.application import ApplicationTarget
 from rollback_operator.targets.base import Target, Where
 from rollback_operator.targets.daemonset import DaemonSetTarget
 from rollback_operator.targets.deployment import DeploymentTarget
+from rollback_operator.targets.helm import HelmTarget
 from rollback_operator.targets.statefulset import StatefulSetTarget
 
 
-def by_kind(api: Api) -> Mapping[str, Target]:
+def by_kind(api: Api, helm: str = HELM) -> Mapping[str, Target]:
     """Every kind of target, ready to use."""
-    targets: tuple[Target, ...] = (DeploymentTarget(api), StatefulSetTarget(api), DaemonSetTarget(api))
+    workloads = _named(DeploymentTarget(api), StatefulSetTarget(api), DaemonSetTarget(api))
+    return {**workloads, **_named(HelmTarget(api, helm, workloads), ApplicationTarget(api))}
+
+
+def _named(*targets: Target) -> dict[str, Target]:
     return {target.kind: target for target in targets}
 
 
@@ -39,4 +46,4 @@ class Workloads:
 
 
 def _where(namespace: str, ref: TargetRef, service_account: str) -> Where:
-    return Where(namespace, ref.name, ServiceAccount(namespace, service_account))
+    return Where(ref.namespace or namespace, ref.name, ServiceAccount(namespace, service_account))

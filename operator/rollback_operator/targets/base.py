@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
 
 from rollback_operator.api.options import Options
 from rollback_operator.api.request import Phase, Plan
@@ -21,6 +22,8 @@ class Where:
     name: str
     account: ServiceAccount
     options: Options = field(default_factory=Options)
+    until: datetime | None = None
+    """When whoever asks wants to be done, if it is a request that has begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +101,16 @@ class Target(Protocol):
         Raises:
             kube.errors.NotFound: there is no such target.
             kube.errors.KubeError: it could not be read.
+        """
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A kind whose effect others carry out, over some time: until they have, it can be called off."""
+
+    async def stop(self, where: Where, target: Snapshot) -> None:
+        """Call off what is `under_way`. Done twice it does no harm.
+
+        Raises:
+            kube.errors.KubeError: that could not be done, or nobody knows.
         """

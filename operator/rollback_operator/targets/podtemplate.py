@@ -115,11 +115,11 @@ def shown(template: Template, salt: str) -> Template:
     plain = without_hash(template)
     annotations = (plain.get("metadata") or {}).get("annotations") or {}
     for name in annotations:
-        annotations[name] = _digest(annotations[name], salt)
+        annotations[name] = digest(annotations[name], salt)
     for container in containers(plain):
         for literal in _literals(container):
             if literal.get("value"):
-                literal["value"] = _digest(literal["value"], salt)
+                literal["value"] = digest(literal["value"], salt)
     return plain
 
 
@@ -132,5 +132,6 @@ def _literals(container: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from ((asking or {}).get("httpGet") or {}).get("httpHeaders") or []
 
 
-def _digest(value: str, salt: str) -> str:
+def digest(value: str, salt: str) -> str:
+    """What is shown of a value that may be secret: the same value looks the same, and cannot be looked up."""
     return f"<digest {hashlib.sha256(f'{salt}/{value}'.encode()).hexdigest()[:8]}>"

@@ -20,6 +20,7 @@ from datetime import datetime
 from rollback_operator.api.request import Phase
 from rollback_operator.core.life.pending import prepare
 from rollback_operator.core.life.running import carry_out
+from rollback_operator.core.life.unseen import wait_for_sight
 from rollback_operator.core.life.verifying import verify
 from rollback_operator.core.values import Decision, Observation, Request
 
@@ -33,6 +34,8 @@ def advance(request: Request, seen: Observation, now: datetime) -> Decision:
     phase = request.status.phase
     if phase is not None and phase.final:
         return Decision(request.status)
+    if seen.unseen and phase in (Phase.RUNNING, Phase.VERIFYING):
+        return wait_for_sight(request, seen, now)
     if phase is Phase.VERIFYING:
         return verify(request, seen, now)
     if phase is Phase.RUNNING:

@@ -70,10 +70,12 @@ def too_late(request: Request, target: str) -> Ending:
 
 def no_target(request: Request, ref: TargetRef) -> Ending:
     """There is nothing of that name."""
-    message = (
-        f"There is no {ref.kind} {ref.name} in namespace {request.namespace}. "
-        "A request rolls back what is in its own namespace: check the name and the namespace."
+    where = (
+        "Check target.name and target.namespace."
+        if ref.kind == "Application"
+        else "A request rolls back what is in its own namespace: check the name and the namespace."
     )
+    message = f"There is no {ref.kind} {ref.name} in namespace {ref.namespace or request.namespace}. {where}"
     return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
 
 

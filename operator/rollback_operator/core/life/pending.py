@@ -48,6 +48,7 @@ from rollback_operator.core.values import (
     Snapshot,
     current_target,
     resolved_account,
+    resolved_hold,
     resolved_options,
 )
 
@@ -114,9 +115,11 @@ def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) 
     if not target.settled:
         started = request.status.started_at or now
         message = f"{ref} was changed a moment ago; waiting for its controller to number the revision."
+        if target.waits_for:
+            message = f"Waiting until {ref} can be changed: {target.waits_for}."
         why = Reason.WAITING_FOR_CONTROLLER
         status = progress.waiting(request, now, why, message, target=str(ref), started_at=started)
-        return Decision(status, again=CONTROLLER_POLL)
+        return Decision(status, again=HEALTH_POLL if target.waits_for else CONTROLLER_POLL)
     assert isinstance(standing, Go)
     return _pick(request, ref, standing, seen, now)
 
@@ -165,6 +168,9 @@ def _plan(
     account = resolved_account(request.spec, seen.policy, seen.default_service_account)
     if not isinstance(answer, Findings):
         return Decision(request.status, Examine(choice.revision))
+    if answer.obstacle is not None:
+        ending = blocked(answer.obstacle)
+        return end(request, now, ending, target=str(ref), from_=target.current.name, to=choice.revision.name)
     if answer.missing:
         ending = missing(ref, choice.revision, answer.missing)
         return end(request, now, ending, target=str(ref), from_=target.current.name, to=choice.revision.name)
@@ -176,6 +182,7 @@ def _plan(
         account=account,
         verify=verify,
         options=resolved_options(request.spec, seen.policy),
+        hold=resolved_hold(request.spec, seen.policy),
         standing=standing,
     )
     if request.spec.dry_run:

@@ -9,7 +9,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core import progress
 from rollback_operator.core.life.endings import UNTOUCHED, blocked, end, too_late
-from rollback_operator.core.life.times import HEALTH_POLL, SETTLE, overdue, pause, planned
+from rollback_operator.core.life.times import HEALTH_POLL, MAKING_POLL, SETTLE, overdue, pause, planned
 from rollback_operator.core.values import (
     Apply,
     Decision,
@@ -31,15 +31,30 @@ def carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
     if target is not None and request.uid in target.marks:
         action = Finish(plan) if target.unfinished else None
         return Decision(progress.applied(request, now, target), action, HEALTH_POLL)
+    if target is not None and request.uid in target.being_made:
+        return Decision(request.status, again=MAKING_POLL)
     ending = _moved_on(request, target) or _stopped(request, seen, now)
-    if ending is None and isinstance(seen.answer, Unkept) and request.status.targets[0].restore is not None:
-        return Decision(progress.attempted(request, now, unkept=seen.answer.message), Apply(plan))
     if ending is None:
-        return _try_again(request, plan, now)
+        return _make(request, seen, plan, now)
+    if target is not None and request.uid in target.half_made:
+        return Decision(progress.applied(request, now, target), Finish(plan), HEALTH_POLL)
+    return _end(request, seen, ending, now)
+
+
+def _make(request: Request, seen: Observation, plan: Plan, now: datetime) -> Decision:
+    """Make the effect, perhaps without the copy that could not be kept."""
+    if isinstance(seen.answer, Unkept) and request.status.targets[0].restore is not None:
+        return Decision(progress.attempted(request, now, unkept=seen.answer.message), Apply(plan))
+    return _try_again(request, plan, now)
+
+
+def _end(request: Request, seen: Observation, ending: Ending, now: datetime) -> Decision:
+    """End without an effect, once none can come any more."""
+    plan, _ = planned(request)
     until = _attempts(request)[1] + SETTLE
     if until > (seen.since or now) and not _all_answered(request, seen):
         return _settle(request, now, until, ending)
-    certain = _same_object(plan, target) or _all_answered(request, seen)
+    certain = _same_object(plan, seen.target) or _all_answered(request, seen)
     if certain and plan.suspends and seen.released is None:
         return Decision(request.status, Release(plan))
     left = f" {seen.released}" if seen.released else ""

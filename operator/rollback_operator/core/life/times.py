@@ -22,6 +22,7 @@ POLICY_GRACE = timedelta(seconds=10)
 QUEUE_POLL = timedelta(seconds=10)
 CONTROLLER_POLL = timedelta(milliseconds=500)
 HEALTH_POLL = timedelta(seconds=5)
+MAKING_POLL = timedelta(seconds=1)
 """Polls are for what no event announces; a change of the target or of another request wakes the request earlier."""
 
 

@@ -11,7 +11,6 @@ from rollback_operator.core import progress
 from rollback_operator.core.life.endings import end
 from rollback_operator.core.life.times import HEALTH_POLL, made, planned, verify_deadline
 from rollback_operator.core.values import (
-    Answer,
     Decision,
     Ending,
     Finish,
@@ -20,12 +19,15 @@ from rollback_operator.core.values import (
     Refused,
     Request,
     Snapshot,
+    Stop,
     Wellbeing,
 )
 from rollback_operator.core.verdicts import Streak, Verdict
 
 FINISH_TRIES = 5
 """How often fields are tried to be given back before a request ends without."""
+STOP_TRIES = 5
+"""How often an effect that is still under way is tried to be called off before a request ends without."""
 
 
 def verify(request: Request, seen: Observation, now: datetime) -> Decision:
@@ -44,7 +46,7 @@ def _fare(request: Request, seen: Observation, now: datetime) -> Decision:
     plan, name = planned(request)
     target = seen.target
     assert target is not None
-    own = _own(target, seen.answer)
+    own = _own(target, seen)
     health = judged(own, plan, made(request), seen.streaks)
     if health.state is Wellbeing.HEALTHY:
         message = f"{name} is back at revision {plan.to.revision}: {health.message}."
@@ -55,10 +57,15 @@ def _fare(request: Request, seen: Observation, now: datetime) -> Decision:
     return _not_healthy(request, own, health, now)
 
 
-def _own(target: Snapshot, answer: Answer | None) -> Health:
-    """What the target says of itself, and why pods that hold it up could not be dealt with."""
-    if target.freeing and isinstance(answer, Refused):
-        return Health(Wellbeing.FAILING, f"{target.health.message}. {answer.message}")
+def _own(target: Snapshot, seen: Observation) -> Health:
+    """What the target says of itself, and why pods that hold it up could not be dealt with.
+
+    That what was called off failed says nothing that was not known before.
+    """
+    if target.freeing and isinstance(seen.answer, Refused):
+        return Health(Wellbeing.FAILING, f"{target.health.message}. {seen.answer.message}")
+    if seen.stopped and target.health.final:
+        return Health(Wellbeing.PROGRESSING, target.health.message)
     return target.health
 
 
@@ -83,11 +90,18 @@ def judged(health: Health, plan: Plan, made: datetime | None, streaks: Mapping[s
 
 
 def _finishing(request: Request, seen: Observation, decision: Decision) -> Decision:
-    """`decision`, but what the effect took is given back first; an end waits for a few tries of that, not for ever."""
+    """`decision`, but what the effect took is given back first; an end waits for a few tries of that, not for ever.
+
+    So it does if others are still carrying the effect out: after the end, nothing more is to happen.
+    """
     plan, _ = planned(request)
-    if seen.target is None or seen.target.uid != plan.uid or not seen.target.unfinished:
+    if seen.target is None or seen.target.uid != plan.uid:
         return decision
     ends = decision.status.phase is not None and decision.status.phase.final
+    if ends and seen.target.under_way and seen.stopped < STOP_TRIES:
+        return Decision(request.status, Stop(plan))
+    if not seen.target.unfinished:
+        return decision
     if isinstance(seen.answer, Refused) or (ends and (seen.target.freeing or seen.kept >= FINISH_TRIES)):
         return decision
     return Decision(request.status if ends else decision.status, Finish(plan), decision.again)

@@ -48,8 +48,13 @@ class Content:
 
     @classmethod
     def compared(cls, app: Object) -> Content | None:
-        """What Argo CD last found in Git, and compared with what runs; None if it could not tell, or not yet."""
+        """What Argo CD last found in Git, and compared with what runs; None if it could not tell, or not yet.
+
+        When it could not, it writes the branch where the commit would stand.
+        """
         status = (app.get("status") or {}).get("sync") or {}
+        if status.get("status") not in ("Synced", "OutOfSync"):
+            return None
         revisions = {key: status.get(key) for key in ("revision", "revisions")}
         return cls.of({**(status.get("comparedTo") or {}), **revisions})
 

@@ -1,0 +1,292 @@
+"""Holds: Applications whose automation a rollback turned off, looked at until it may be turned on again.
+
+The annotation on the Application is the truth, and all that it takes to end the hold. Where to look for one is known
+from our own resources: requests that were applied, and policies of Applications; it is read with their rights.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from rollback_operator.api import POLICIES, REQUESTS
+from rollback_operator.api.common import ACROSS_NAMESPACES, Place, TargetRef
+from rollback_operator.api.fields import parse_duration
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import FINAL, RequestStatus
+from rollback_operator.core import conditions as on
+from rollback_operator.core.hold import Comparison, Ends, Goes, Orders, Seen, Standing, asks_git, stands
+from rollback_operator.gitobjects import Credentials, GitObjects
+from rollback_operator.kube import errors, events, resources
+from rollback_operator.kube.client import Api
+from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.kube.resources import Key
+from rollback_operator.settings import Settings
+from rollback_operator.targets.application import ApplicationTarget, effect, operation
+from rollback_operator.targets.application.compare import compare
+from rollback_operator.targets.application.held import (
+    HOLD_ANNOTATION,
+    RELEASE_ANNOTATION,
+    Hold,
+    hold_of,
+    is_automated,
+)
+from rollback_operator.targets.base import Where
+
+log = logging.getLogger(__name__)
+Object = dict[str, Any]
+
+_KINDS = {REQUESTS: "RollbackRequest", POLICIES: "RollbackPolicy"}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One of our own resources that knows of an Application, and with whose rights that is read."""
+
+    plural: str
+    key: Key
+    uid: str
+    account: ServiceAccount
+    secret: str | None
+    """Secret in its namespace with what the repository is shown."""
+
+    @property
+    def told_by(self) -> tuple[str, Key]:
+        """What it is known by."""
+        return self.plural, self.key
+
+
+class HoldWorker:
+    """Looks at one Application at a time a place."""
+
+    def __init__(
+        self,
+        api: Api,
+        target: ApplicationTarget,
+        objects: GitObjects,
+        settings: Settings,
+        wake: Callable[[Place], None],
+    ) -> None:
+        self._api = api
+        self._target = target
+        self._objects = objects
+        self._settings = settings
+        self._wake = wake
+        self._claims: dict[Place, dict[tuple[str, Key], Claim]] = {}
+        self._places: dict[tuple[str, Key], Place] = {}
+        self._told: dict[Place, str] = {}
+        self._held: set[Place] = set()
+
+    # Events.
+
+    def request_changed(self, body: Object) -> None:
+        """A request is there, or has changed: one that was applied, and does not say that its hold is over."""
+        status = body.get("status") or {}
+        plan = next((one["plan"] for one in status.get("targets") or [] if one.get("plan")), None)
+        states = {one["type"]: one["status"] for one in status.get("conditions") or []}
+        about = str(status.get("target") or "").startswith(f"{ACROSS_NAMESPACES}/")
+        key = resources.key_of(body)
+        if plan is None or not about or states.get(on.APPLIED) == "False" or states.get(on.HELD) == "False":
+            self.gone(REQUESTS, key)
+            return
+        if status.get("phase") not in FINAL:
+            return  # it is at work itself
+        account = ServiceAccount(key[0], plan["serviceAccountName"])
+        secret = (plan.get("hold") or {}).get("gitSecretName")
+        claim = Claim(REQUESTS, key, body["metadata"]["uid"], account, secret)
+        self._track(TargetRef.of(status["target"]).place(key[0]), claim)
+
+    def policy_changed(self, body: Object) -> None:
+        """A policy is there, or has changed."""
+        key, spec = resources.key_of(body), body["spec"]
+        target = spec.get("target") or {}
+        if target.get("kind") != ACROSS_NAMESPACES:
+            self.gone(POLICIES, key)
+            return
+        account = ServiceAccount(key[0], spec.get("serviceAccountName") or self._settings.service_account)
+        secret = (spec.get("hold") or {}).get("gitSecretName")
+        claim = Claim(POLICIES, key, body["metadata"]["uid"], account, secret)
+        self._track(TargetRef.model_validate(target).place(key[0]), claim)
+
+    def gone(self, plural: str, key: Key) -> None:
+        """It was deleted, or knows of no hold any more; the last one that knew of a hold is remembered for it."""
+        place = self._places.pop((plural, key), None)
+        claims = self._claims.get(place, {}) if place is not None else {}
+        if place in self._held and len(claims) == 1:
+            return
+        claims.pop((plural, key), None)
+        if place is not None and not claims:
+            self._claims.pop(place, None)
+
+    def _track(self, place: Place, claim: Claim) -> None:
+        before = self._places.get(claim.told_by)
+        if before not in (None, place):
+            self.gone(*claim.told_by)
+        known = self._claims.setdefault(place, {})
+        self._places[claim.told_by] = place
+        if known.get(claim.told_by) != claim:
+            known[claim.told_by] = claim
+            self._wake(place)
+
+    # Work.
+
+    async def work(self, place: Place) -> float | None:
+        """Look at a place; gives the seconds until the next look, or None if there is no hold.
+
+        Raises:
+            kube.errors.KubeError: it could not be looked at, or not be ended; nothing is lost, try again later.
+        """
+        claims = self._claims.get(place)
+        if not claims:
+            return None
+        claim, app = await self._look(place, list(claims.values()))
+        if app is None:
+            await self._over(place, Ends(Reason.TARGET_NOT_FOUND, "The Application is gone.", restore=False), None)
+            return None
+        if HOLD_ANNOTATION not in (app["metadata"].get("annotations") or {}):
+            await self._over(place, _not_held(app), None)
+            return None
+        self._held.add(place)
+        hold = hold_of(app)
+        if hold is None:
+            await self._tell(place, None, _illegible(app))
+            return self._settings.holds
+        standing = await self._standing(place, app, hold, claim)
+        if isinstance(standing, Goes):
+            await self._tell(place, hold, standing)
+            return self._settings.holds
+        await self._target.write(_where(place, claim), effect.released(app, hold, restore=standing.restore))
+        log.info("%s: %s", standing.reason, standing.message, extra={"target": "/".join(place)})
+        await self._over(place, standing, hold)
+        return None
+
+    async def _look(self, place: Place, claims: list[Claim]) -> tuple[Claim, Object | None]:
+        """The Application, as the first who may read it."""
+        refused: errors.Forbidden | None = None
+        for claim in claims:
+            try:
+                return claim, await self._target.read(_where(place, claim))
+            except errors.Forbidden as error:
+                refused = error
+        assert refused is not None
+        raise refused
+
+    async def _standing(self, place: Place, app: Object, hold: Hold, claim: Claim) -> Standing:
+        orders = Orders(hold.until, hold.since, _alert_after(hold))
+        seen = _seen(app, place)
+        comparison: Comparison | None = None
+        if asks_git(orders, seen):
+            comparison = await compare(app, hold, self._objects, await self._credentials(place, claim))
+        return stands(orders, seen, comparison, datetime.now(UTC))
+
+    async def _credentials(self, place: Place, claim: Claim) -> Credentials | None:
+        """What the repository is shown: as the first of our resources that names a Secret says."""
+        others = self._claims.get(place, {}).values()
+        named = next((one for one in (claim, *others) if one.secret), None)
+        if named is None or named.secret is None:
+            return None
+        path = f"/api/v1/namespaces/{named.account.namespace}/secrets/{quote(named.secret, safe='')}"
+        try:
+            data = (await self._api.get(path, as_=named.account)).get("data") or {}
+            fields = {name: base64.b64decode(data.get(name) or "").decode() for name in ("url", "username", "password")}
+        except (errors.Forbidden, errors.NotFound, ValueError):
+            return None  # the repository says that it wants something
+        return Credentials(**fields) if fields["url"] else None
+
+    # Report.
+
+    async def _over(self, place: Place, ends: Ends, hold: Hold | None) -> None:
+        """There is no hold any more: say so where it was asked for."""
+        for claim in list(self._claims.get(place, {}).values()):
+            if claim.plural == REQUESTS:
+                mine = hold is None or claim.uid == hold.request
+                await self._write(claim, "False", ends if mine else _passed_on())
+        self._held.discard(place)
+        self._claims.pop(place, None)
+        self._told.pop(place, None)
+
+    async def _tell(self, place: Place, hold: Hold | None, goes: Goes) -> None:
+        """The hold goes on: say so in the status of its request, or, if that is gone, in an Event on a policy."""
+        claims = list(self._claims.get(place, {}).values())
+        for claim in claims:
+            if claim.plural == REQUESTS and hold is not None and claim.uid != hold.request:
+                await self._write(claim, "False", _passed_on())
+        mine = next(
+            (one for one in claims if one.plural == REQUESTS and (hold is None or one.uid == hold.request)), None
+        )
+        if mine is not None and await self._write(mine, "True", goes):
+            return
+        if self._told.get(place) != goes.reason:
+            self._told[place] = goes.reason
+            await self._tell_policies(claims, goes)
+
+    async def _tell_policies(self, claims: list[Claim], goes: Goes) -> None:
+        for claim in claims:
+            if claim.plural == POLICIES:
+                metadata = {"namespace": claim.key[0], "name": claim.key[1], "uid": claim.uid}
+                await events.emit(self._api, _KINDS[POLICIES], metadata, goes.reason, goes.message, warning=goes.bad)
+
+    async def _write(self, claim: Claim, state: on.State, said: Standing) -> bool:
+        """Write the condition, if it changed, and tell of it; gives whether the request is still there."""
+        body = await resources.read(self._api, REQUESTS, claim.key)
+        if body is None or body["metadata"]["uid"] != claim.uid:
+            return False
+        status = RequestStatus.model_validate(body.get("status") or {})
+        change: on.Change = (state, said.reason, said.message)
+        now = datetime.now(UTC)
+        conditions = on.updated(status.conditions, {on.HELD: change}, body["metadata"]["generation"], now)
+        if conditions == status.conditions:
+            return True
+        before = on.find(status.conditions, on.HELD)
+        await resources.write_status(self._api, REQUESTS, body, status.model_copy(update={"conditions": conditions}))
+        if before is None or before.reason != said.reason:
+            warning = isinstance(said, Goes) and said.bad
+            metadata = body["metadata"]
+            await events.emit(self._api, _KINDS[REQUESTS], metadata, said.reason, said.message, warning=warning)
+        return True
+
+
+def _where(place: Place, claim: Claim) -> Where:
+    return Where(place[1], place[2], claim.account)
+
+
+def _seen(app: Object, place: Place) -> Seen:
+    _, namespace, name = place
+    return Seen(
+        name=f"Application {name}",
+        command=f"kubectl -n {namespace} annotate applications.argoproj.io {name} {RELEASE_ANNOTATION}=true",
+        automated=is_automated(app),
+        released=(app["metadata"].get("annotations") or {}).get(RELEASE_ANNOTATION) == "true",
+        busy=operation.going_on(app),
+    )
+
+
+def _alert_after(hold: Hold) -> timedelta:
+    try:
+        return parse_duration(hold.alert_after)
+    except ValueError:
+        return timedelta()
+
+
+def _not_held(app: Object) -> Ends:
+    name = app["metadata"]["name"]
+    does = "syncs by itself" if is_automated(app) else "does not sync by itself"
+    return Ends(Reason.NOT_HELD, f"There is no hold on Application {name}, which {does}.", restore=False)
+
+
+def _illegible(app: Object) -> Goes:
+    metadata = app["metadata"]
+    message = (
+        f"The annotation {HOLD_ANNOTATION} of Application {metadata['name']} is not what the operator wrote, so "
+        "nothing ends it: put spec.syncPolicy.automated back as you want it, and remove the annotation."
+    )
+    return Goes(Reason.CANNOT_COMPARE, message, bad=True)
+
+
+def _passed_on() -> Ends:
+    return Ends(Reason.NOT_HELD, "A later rollback of the Application took the hold over.", restore=False)

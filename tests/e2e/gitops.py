@@ -1,0 +1,139 @@
+"""What tests with a real Argo CD are written with: a shop that Git describes, and its Application."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from testbed import Cluster
+from testbed.argocd import ArgoCD, operated, synced
+from testbed.git import GitRepository
+from tests.e2e.world import ROOT, World, until
+
+Object = dict[str, Any]
+AUTOMATED = {"prune": True, "selfHeal": True}
+HOLD = "rollback.dev/hold"
+
+
+class Shop(World):
+    """A namespace with an Application `web`, and the repository that it is from."""
+
+    def __init__(self, cluster: Cluster, namespace: str, argocd: ArgoCD, folder: Path) -> None:
+        super().__init__(cluster, namespace)
+        self.argocd = argocd
+        self.folder = folder
+        self.repository = GitRepository(folder / f"{namespace}.git")
+        self.at = namespace
+        """The Application's namespace."""
+        self.name = "web"
+        """The Application's name."""
+
+    def commit(self, image: str, *, path: str = "web/web.json", **files: str) -> str:
+        """Commit the Deployment of that image, and other files."""
+        return self.repository.commit({path: deployment(image), **files}, f"Release {image}")
+
+    def application(self, *, automated: Mapping[str, Any] | None = AUTOMATED, path: str = "web", **more: Any) -> None:
+        """Have Argo CD deploy the repository."""
+        self.argocd.application(
+            self.name,
+            self.repository.url,
+            namespace=self.at,
+            path=path,
+            destination=self.namespace,
+            automated=automated,
+            **more,
+        )
+
+    def released(self, commit: str) -> Object:
+        """The Application once that commit was synced by itself."""
+        self.argocd.refresh(self.name, self.at)
+        return self.argocd.wait(self.name, operated(commit), self.at)
+
+    def releases(self, *images: str, **application: Any) -> list[str]:
+        """Release images one after the other; gives their commits."""
+        commits = []
+        for image in images:
+            commits.append(self.commit(image))
+            if len(commits) == 1:
+                self.application(**application)
+            self.released(commits[-1])
+        return commits
+
+    def app(self) -> Object:
+        """The Application as it is."""
+        return self.argocd.get(self.name, self.at)
+
+    def back(self, name: str = "back", within: int = 60, **spec: Any) -> Object:
+        """Roll the Application back, and wait for the end."""
+        return self.ended(self.ask(name, **spec), within)
+
+    def ask(self, name: str = "back", **spec: Any) -> str:
+        """Ask for a rollback of the Application."""
+        where = {"namespace": self.at} if self.at != self.namespace else {}
+        return self.request(name, **{"target": {"kind": "Application", "name": self.name, **where}, **spec})
+
+    def hold(self) -> Object | None:
+        """The hold on the Application."""
+        text = self.app()["metadata"].get("annotations", {}).get(HOLD)
+        return json.loads(text) if text else None
+
+    def held(self, name: str, state: str, reason: str | None = None) -> Object:
+        """The condition that tells of the hold, once it says so."""
+
+        def found() -> Object | None:
+            conditions = self.get("rbr", name)["status"]["conditions"]
+            held = next((one for one in conditions if one["type"] == "Held"), None)
+            fits = held is not None and held["status"] == state and reason in (None, held["reason"])
+            return held if fits else None
+
+        return until(found, what=f"Held is {state} ({reason})") or {}
+
+    def grant_in(self, namespace: str) -> None:
+        """Give the service account what `examples/rbac-argocd.yaml` gives it, on the Applications of a namespace."""
+        for body in yaml.safe_load_all((ROOT / "examples" / "rbac-argocd.yaml").read_text()):
+            body["metadata"].update(name=f"rollback-{self.namespace}", namespace=namespace)
+            if body["kind"] == "RoleBinding":
+                body["roleRef"]["name"] = body["metadata"]["name"]
+                body["subjects"][0]["namespace"] = self.namespace
+            else:
+                body["rules"][0]["resourceNames"] = [self.name]
+            self.cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump(body))
+
+    def looks(self, times: int, meanwhile: Callable[[Object], None]) -> None:
+        """Have Argo CD look at Git so many times, and make sure of something after each."""
+        for _ in range(times):
+            before = self.app()["status"].get("reconciledAt")
+            self.argocd.refresh(self.name, self.at)
+            until(
+                lambda before=before: self.app()["status"].get("reconciledAt") != before,  # type: ignore[misc]
+                what="Argo CD looked at Git",
+            )
+            meanwhile(self.app())
+
+
+def deployment(image: str, name: str = "web", **more: Any) -> str:
+    """A Deployment as it stands in Git."""
+    labels = {"app": name}
+    return json.dumps(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"terminationGracePeriodSeconds": 0, "containers": [{"name": "web", "image": image}]},
+                },
+                **more,
+            },
+        }
+    )
+
+
+__all__ = ["AUTOMATED", "HOLD", "Shop", "deployment", "synced"]

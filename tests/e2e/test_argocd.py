@@ -1,0 +1,370 @@
+"""Applications rolled back on a real Argo CD: its repo-server and its controller, with automation and self-healing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed import Cluster
+from testbed.argocd import ArgoCD, operated, synced
+from testbed.operating import OperatorProcess
+from tests.e2e.conftest import namespace_in
+from tests.e2e.gitops import AUTOMATED, HOLD, Shop
+from tests.e2e.world import Object, condition, outcome
+
+pytestmark = [pytest.mark.usefixtures("gitops"), pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    """Repositories are folders here, and holds are looked at often."""
+    return {"git_protocols": "file", "holds": "1"}
+
+
+@pytest.fixture(scope="module")
+def argocd(gitops: None, fake_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgoCD]:  # noqa: ARG001
+    """One Argo CD for all tests of a module."""
+    with ArgoCD.start(tmp_path_factory.mktemp("argocd") / "argocd", fake_cluster) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(fake_cluster: Cluster, argocd: ArgoCD, operator: OperatorProcess, tmp_path: Path) -> Iterator[Shop]:
+    """A namespace of its own with a repository, and the examples' service account."""
+    assert operator.process.poll() is None, f"the operator ended:\n{operator.lines()}"
+    with namespace_in(fake_cluster) as name:
+        found = Shop(fake_cluster, name, argocd, tmp_path)
+        found.grant()
+        found.grant_in(name)
+        yield found
+
+
+def test_it_goes_back_and_stays_there(shop: Shop) -> None:
+    first, second = shop.releases("shop:1", "shop:2")
+
+    body = shop.back()
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert (body["status"]["target"], body["status"]["from"], body["status"]["to"]) == ("Application/web", "1", "0")
+    assert shop.image() == "shop:1"
+    app = shop.app()
+    assert app["status"]["history"][-1]["revision"] == first
+    assert app["status"]["sync"]["revision"] == second
+    assert app["spec"]["syncPolicy"]["automated"] == {**AUTOMATED, "enabled": False}
+    # Argo CD, which looks at Git again and again and would heal what differs, leaves it there.
+    shop.looks(4, lambda _: None)
+    assert shop.image() == "shop:1"
+    assert "operation" not in shop.app()
+
+
+def test_of_several_sources_all_go_back(shop: Shop) -> None:
+    files = {"base/settings.json": configmap("one")}
+    first = shop.commit("shop:1", **files)
+    sources = [
+        {"repoURL": shop.repository.url, "path": "web", "targetRevision": "main"},
+        {"repoURL": shop.repository.url, "path": "base", "targetRevision": "main"},
+    ]
+    shop.application(source=None, sources=sources)
+    shop.argocd.wait("web", deployed([first, first]), shop.at)
+    second = shop.commit("shop:2", **{"base/settings.json": configmap("two")})
+    shop.argocd.refresh("web", shop.at)
+    shop.argocd.wait("web", deployed([second, second]), shop.at)
+
+    body = shop.back()
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert shop.image() == "shop:1"
+    assert shop.get("configmap", "settings")["data"] == {"says": "one"}
+    assert shop.app()["status"]["history"][-1]["revisions"] == [first, first]
+    shop.looks(2, lambda _: None)
+    assert shop.image() == "shop:1"
+
+
+def test_it_goes_to_a_commit_that_the_history_does_not_have(shop: Shop) -> None:
+    between = shop.commit("shop:0")
+    shop.releases("shop:1", "shop:2")
+
+    body = shop.back(to=between)
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert body["status"]["to"] == between
+    assert shop.image() == "shop:0"
+
+
+def test_it_goes_to_a_commit_of_the_history(shop: Shop) -> None:
+    first, *_ = shop.releases("shop:1", "shop:2", "shop:3")
+    body = shop.back(to=first[:10])
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert body["status"]["to"] == "0"
+    assert shop.image() == "shop:1"
+
+
+# The hold.
+
+
+def test_the_hold_ends_when_git_changes_what_was_rolled_back_from_and_not_before(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2", automated={**AUTOMATED, "allowEmpty": True})
+    before = shop.app()["spec"]["syncPolicy"]
+    shop.back()
+    held = shop.held("back", "True")
+    assert held["reason"] == "Holding"
+    assert "rollback.dev/release=true" in held["message"]
+
+    # Another team's commit in the same repository: Argo CD sees it, and it is none of ours.
+    other = shop.repository.commit({"other/x.json": configmap("x")}, "Another team")
+    shop.argocd.refresh("web", shop.at)
+    shop.argocd.wait("web", lambda app: app["status"]["sync"]["revision"] == other, shop.at)
+    shop.looks(3, lambda app: no_change(app, other))
+    assert shop.image() == "shop:1"
+    assert shop.held("back", "True")["reason"] == "Holding"
+
+    fixed = shop.commit("shop:3")
+    shop.argocd.refresh("web", shop.at)
+    app = shop.argocd.wait("web", operated(fixed), shop.at)
+
+    assert app["spec"]["syncPolicy"] == before
+    assert HOLD not in app["metadata"]["annotations"]
+    assert shop.image() == "shop:3"
+    assert shop.held("back", "False")["reason"] == "TargetChanged"
+
+
+def test_a_revert_in_git_ends_the_hold(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    shop.back()
+    reverted = shop.commit("shop:1")
+    shop.argocd.refresh("web", shop.at)
+    shop.held("back", "False")
+    assert shop.image() == "shop:1"
+    shop.argocd.wait("web", synced(reverted), shop.at)
+
+
+def test_a_person_ends_the_hold(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    shop.back(hold={"until": "Manual"})
+    shop.commit("shop:3")
+    shop.looks(2, not_automated)
+    assert shop.hold() is not None
+
+    shop.kubectl("annotate", "applications.argoproj.io", "web", "rollback.dev/release=true")
+
+    shop.argocd.wait("web", operated(shop.repository.head), shop.at)
+    assert shop.held("back", "False")["reason"] == "ReleasedByHand"
+    assert "rollback.dev/release" not in shop.app()["metadata"]["annotations"]
+    assert shop.image() == "shop:3"
+
+
+def test_whoever_turns_automation_on_has_the_last_word(shop: Shop) -> None:
+    _, second = shop.releases("shop:1", "shop:2")
+    shop.back()
+    shop.held("back", "True")
+
+    patch = '{"spec":{"syncPolicy":{"automated":{"enabled":true}}}}'
+    shop.kubectl("patch", "applications.argoproj.io", "web", "--type=merge", "-p", patch)
+
+    assert shop.held("back", "False")["reason"] == "AutomationTurnedOn"
+    shop.argocd.wait("web", operated(second), shop.at)
+    assert shop.hold() is None
+
+
+def test_while_git_cannot_be_asked_the_hold_stays_and_says_so(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    shop.back()
+    shop.held("back", "True")
+    shop.repository.commit({"web/kustomization.yaml": "{", "web/web.json": None}, "A broken one")
+    shop.argocd.refresh("web", shop.at)
+    message = shop.held("back", "True", "CannotCompare")["message"]
+    assert "Argo CD cannot tell what Git has" in message
+    not_automated(shop.app())
+
+
+def test_a_second_rollback_takes_the_hold_over(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2", "shop:3", automated=AUTOMATED)
+    before = shop.app()["spec"]["syncPolicy"]
+    shop.back("first")
+    shop.held("first", "True")
+    assert shop.image() == "shop:2"
+
+    body = shop.back("second")
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert shop.image() == "shop:1"
+    shop.held("second", "True")
+    assert shop.held("first", "False")["reason"] == "NotHeld"
+    fixed = shop.commit("shop:4")
+    shop.argocd.refresh("web", shop.at)
+    app = shop.argocd.wait("web", operated(fixed), shop.at)
+    assert app["spec"]["syncPolicy"] == before
+
+
+def test_a_hold_outlives_its_request(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    shop.back()
+    shop.held("back", "True")
+    shop.kubectl("delete", "rbr", "back")
+
+    fixed = shop.commit("shop:3")
+    shop.argocd.refresh("web", shop.at)
+    shop.argocd.wait("web", operated(fixed), shop.at)
+    assert shop.hold() is None
+
+
+# Bad luck.
+
+
+def test_one_that_does_not_exist(shop: Shop) -> None:
+    body = shop.back()
+    assert outcome(body) == ("Failed", "TargetNotFound")
+    assert f"There is no Application web in namespace {shop.namespace}" in condition(body, "Ready")["message"]
+
+
+def test_a_history_of_one(shop: Shop) -> None:
+    shop.releases("shop:1")
+    body = shop.back()
+    assert outcome(body) == ("Failed", "NothingToRollBackTo")
+    not_held(shop.app())
+
+
+def test_rights_that_are_missing_are_named(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    shop.kubectl("delete", "rolebinding", f"rollback-{shop.namespace}")
+    body = shop.back()
+    assert outcome(body) == ("Failed", "Forbidden")
+    message = condition(body, "Ready")["message"]
+    assert f"{shop.namespace}/rollback may not get Application web in namespace {shop.namespace}" in message
+    not_held(shop.app())
+
+
+def test_a_right_to_read_alone_changes_nothing(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    rules = [{"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["get"]}]
+    shop.kubectl("patch", "role", f"rollback-{shop.namespace}", "--type=merge", "-p", json.dumps({"rules": rules}))
+    body = shop.back()
+    assert outcome(body) == ("Failed", "Forbidden")
+    assert "may not update Application web" in condition(body, "Ready")["message"]
+    not_held(shop.app())
+
+
+def test_git_that_is_away_fails_the_sync_and_the_hold_says_what_is_off(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    shop.argocd.repo_server.down()
+    shop.repository.break_()
+    shop.argocd.repo_server.up()
+
+    body = shop.back(timeout="60s")
+
+    assert outcome(body) == ("Failed", "Unhealthy")
+    assert "Argo CD could not sync it" in condition(body, "Ready")["message"]
+    shop.repository.mend()
+    assert shop.hold() is not None
+
+
+def test_a_project_that_forbids_it_fails_the_sync(shop: Shop) -> None:
+    shop.argocd.project(shop.namespace)
+    shop.releases("shop:1", "shop:2", project=shop.namespace)
+    shop.argocd.project(shop.namespace, destinations=[{"server": "*", "namespace": "nowhere"}])
+
+    body = shop.back(timeout="60s")
+
+    assert outcome(body) == ("Failed", "Unhealthy")
+    assert "not" in condition(body, "Ready")["message"]
+    assert shop.image() == "shop:2"
+
+
+def test_a_sync_window_leaves_it_running_until_our_own_deadline(shop: Shop) -> None:
+    shop.argocd.project(shop.namespace)
+    shop.releases("shop:1", "shop:2", project=shop.namespace)
+    window = {"kind": "deny", "schedule": "* * * * *", "duration": "1h", "applications": ["*"]}
+    shop.argocd.project(shop.namespace, syncWindows=[window])
+
+    body = shop.back(timeout="8s")
+
+    assert outcome(body) == ("Failed", "Timeout")
+    assert "Sync operation blocked by sync window" in condition(body, "Ready")["message"]
+    assert shop.app()["status"]["operationState"]["phase"] == "Terminating"
+    assert shop.hold() is not None
+    # When the window opens, nothing of it comes.
+    shop.argocd.project(shop.namespace)
+    shop.argocd.wait("web", lambda app: app["status"]["operationState"]["phase"] == "Failed", shop.at)
+    assert shop.image() == "shop:2"
+
+
+def test_an_operation_that_goes_on_is_waited_for(shop: Shop) -> None:
+    first, second = shop.releases("shop:1", "shop:2")
+    shop.argocd.controller.down()
+    busy = {"operation": {"sync": {"revision": second, "syncStrategy": {"hook": {}}}}}
+    shop.kubectl("patch", "applications.argoproj.io", "web", "--type=merge", "-p", json.dumps(busy))
+    shop.ask()
+    shop.kubectl("wait", "rbr/back", "--for=jsonpath={.status.phase}=Pending", "--timeout=20s")
+    assert "Argo CD is syncing it" in condition(shop.get("rbr", "back"), "Ready")["message"]
+    assert "info" not in shop.app()["operation"]
+
+    shop.argocd.controller.up()
+
+    assert outcome(shop.ended("back", 60)) == ("Succeeded", "Completed")
+    assert [one["revision"] for one in shop.app()["status"]["history"]][-2:] == [second, first]
+
+
+def test_one_that_is_deleted_midway(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    shop.argocd.controller.down()
+    shop.ask()
+    shop.kubectl("wait", "rbr/back", "--for=jsonpath={.status.phase}=Verifying", "--timeout=20s")
+    shop.kubectl("delete", "applications.argoproj.io", "web", "--wait=false")
+    shop.argocd.controller.up()
+    body = shop.ended("back", 60)
+    assert outcome(body) == ("Failed", "TargetNotFound")
+
+
+def test_an_application_in_another_namespace(shop: Shop) -> None:
+    shop.at = "argocd"
+    shop.name = shop.namespace
+    shop.releases("shop:1", "shop:2")
+    lacking = shop.back("without")
+    assert outcome(lacking) == ("Failed", "Forbidden")
+    assert "in namespace argocd" in condition(lacking, "Ready")["message"]
+    shop.grant_in("argocd")
+
+    body = shop.back()
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert body["status"]["target"] == f"Application/argocd/{shop.name}"
+    assert shop.image() == "shop:1"
+
+
+def test_a_dry_run_changes_nothing(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    body = shop.back(dryRun=True)
+    assert outcome(body) == ("Succeeded", "DryRun")
+    not_held(shop.app())
+
+
+def configmap(says: str) -> str:
+    return json.dumps(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"says": says}}
+    )
+
+
+def deployed(revisions: list[str]) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether the last sync brought these commits of its sources."""
+    return lambda app: (
+        "operation" not in app and (app.get("status", {}).get("history") or [{}])[-1].get("revisions") == revisions
+    )
+
+
+def not_automated(app: Object) -> None:
+    assert app["spec"]["syncPolicy"]["automated"]["enabled"] is False
+
+
+def no_change(app: Object, commit: str) -> None:
+    not_automated(app)
+    assert app["status"]["sync"]["revision"] == commit
+    assert "operation" not in app
+
+
+def not_held(app: Object) -> None:
+    assert app["spec"]["syncPolicy"]["automated"] == AUTOMATED
+    assert HOLD not in app["metadata"].get("annotations", {})

@@ -1,0 +1,214 @@
+"""What a commit has, asked of real repositories by the real `git`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollback_operator import gitobjects
+from rollback_operator.gitobjects import Credentials, GitObjects, Spot, Unknowable
+from testbed.git import GitRepository
+
+CREDENTIALS = Credentials("https://git.example.com/shop", "bot", "hunter2")
+
+
+async def nobody(host: str, port: int) -> list[str]:
+    raise OSError(f"{host}:{port} has no address")
+
+
+def objects(*protocols: str) -> GitObjects:
+    return GitObjects(protocols or ("file",), nobody)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> GitRepository:
+    return GitRepository(tmp_path / "shop.git")
+
+
+BASE: dict[str, str | None] = {
+    "web/web.yaml": "image: shop:1",
+    "web/Chart.yaml": json.dumps({"dependencies": [{"repository": "file://../library"}]}),
+    "other/x.yaml": "a",
+    "overlay/kustomization.yaml": json.dumps({"resources": ["../base", "local.yaml"]}),
+    "overlay/local.yaml": "a",
+    "base/kustomization.yml": json.dumps({"components": ["../component"]}),
+    "component/c.yaml": "a",
+    "library/values.yaml": "a",
+    "values/web.yaml": "a",
+}
+MOVES: dict[str, tuple[str, tuple[str, ...], dict[str, str | None], bool]] = {
+    "its own file": ("web", (), {"web/web.yaml": "image: shop:2"}, True),
+    "a new file of it": ("web", (), {"web/more.yaml": "b"}, True),
+    "a file of another": ("web", (), {"other/x.yaml": "b"}, False),
+    "anything, when it is all of it": (".", (), {"other/x.yaml": "b"}, True),
+    "a value file beside it": ("web", ("/values/web.yaml",), {"values/web.yaml": "b"}, True),
+    "a value file of another": ("web", ("/values/web.yaml",), {"values/other.yaml": "b"}, False),
+    "a value file that comes to be": ("web", ("web/../values/new.yaml",), {"values/new.yaml": "b"}, True),
+    "a chart that it depends on": ("web", (), {"library/values.yaml": "b"}, True),
+    "a base of its overlay": ("overlay", (), {"base/more.yaml": "b"}, True),
+    "a component of the base": ("overlay", (), {"component/c.yaml": "b"}, True),
+    "what the overlay does not name": ("overlay", (), {"library/values.yaml": "b"}, False),
+    "a single file": ("values/web.yaml", (), {"values/web.yaml": "b"}, True),
+}
+
+
+@pytest.mark.parametrize("what", MOVES)
+async def test_it_is_another_after_a_change_of(what: str, repository: GitRepository) -> None:
+    path, also, change, differs = MOVES[what]
+    first, second = repository.commit(BASE, "first"), repository.commit(change, "second")
+    asked = objects()
+    ids = [await asked.identity(Spot(repository.url, commit, path, also)) for commit in (first, second)]
+    assert (ids[0] != ids[1]) is differs
+
+
+async def test_a_commit_that_was_asked_for_is_not_asked_for_again(repository: GitRepository) -> None:
+    commit = repository.commit(BASE, "first")
+    asked = objects()
+    spot = Spot(repository.url, commit, "web")
+    before = await asked.identity(spot)
+    repository.break_()
+    assert await asked.identity(spot) == before
+
+
+async def test_no_file_is_left_behind(
+    repository: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(room))
+    await objects().identity(Spot(repository.url, repository.commit(BASE, "first"), "web"))
+    with pytest.raises(Unknowable):
+        await objects().identity(Spot(repository.url, repository.head, "nowhere"))
+    assert list(room.iterdir()) == []
+
+
+TROUBLE: dict[str, tuple[str, str, str]] = {
+    "no repository": ("file:///nowhere.git", "a" * 40, "git fetch failed"),
+    "no commit of that id": ("", "a" * 40, "git fetch failed"),
+    "a branch instead of a commit": ("", "main", "'main' is no commit"),
+    "an option instead of a commit": ("", "--upload-pack=x", "is no commit"),
+    "SSH": ("git@git.example.com:shop.git", "a" * 40, "by ssh, only by file"),
+    "a protocol that is not allowed": ("https://git.example.com/shop.git", "a" * 40, "by https, only by file"),
+    "a program instead of an address": ("ext::sh -c true", "a" * 40, "by ext, only by file"),
+}
+
+
+@pytest.mark.parametrize("what", TROUBLE)
+async def test_what_cannot_be_asked_is_said(what: str, repository: GitRepository) -> None:
+    url, commit, words = TROUBLE[what]
+    repository.commit(BASE, "first")
+    with pytest.raises(Unknowable, match=words):
+        await objects().identity(Spot(url or repository.url, commit, "web"))
+
+
+async def test_an_address_that_may_not_be_called_is_not(repository: GitRepository) -> None:  # noqa: ARG001
+    with pytest.raises(Unknowable, match=r"git.example.com cannot be called: git.example.com:443 has no address"):
+        await objects("https").identity(Spot("https://git.example.com/shop.git", "a" * 40, "web"))
+
+
+async def test_a_path_that_is_gone_is_said(repository: GitRepository) -> None:
+    commit = repository.commit(BASE, "first")
+    with pytest.raises(Unknowable, match="there is no nowhere at"):
+        await objects().identity(Spot(repository.url, commit, "nowhere"))
+
+
+OUTSIDE = ("../../etc", "web/../../x")
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+async def test_a_path_outside_of_the_repository_is_none(path: str, repository: GitRepository) -> None:
+    with pytest.raises(Unknowable, match="outside of the repository"):
+        await objects().identity(Spot(repository.url, repository.commit(BASE, "first"), path))
+
+
+async def test_a_description_that_is_no_yaml_is_said(repository: GitRepository) -> None:
+    commit = repository.commit({"web/kustomization.yaml": "{"}, "first")
+    with pytest.raises(Unknowable, match="is not YAML"):
+        await objects().identity(Spot(repository.url, commit, "web"))
+
+
+async def test_descriptions_that_name_each_other_come_to_an_end(repository: GitRepository) -> None:
+    commit = repository.commit(
+        {
+            "a/kustomization.yaml": json.dumps({"resources": ["../b"]}),
+            "b/kustomization.yaml": json.dumps({"resources": ["../a"]}),
+        },
+        "first",
+    )
+    assert await objects().identity(Spot(repository.url, commit, "a"))
+
+
+async def test_a_repository_that_does_not_answer_is_given_up(
+    repository: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = repository.commit(BASE, "first")
+    monkeypatch.setattr(gitobjects, "TIMEOUT", 0.0)
+    with pytest.raises(Unknowable, match="did not answer within"):
+        await objects().identity(Spot(repository.url, commit, "web"))
+
+
+# Credentials.
+
+
+async def started(
+    url: str, credentials: Credentials | None, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, dict[str, str]]:
+    """Arguments and environment of the fetch."""
+    seen: list[tuple[Any, dict[str, str]]] = []
+
+    class Silent:
+        returncode = 1
+        pid = 0
+
+        async def communicate(self) -> tuple[bytes, bytes]:
+            return b"", b"no"
+
+    async def start(*arguments: str, **how: Any) -> Silent:
+        seen.append((arguments, how["env"]))
+        silent = Silent()
+        silent.returncode = int("fetch" in arguments)
+        return silent
+
+    async def resolve(_: str, __: int) -> list[str]:
+        return ["192.0.2.7"]
+
+    monkeypatch.setattr("asyncio.create_subprocess_exec", start)
+    with pytest.raises(Unknowable):
+        await GitObjects(("https",), resolve).identity(Spot(url, "a" * 40, "web"), credentials)
+    return [arguments for arguments, _ in seen], seen[-1][1]
+
+
+SHOWN: dict[str, tuple[str, Credentials | None, bool]] = {
+    "its own repository": ("https://git.example.com/shop.git", CREDENTIALS, True),
+    "one below it": ("https://git.example.com/shop/web.git", CREDENTIALS, True),
+    "one that only begins so": ("https://git.example.com/shopping.git", CREDENTIALS, False),
+    "another host": ("https://git.example.org/shop", CREDENTIALS, False),
+    "nobody, without any": ("https://git.example.com/shop.git", None, False),
+    "the address that they stand in": ("https://bot:hunter2@git.example.org/x.git", None, True),
+}
+
+
+@pytest.mark.parametrize("whom", SHOWN)
+async def test_credentials_are_shown_to(whom: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, credentials, shown = SHOWN[whom]
+    arguments, environment = await started(url, credentials, monkeypatch)
+    assert ("Authorization: Basic Ym90Omh1bnRlcjI=" in environment.values()) is shown
+    assert "hunter2" not in str(arguments)
+    assert "hunter2" not in str(environment)
+    assert "hunter2" not in repr(credentials)
+
+
+async def test_the_address_that_was_checked_is_the_one_that_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, environment = await started("https://git.example.com/shop.git", None, monkeypatch)
+    assert "git.example.com:443:192.0.2.7" in environment.values()
+    assert environment["GIT_ALLOW_PROTOCOL"] == "https"
+    assert environment["GIT_TERMINAL_PROMPT"] == "0"
+
+
+async def test_nothing_of_our_own_environment_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLBACK_SECRET", "hunter3")
+    _, environment = await started("https://git.example.com/shop.git", None, monkeypatch)
+    assert "hunter3" not in environment.values()
