@@ -12,11 +12,15 @@ RUN cp -r /build/rollback_operator "$(/opt/venv/bin/python -c 'import site; prin
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash \
       -x 'kubernetes/(aio/)?client/(models|api)/' /opt/venv/lib
 
+# Rolls releases of Helm back, those of Helm 3 as well; a static program.
+FROM docker.io/alpine/helm:4.3.1 AS helm
+
 FROM docker.io/library/python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="rollback-operator" \
       org.opencontainers.image.description="Kubernetes operator that rolls workloads back" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=builder /opt/venv /opt/venv
+COPY --from=helm /usr/bin/helm /usr/local/bin/helm
 COPY LICENSE /licenses/LICENSE
 # USER as a variable: the numeric user has no name, and Kopf asks for one where no POD_ID is set.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \

@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 
 from testbed import cache, mounts, packages
+from testbed.binaries import Binaries
 from testbed.errors import TestbedError
 
 BASE = "docker.io/library/python:3.11-slim-bookworm"
+HELM = "docker.io/alpine/helm:4.3.1"
 
 _SUITE = "bookworm"
 _MIRROR = "http://deb.debian.org/debian"
@@ -54,7 +56,7 @@ def build(context: Path, tag: str) -> Path:
 
 
 def prepare() -> "Buildah":
-    """Have what every build needs: the programs, and the base image, which is made the first time.
+    """Have what every build needs: the programs, the base image and Helm's, which are made the first time.
 
     Raises:
         TestbedError: naming what has to be installed.
@@ -65,6 +67,7 @@ def prepare() -> "Buildah":
     packages.ensure(packages.IMAGES)
     buildah = Buildah()
     buildah.provide_base()
+    buildah.provide_helm()
     return buildah
 
 
@@ -115,16 +118,25 @@ class Buildah:
     def provide_base(self) -> None:
         """Have the base image in the storage, made from Debian's packages the first time."""
         layer = _base_layer()
-        label = layer.parent.name
-        with cache.locked(self._folder / "base.lock"):
-            if label in self.run("images", "--noheading", "--format={{.Tag}}", "--filter=reference=localhost/base"):
+        settings = ("--env=PATH=/usr/local/bin:/usr/bin:/bin", "--cmd=python3")
+        self._provide(BASE, "base", layer.parent.name, (layer, "/"), settings)
+
+    def provide_helm(self) -> None:
+        """Have an image in the storage that holds Helm where the published one has it."""
+        program = Binaries().path("helm")
+        self._provide(HELM, "helm", program.parent.name, (program, "/usr/bin/helm"), ("--cmd=/usr/bin/helm",))
+
+    def _provide(self, name: str, local: str, label: str, content: tuple[Path, str], settings: tuple[str, ...]) -> None:
+        """Have an image of that name in the storage, made of one file; `label` says which version of it."""
+        with cache.locked(self._folder / f"{local}.lock"):
+            if label in self.run("images", "--noheading", "--format={{.Tag}}", f"--filter=reference=localhost/{local}"):
                 return
             container = self.run("from", "scratch")
             try:
-                self.run("add", container, layer, "/")
-                self.run("config", "--env=PATH=/usr/local/bin:/usr/bin:/bin", "--cmd=python3", container)
-                for name in (BASE, f"localhost/base:{label}"):
-                    self.run("commit", container, name)
+                self.run("add", container, *content)
+                self.run("config", *settings, container)
+                for known_as in (name, f"localhost/{local}:{label}"):
+                    self.run("commit", container, known_as)
             finally:
                 self.run("rm", container)
 

@@ -43,9 +43,9 @@ class Admin:
     async def create(self, path: str, body: Object) -> Object:
         return await self._call("POST", path, body)
 
-    async def apply(self, path: str, body: Object, *, force: bool) -> Object:
+    async def apply(self, path: str, body: Object, *, force: bool, manager: str = "release") -> Object:
         """Server-side apply, as a release tool does it."""
-        query = f"fieldManager=release&force={str(force).lower()}"
+        query = f"fieldManager={manager}&force={str(force).lower()}"
         return await self._call("PATCH", f"{path}?{query}", body, "application/apply-patch+yaml")
 
     async def merge(self, path: str, body: Object) -> Object:

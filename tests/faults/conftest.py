@@ -11,11 +11,13 @@ import pytest_asyncio
 from testbed import Cluster
 from testbed.operating import install, token
 from tests.faults.admin import Admin
+from tests.faults.helm import HelmBench, HelmRow
 from tests.faults.orders import WatchedBench
 from tests.faults.run import Bench, Lab, Nursery
 from tests.faults.sweep import Tried
 
 TALLY: Counter[str] = Counter()
+BENCHES = {"person": Bench, "policy": WatchedBench, HelmRow.begun_by: HelmBench}
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +47,7 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
 async def lab(lab_cluster: Cluster, operator_token: str, nursery: Nursery) -> AsyncIterator[Lab]:
     """Where runs happen."""
     async with Admin.of(lab_cluster) as admin:
-        yield Lab(lab_cluster, admin, nursery, operator_token, {"person": Bench, "policy": WatchedBench})
+        yield Lab(lab_cluster, admin, nursery, operator_token, BENCHES)
 
 
 def judge(tried: list[Tried]) -> None:

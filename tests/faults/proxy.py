@@ -50,7 +50,7 @@ class Proxy:
 
     def __post_init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._answers: dict[str, tuple[int, bytes]] = {}
+        self._answers: dict[str, tuple[int, bytes, str]] = {}
         self._streams: set[asyncio.Task[Any]] = set()
         self.arrived = asyncio.Event()
         """Set when a late call has been answered."""
@@ -103,12 +103,12 @@ class Proxy:
             return _refusal(*fault.answer)
         if call.name.startswith("WATCH"):
             return await self._stream(request)
-        status, body = await self._forward(request)
+        status, body, content = await self._forward(request)
         if fault.after is not None:
             await fault.after()
         if fault.cut_after:
             return _cut(request)
-        return web.Response(status=status, body=body, content_type="application/json")
+        return web.Response(status=status, body=body, headers={"Content-Type": content})
 
     def _later(self, request: web.Request, body: bytes, seconds: float) -> None:
         async def send() -> None:
@@ -129,7 +129,7 @@ class Proxy:
         self.journal.append(call)
         return call
 
-    async def _forward(self, request: web.Request) -> tuple[int, bytes]:
+    async def _forward(self, request: web.Request) -> tuple[int, bytes, str]:
         key = f"{request.method} {request.path_qs}"
         if self.frozen and key in self._answers:
             return self._answers[key]
@@ -137,7 +137,7 @@ class Proxy:
         async with self._session.request(
             request.method, self.upstream + request.path_qs, headers=_headers(request), data=body or None
         ) as response:
-            answer = (response.status, await response.read())
+            answer = (response.status, await response.read(), response.headers.get("Content-Type", ""))
         if request.method == "GET":
             self._answers[key] = answer
         return answer

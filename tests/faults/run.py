@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from testbed import Cluster
+from testbed import Binaries, Cluster
 from tests.faults.admin import Admin, NoAnswerError
 from tests.faults.calls import Call
 from tests.faults.proxy import Proxy
@@ -158,6 +158,7 @@ class Lab:
             "ROLLBACK_NAMESPACE": namespace,
             "ROLLBACK_BIND": "127.0.0.1",
             "ROLLBACK_PORT": "0",
+            "ROLLBACK_HELM": str(Binaries().path("helm")),
             "FAULTS_MISTAKE": mistake,
         }
         return Operators(self.nursery, environment, self.nursery.folder / f"{namespace}.log")

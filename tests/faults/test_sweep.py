@@ -9,13 +9,14 @@ import pytest
 
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
+from tests.faults.helm import RELEASES
 from tests.faults.rows import ROWS, WATCHED, Row
 from tests.faults.run import Lab, Outcome
 from tests.faults.sweep import CLASSES, Tried, disturb, picked, recovery, twice, undisturbed
 
 pytestmark = [
     pytest.mark.timeout(1200),
-    pytest.mark.parametrize("row", [*ROWS, *WATCHED], ids=lambda row: row.name),
+    pytest.mark.parametrize("row", [*ROWS, *WATCHED, *RELEASES], ids=lambda row: row.name),
 ]
 
 _UNDISTURBED: dict[str, Outcome] = {}
