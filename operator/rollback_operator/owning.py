@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from rollback_operator.api.owner import Suspension
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Plan
 from rollback_operator.core import flux
 from rollback_operator.core.owners import Lineage, Owner, Seen
+from rollback_operator.core.values import Refused
 from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
@@ -44,10 +46,10 @@ def rights(suspends: Iterable[Suspension]) -> tuple[Right, ...]:
     return tuple(Right("patch", group, plural, one.namespace, one.name) for one, group, _, plural in places)
 
 
-async def suspend(api: Api, plan: Plan, key: str, account: ServiceAccount, *, dry_run: bool = False) -> None:
+async def suspend(api: Api, plan: Plan, key: str, account: ServiceAccount, *, dry_run: bool = False) -> Refused | None:
     """Suspend what the plan says, marked with `key`; gives back once none of it applies anything any more.
 
-    Done a second time it changes nothing.
+    Done a second time it changes nothing. Refused: one of them is not the one that the plan was made for.
 
     Raises:
         kube.errors.NotDone: one of them is still applying something; the effect has to wait.
@@ -55,12 +57,16 @@ async def suspend(api: Api, plan: Plan, key: str, account: ServiceAccount, *, dr
     """
     for one in plan.suspends:
         path = _path(one.kind, one.namespace, one.name)
-        body = await _the_same(api, one, account)
+        try:
+            body = await _the_same(api, one, account)
+        except errors.NotFound as error:
+            return Refused(Reason.OWNED_BY, f"{error}: nothing was changed. Look at what it is now, and ask anew.")
         patch = flux.suspending(body, key)
         if patch:
             body = await api.patch(path, patch, as_=account, dry_run=dry_run)
         if flux.reconciling(body):
             raise errors.NotDone(f"{one.kind} {one.namespace}/{one.name} is still applying: {flux.said(body)}")
+    return None
 
 
 async def release(api: Api, plan: Plan, key: str, account: ServiceAccount) -> str:
@@ -91,9 +97,12 @@ async def _the_same(api: Api, one: Suspension, account: ServiceAccount) -> Objec
     Raises:
         kube.errors.NotFound: it is gone, or was made anew since the plan.
     """
-    body = await api.get(_path(one.kind, one.namespace, one.name), as_=account)
+    try:
+        body = await api.get(_path(one.kind, one.namespace, one.name), as_=account)
+    except errors.NotFound:
+        raise errors.NotFound(f"{one.kind} {one.namespace}/{one.name} was deleted after the plan was made") from None
     if body["metadata"]["uid"] != one.uid:
-        raise errors.NotFound(f"{one.kind} {one.namespace}/{one.name} was deleted and made anew")
+        raise errors.NotFound(f"{one.kind} {one.namespace}/{one.name} was made anew after the plan was made")
     return body
 
 

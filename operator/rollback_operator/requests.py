@@ -302,7 +302,9 @@ class RequestWorker:
             )
             return copy if isinstance(copy, Refused) else copy.added_to(findings)
         try:
-            await owning.suspend(self._api, action.plan, request.uid, where.account, dry_run=True)
+            moved = await owning.suspend(self._api, action.plan, request.uid, where.account, dry_run=True)
+            if moved is not None:
+                return replace(moved, plan=action.plan)
             await module.apply(where, target, action.plan, request.uid, dry_run=True)
         except (errors.Forbidden, errors.Invalid) as error:
             return replace(refusal(error, ref, where.account), plan=action.plan)
@@ -348,8 +350,9 @@ class RequestWorker:
     async def _apply(self, request: Request, ref: TargetRef, where: Where, target: Snapshot, action: Apply) -> None:
         heard = self._heard_of(request)
         try:
-            await owning.suspend(self._api, action.plan, request.uid, where.account)
-            if _too_late_to_send(request):
+            moved = await owning.suspend(self._api, action.plan, request.uid, where.account)
+            heard.answer = moved or heard.answer
+            if moved is not None or _too_late_to_send(request):
                 _note_answered(heard, request)
                 return
             await self._targets[ref.kind].apply(where, target, action.plan, request.uid)

@@ -14,7 +14,7 @@ from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
 from rollback_operator.arming import Arming, Disarmed
 from rollback_operator.core import flux, stance
-from rollback_operator.core.life import times
+from rollback_operator.core.life import running, times
 from rollback_operator.core.life.times import SEND_WITHIN
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
@@ -22,7 +22,7 @@ from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from rollback_operator.targets.base import Where
 from rollback_operator.watching import standing_of
-from tests.unit.builders import message
+from tests.unit.builders import message, states
 from tests.unit.fakes import Call, failing
 from tests.unit.objects import Object, deployment, policy_body, replica_set
 from tests.unit.test_flux import condition, kustomization
@@ -151,6 +151,45 @@ async def test_an_effect_that_suspending_made_late_is_not_sent(monkeypatch: pyte
     await world.work()
     assert world.status().targets[0].steps[0].attempts == 2
     assert world.target["spec"]["template"] == GOOD
+
+
+@pytest.mark.parametrize("change", ["was deleted", "was made anew"])
+async def test_another_object_of_that_name_is_not_suspended(change: str) -> None:
+    world = by_flux()
+
+    def meanwhile(call: Call) -> Exception | None:
+        if call.verb == "PUT" and call.body["status"]["phase"] == "Running":
+            if change == "was deleted":
+                world.api.drop(kustomization())
+            else:
+                world.api.edit(kustomization(), lambda one: one["metadata"].update(uid="uid-of-another"))
+            world.api.faults.remove(meanwhile)
+        return None
+
+    world.api.faults.append(meanwhile)
+    assert await world.work() is None
+    assert world.outcome() == ("Failed", "OwnedBy")
+    assert change in message(world.status())
+    assert world.effects() == []
+
+
+async def test_an_end_of_which_nobody_can_say_whether_it_took_effect_tells_of_the_suspension(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = by_flux()
+
+    def vanish(call: Call) -> Exception | None:
+        if call.verb != "PATCH" or "deployments" not in call.path or call.query.get("dryRun"):
+            return None
+        world.api.drop(deployment())
+        return errors.Unavailable("no answer")
+
+    world.api.late_faults.append(vanish)
+    monkeypatch.setattr(running, "SETTLE", timedelta(0))
+    await world.work()
+    assert states(world.status())["Applied"] == "Unknown"
+    assert message(world.status()).endswith(COMMAND)
+    assert the_kustomization(world)["spec"]["suspend"] is True
 
 
 async def test_a_suspension_without_an_effect_is_ended() -> None:
