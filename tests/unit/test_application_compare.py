@@ -1,0 +1,239 @@
+"""Whether Git brings an Application something else: which sources are asked, and what an answer means."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from rollback_operator.gitobjects import Credentials, Spot, Unknowable
+from rollback_operator.targets.application.compare import PATHS_ANNOTATION, compare
+from rollback_operator.targets.application.content import Content
+from rollback_operator.targets.application.held import Hold, pieces
+from tests.unit.applications import REPO, Object, application, entry, sha, source, two_sources
+
+
+class Objects:
+    """Git in memory: what differs between commits is named by paths."""
+
+    def __init__(self, *different: str, trouble: str | None = None) -> None:
+        self._different = different
+        self._trouble = trouble
+        self.asked: list[Spot] = []
+
+    async def identity(self, spot: Spot, credentials: Credentials | None = None) -> str:  # noqa: ARG002 - its double's
+        self.asked.append(spot)
+        if self._trouble:
+            raise Unknowable(self._trouble)
+        moved = any(path in (spot.path, *spot.also) for path in self._different)
+        return f"{spot.path} {spot.commit if moved else 'same'}"
+
+
+def held(app: Object, *letters: str) -> Hold:
+    """A hold on what the Application has at these commits."""
+    bad = []
+    for letter in letters:
+        content = Content.of(entry(0, letter, source=app["spec"]["source"]))
+        assert content is not None
+        bad.append(pieces(content))
+    return Hold("uid", datetime(2026, 3, 1, tzinfo=UTC), "TargetChanges", "1h", {}, tuple(bad))
+
+
+def at(letter: str, **more: Any) -> Object:
+    """An Application that Argo CD compared with that commit."""
+    app = application()
+    app["spec"]["source"].update(more)
+    app["status"]["sync"] = {
+        "status": "OutOfSync",
+        "revision": sha(letter),
+        "comparedTo": {"source": copy.deepcopy(app["spec"]["source"])},
+    }
+    return app
+
+
+async def changed(app: Object, hold: Hold, objects: Objects) -> bool | None:
+    return (await compare(app, hold, objects, None)).changed  # type: ignore[arg-type]
+
+
+async def test_the_very_commit_is_no_change_and_nobody_is_asked() -> None:
+    app, git = at("c"), Objects()
+    assert await changed(app, held(app, "c"), git) is False
+    assert git.asked == []
+
+
+async def test_another_commit_is_a_change_if_its_folder_is() -> None:
+    app = at("d")
+    assert await changed(app, held(app, "c"), Objects("web")) is True
+    assert await changed(app, held(app, "c"), Objects("other")) is False
+
+
+async def test_what_is_the_same_as_any_that_was_rolled_back_from_is_no_change() -> None:
+    app = at("b")
+    assert await changed(app, held(app, "b", "c"), Objects("web")) is False
+    assert await changed(at("d"), held(app, "b", "c"), Objects("web")) is True
+
+
+EDITS: dict[str, Callable[[Object], None]] = {
+    "another path": lambda it: it.update(path="shop"),
+    "another repository": lambda it: it.update(repoURL="https://git.example.com/x.git"),
+    "a parameter": lambda it: it.update(helm={"parameters": [{"name": "tag", "value": "3"}]}),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+async def test_a_changed_source_is_a_change(edit: str) -> None:
+    app = at("c")
+    hold = held(app, "c")
+    EDITS[edit](app["spec"]["source"])
+    app["status"]["sync"]["comparedTo"]["source"] = copy.deepcopy(app["spec"]["source"])
+    assert await changed(app, hold, Objects()) is True
+
+
+async def test_another_branch_with_the_same_commit_is_no_change() -> None:
+    app = at("c")
+    hold = held(app, "c")
+    for one in (app["spec"]["source"], app["status"]["sync"]["comparedTo"]["source"]):
+        one["targetRevision"] = "release"
+    assert await changed(app, hold, Objects("web")) is False
+
+
+async def test_a_source_that_argo_cd_has_not_compared_yet_is_waited_for() -> None:
+    app = at("c")
+    hold = held(app, "c")
+    app["spec"]["source"]["path"] = "shop"
+    assert await changed(app, hold, Objects("web", "shop")) is False
+
+
+async def test_another_version_of_a_chart_is_a_change() -> None:
+    chart: Object = {"repoURL": "https://charts.example.com", "chart": "web", "targetRevision": "*"}
+    app = application()
+    app["spec"]["source"] = chart
+    app["status"]["sync"] = {"status": "Synced", "revision": "1.2.0", "comparedTo": {"source": chart}}
+    content = Content.of({"source": chart, "revision": "1.1.0"})
+    assert content is not None
+    hold = Hold("uid", datetime(2026, 3, 1, tzinfo=UTC), "TargetChanges", "1h", {}, (pieces(content),))
+    git = Objects()
+    assert await changed(app, hold, git) is True
+    app["status"]["sync"]["revision"] = "1.1.0"
+    assert await changed(app, hold, git) is False
+    assert git.asked == []
+
+
+UNTOLD: dict[str, Callable[[Object], None]] = {
+    "Argo CD could not compare": lambda app: app["status"]["sync"].update(status="Unknown", revision="main"),
+    "Argo CD never compared": lambda app: app["status"].pop("sync"),
+}
+
+
+@pytest.mark.parametrize("why", UNTOLD)
+async def test_without_argo_cds_word_nobody_can_tell(why: str) -> None:
+    app = at("d")
+    hold = held(app, "c")
+    app["status"]["conditions"] = [
+        {"type": "SharedResourceWarning", "message": "no"},
+        {"type": "ComparisonError", "message": "cannot reach https://bot:hunter2@git.example.com/shop.git"},
+    ]
+    UNTOLD[why](app)
+    found = await compare(app, hold, Objects(), None)  # type: ignore[arg-type]
+    assert found.changed is None
+    assert "cannot reach https://git.example.com/shop.git" in found.words
+
+
+async def test_a_repository_that_cannot_be_asked_leaves_it_open() -> None:
+    app = at("d")
+    found = await compare(app, held(app, "c"), Objects(trouble="it is away"), None)  # type: ignore[arg-type]
+    assert (found.changed, found.words) == (None, "it is away")
+
+
+BESIDE: dict[str, tuple[Object, str]] = {
+    "a value file in its folder": ({"helm": {"valueFiles": ["prod.yaml"]}}, ""),
+    "a value file beside it": ({"helm": {"valueFiles": ["../values/prod.yaml"]}}, "web/../values/prod.yaml"),
+    "a value file from the top": ({"helm": {"valueFiles": ["/values/prod.yaml"]}}, "/values/prod.yaml"),
+}
+
+
+@pytest.mark.parametrize("which", BESIDE)
+async def test_value_files_of_its_own_repository_belong_to_it(which: str) -> None:
+    more, path = BESIDE[which]
+    app, git = at("d", **more), Objects(path or "nothing")
+    assert await changed(app, held(app, "c"), git) is bool(path)
+    assert git.asked[0].also == ((path,) if path else ())
+
+
+async def test_a_value_file_from_elsewhere_leaves_it_open() -> None:
+    app = at("d", helm={"valueFiles": ["https://example.com/values.yaml"]})
+    assert await changed(app, held(app, "c"), Objects()) is None
+
+
+async def test_what_people_name_besides_belongs_to_it() -> None:
+    app = at("d")
+    app["metadata"]["annotations"][PATHS_ANNOTATION] = ".;/shared;../lib"
+    git = Objects("/shared")
+    assert await changed(app, held(app, "c"), git) is True
+    assert git.asked[0].also == ("web/.", "/shared", "web/../lib")
+
+
+# Several sources.
+
+
+def several(letters: str) -> Object:
+    app = application()
+    del app["spec"]["source"]
+    app["spec"]["sources"] = lending()
+    app["status"]["sync"] = {
+        "status": "Synced",
+        "revisions": [sha(letter) for letter in letters],
+        "comparedTo": {"sources": lending()},
+    }
+    return app
+
+
+def lending() -> list[Object]:
+    """A chart in Git that takes its values from another repository."""
+    web, values = two_sources()
+    web["helm"] = {"valueFiles": ["$values/web.yaml"]}
+    values.update(repoURL="https://git.example.com/values.git")
+    del values["path"]
+    return [web, values]
+
+
+def hold_on(letters: str) -> Hold:
+    content = Content.of({"sources": lending(), "revisions": [sha(letter) for letter in letters]})
+    assert content is not None
+    return Hold("uid", datetime(2026, 3, 1, tzinfo=UTC), "TargetChanges", "1h", {}, (pieces(content),))
+
+
+async def test_a_lent_value_file_is_a_change_and_another_file_there_is_none() -> None:
+    assert await changed(several("cd"), hold_on("cb"), Objects("web.yaml")) is True
+    git = Objects("other.yaml", "")
+    assert await changed(several("cd"), hold_on("cb"), git) is False
+    assert {(spot.url, spot.path) for spot in git.asked} == {
+        (REPO, "web"),
+        ("https://git.example.com/values.git", "web.yaml"),
+    }
+
+
+async def test_one_source_that_moves_is_enough() -> None:
+    assert await changed(several("db"), hold_on("cb"), Objects("web")) is True
+
+
+async def test_one_source_less_is_a_change() -> None:
+    app = several("cb")
+    app["spec"]["sources"] = app["spec"]["sources"][:1]
+    app["status"]["sync"].update(revisions=[sha("c")], comparedTo={"sources": app["spec"]["sources"]})
+    assert await changed(app, hold_on("cb"), Objects()) is True
+
+
+async def test_a_lender_that_nobody_knows_leaves_it_open() -> None:
+    app = at("d", helm={"valueFiles": ["$nobody/web.yaml"]})
+    assert await changed(app, held(app, "c"), Objects()) is None
+
+
+def test_a_source_without_a_path_brings_what_is_at_the_top() -> None:
+    content = Content.of(entry(0, "a", source={"repoURL": REPO}))
+    assert content is not None
+    assert [(piece.path, piece.ref) for piece in pieces(content)] == [("", "")]
+    assert source()["path"] == "web"

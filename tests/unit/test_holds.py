@@ -1,0 +1,392 @@
+"""The worker that looks after holds: where it looks, as whom, what it writes, and that it forgets nothing it needs."""
+
+from __future__ import annotations
+
+import base64
+import copy
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from rollback_operator.api import POLICIES, REQUEST_ANNOTATION, REQUESTS
+from rollback_operator.api.common import Place
+from rollback_operator.core import conditions as on
+from rollback_operator.gitobjects import Credentials, Spot
+from rollback_operator.holds import HoldWorker
+from rollback_operator.kube import errors
+from rollback_operator.settings import Settings
+from rollback_operator.targets.application import ApplicationTarget
+from rollback_operator.targets.application.content import Content
+from rollback_operator.targets.application.held import HOLD_ANNOTATION, RELEASE_ANNOTATION, Hold, pieces
+from tests.unit.applications import KEY, Object, application, entry, operated, sha
+from tests.unit.fakes import FakeApi, failing
+from tests.unit.objects import policy_body, request_body
+
+PLACE: Place = ("Application", "shop", "web")
+ORIGINAL = {"prune": True, "selfHeal": True}
+
+
+class Git:
+    """A repository in which every commit is another, or all are the same."""
+
+    def __init__(self) -> None:
+        self.differs = False
+        self.shown: list[Credentials | None] = []
+
+    async def identity(self, spot: Spot, credentials: Credentials | None = None) -> str:
+        self.shown.append(credentials)
+        return spot.commit if self.differs else "same"
+
+
+def held_application(until: str = "TargetChanges", **fields: Any) -> Object:
+    """web, rolled back from c to b and held, while Git has gone on to d."""
+    app = application("abcb")
+    content = Content.of(entry(0, "c"))
+    assert content is not None
+    since = fields.get("since", datetime.now(UTC))
+    hold = Hold(fields.get("request", KEY), since, until, "4h", dict(ORIGINAL), (pieces(content),))
+    app["spec"]["syncPolicy"]["automated"]["enabled"] = False
+    app["metadata"]["annotations"] |= {HOLD_ANNOTATION: hold.dump(), REQUEST_ANNOTATION: hold.request}
+    app["status"]["sync"] |= {"status": "OutOfSync", "revision": sha("d")}
+    return app
+
+
+def rolled_back(name: str = "back", *, uid: str = KEY, phase: str = "Succeeded", hold: Object | None = None) -> Object:
+    """A request that was applied to web."""
+    body = request_body(name, uid=uid, target={"kind": "Application", "name": "web"})
+    revision = {"revision": "2", "fingerprint": "v1:" + "0" * 64}
+    plan = {
+        "digest": "",
+        "uid": "uid-of-web",
+        "from": revision,
+        "to": revision,
+        "steps": [],
+        "diff": "",
+        "serviceAccountName": "mine",
+        **({"hold": hold} if hold else {}),
+    }
+    applied = {
+        "type": "Applied",
+        "status": "True",
+        "reason": "Applied",
+        "message": "",
+        "lastTransitionTime": "2026-03-01T03:00:00Z",
+    }
+    body["status"] = {
+        "phase": phase,
+        "target": "Application/web",
+        "targets": [{"target": "Application/web", "phase": phase, "plan": plan}],
+        "conditions": [applied],
+        "observedGeneration": 1,
+    }
+    return body
+
+
+class World:
+    """A worker with an API server and a repository in memory."""
+
+    def __init__(self, *things: Object) -> None:
+        self.api = FakeApi(*things)
+        self.git = Git()
+        self.woken: list[Place] = []
+        api: Any = self.api
+        git: Any = self.git
+        self.worker = HoldWorker(api, ApplicationTarget(api), git, Settings(holds=7), self.woken.append)
+
+    def tell(self, *bodies: Object) -> None:
+        for body in bodies:
+            changed = self.worker.policy_changed if body["kind"] == "RollbackPolicy" else self.worker.request_changed
+            changed(self.api.current(body))
+
+    async def work(self) -> float | None:
+        return await self.worker.work(PLACE)
+
+    def app(self) -> Object:
+        return self.api.current(application())
+
+    def held(self, body: Object) -> tuple[str, str] | None:
+        """Status and reason of the condition."""
+        for one in self.api.current(body)["status"]["conditions"]:
+            if one["type"] == on.HELD:
+                return one["status"], one["reason"]
+        return None
+
+
+def world(app: Object | None = None, request: Object | None = None) -> World:
+    """web is held for the request."""
+    request = request or rolled_back()
+    found = World(app or held_application(), request)
+    found.tell(request)
+    return found
+
+
+async def test_a_hold_that_goes_on_is_told_once_and_looked_at_again() -> None:
+    one = world()
+    assert one.woken == [PLACE]
+    assert await one.work() == 7
+    assert one.held(rolled_back()) == ("True", "Holding")
+    writes = len(one.api.writes())
+    assert await one.work() == 7
+    assert len(one.api.writes()) == writes
+    assert {call.as_ for call in one.api.calls if "applications" in call.path} == {"shop/mine"}
+
+
+async def test_when_git_brings_something_else_automation_is_as_it_was() -> None:
+    one = world()
+    one.git.differs = True
+    before = one.app()
+    assert await one.work() is None
+    after = one.app()
+    assert after["spec"]["syncPolicy"]["automated"] == ORIGINAL
+    assert HOLD_ANNOTATION not in after["metadata"]["annotations"]
+    assert after["metadata"]["annotations"]["note"] == "by hand"
+    after["spec"]["syncPolicy"]["automated"]["enabled"] = False
+    assert after["spec"] == before["spec"]
+    assert after["status"] == before["status"]
+    assert one.held(rolled_back()) == ("False", "TargetChanged")
+    assert await one.work() is None
+
+
+async def test_what_people_changed_of_the_rest_meanwhile_stays() -> None:
+    app = held_application()
+    app["spec"]["syncPolicy"]["syncOptions"] = ["Replace=true"]
+    one = world(app)
+    one.git.differs = True
+    await one.work()
+    assert one.app()["spec"]["syncPolicy"]["syncOptions"] == ["Replace=true"]
+
+
+async def test_automation_that_had_been_taken_out_comes_back() -> None:
+    app = held_application()
+    del app["spec"]["syncPolicy"]["automated"]
+    one = world(app)
+    one.git.differs = True
+    await one.work()
+    assert one.app()["spec"]["syncPolicy"]["automated"] == ORIGINAL
+
+
+async def test_a_person_ends_it() -> None:
+    app = held_application("Manual")
+    app["metadata"]["annotations"][RELEASE_ANNOTATION] = "true"
+    one = world(app)
+    assert await one.work() is None
+    assert one.app()["spec"]["syncPolicy"]["automated"] == ORIGINAL
+    assert RELEASE_ANNOTATION not in one.app()["metadata"]["annotations"]
+    assert one.held(rolled_back()) == ("False", "ReleasedByHand")
+
+
+async def test_a_person_who_turns_automation_on_has_the_last_word() -> None:
+    app = held_application()
+    app["spec"]["syncPolicy"]["automated"] = {"prune": False}
+    one = world(app)
+    assert await one.work() is None
+    assert one.app()["spec"]["syncPolicy"]["automated"] == {"prune": False}
+    assert one.held(rolled_back()) == ("False", "AutomationTurnedOn")
+
+
+async def test_while_argo_cd_is_busy_nothing_is_written_to_it() -> None:
+    app = operated(held_application(), "Running", entry(9, "x"), key=None)
+    one = world(app)
+    one.git.differs = True
+    assert await one.work() == 7
+    assert one.app()["spec"]["syncPolicy"]["automated"]["enabled"] is False
+
+
+async def test_a_change_that_comes_in_between_puts_the_end_off() -> None:
+    one = world()
+    one.git.differs = True
+    one.api.faults.append(failing("PUT /apis/argoproj.io", errors.Conflict("changed"), times=1))
+    with pytest.raises(errors.Conflict):
+        await one.work()
+    assert await one.work() is None
+    assert one.app()["spec"]["syncPolicy"]["automated"] == ORIGINAL
+
+
+async def test_an_end_without_its_record_is_recorded_later() -> None:
+    one = world()
+    one.git.differs = True
+    one.api.faults.append(failing("rollbackrequests", errors.Unavailable("no answer"), times=1))
+    with pytest.raises(errors.Unavailable):
+        await one.work()
+    assert await one.work() is None
+    assert one.held(rolled_back()) == ("False", "NotHeld")
+
+
+async def test_a_long_hold_is_told_in_an_event() -> None:
+    one = world(held_application(since=datetime(2026, 3, 1, tzinfo=UTC)))
+    await one.work()
+    assert one.held(rolled_back()) == ("True", "HeldForLong")
+    (event,) = [call.body for call in one.api.writes() if call.path.endswith("/events")]
+    assert (event["reason"], event["type"]) == ("HeldForLong", "Warning")
+
+
+async def test_an_annotation_that_somebody_mangled_is_told_of_and_ends_nothing() -> None:
+    app = held_application()
+    app["metadata"]["annotations"][HOLD_ANNOTATION] = "{}"
+    one = world(app)
+    one.git.differs = True
+    assert await one.work() == 7
+    assert one.held(rolled_back()) == ("True", "CannotCompare")
+    assert one.app()["spec"]["syncPolicy"]["automated"]["enabled"] is False
+
+
+GONE: dict[str, Object | None] = {"nothing was held": application("abcb"), "the Application is gone": None}
+
+
+@pytest.mark.parametrize("how", GONE)
+async def test_without_a_hold_nobody_looks_again(how: str) -> None:
+    app = GONE[how]
+    one = World(rolled_back(), *([app] if app else []))
+    one.tell(rolled_back())
+    assert await one.work() is None
+    assert one.held(rolled_back()) == ("False", "NotHeld" if app else "TargetNotFound")
+    one.woken.clear()
+    one.tell(rolled_back())
+    assert one.woken == []
+
+
+NOT_LOOKED_AT: dict[str, Object] = {
+    "a Deployment": {"target": "Deployment/web"},
+    "one that was not applied": {"conditions": [{"type": "Applied", "status": "False"}]},
+    "one whose hold is over": {
+        "conditions": [{"type": "Applied", "status": "True"}, {"type": "Held", "status": "False"}]
+    },
+    "one without a plan": {"targets": []},
+    "one that goes on": {"phase": "Verifying"},
+    "a group": {"target": "2 targets"},
+}
+
+
+@pytest.mark.parametrize("what", NOT_LOOKED_AT)
+def test_nobody_looks_for(what: str) -> None:
+    body = rolled_back()
+    body["status"].update(NOT_LOOKED_AT[what])
+    one = World(body)
+    one.tell(body)
+    assert one.woken == []
+
+
+def test_one_of_which_nobody_knows_whether_it_was_applied_is_looked_for() -> None:
+    body = rolled_back(phase="Failed")
+    body["status"]["conditions"] = [{"type": "Applied", "status": "Unknown"}]
+    one = World(body)
+    one.tell(body)
+    assert one.woken == [PLACE]
+
+
+async def test_a_later_request_takes_the_hold_over() -> None:
+    first, second = rolled_back("first", uid="uid-of-first"), rolled_back("second")
+    one = World(held_application(), first, second)
+    one.tell(first, second)
+    await one.work()
+    assert one.held(first) == ("False", "NotHeld")
+    assert one.held(second) == ("True", "Holding")
+
+
+async def test_a_hold_outlives_its_request() -> None:
+    one = world()
+    await one.work()
+    one.api.drop(rolled_back())
+    one.worker.gone(REQUESTS, ("shop", "back"))
+    assert await one.work() == 7
+    one.git.differs = True
+    assert await one.work() is None
+    assert one.app()["spec"]["syncPolicy"]["automated"] == ORIGINAL
+
+
+async def test_a_request_that_is_deleted_without_a_hold_is_forgotten() -> None:
+    one = world()
+    one.worker.gone(REQUESTS, ("shop", "back"))
+    assert await one.work() is None
+    assert one.api.calls == []
+
+
+def an_applications_policy(**spec: Any) -> Object:
+    return policy_body("orders", target={"kind": "Application", "name": "web"}, **spec)
+
+
+async def test_after_a_restart_a_policy_finds_the_hold_of_a_request_that_is_gone() -> None:
+    policy = an_applications_policy(serviceAccountName="policys")
+    one = World(held_application(), policy)
+    one.tell(policy)
+    assert await one.work() == 7
+    assert {call.as_ for call in one.api.calls if "applications" in call.path} == {"shop/policys"}
+    (event,) = [call.body for call in one.api.writes()]
+    assert (event["involvedObject"]["kind"], event["reason"]) == ("RollbackPolicy", "Holding")
+    await one.work()
+    assert len(one.api.writes()) == 1
+    one.git.differs = True
+    assert await one.work() is None
+    assert one.app()["spec"]["syncPolicy"]["automated"] == ORIGINAL
+
+
+async def test_a_policy_of_something_else_finds_nothing() -> None:
+    policy = policy_body()
+    one = World(policy)
+    one.tell(policy)
+    assert one.woken == []
+
+
+async def test_a_policy_that_turns_to_something_else_is_forgotten() -> None:
+    policy = an_applications_policy()
+    one = World(held_application(), policy)
+    one.tell(policy)
+    one.api.put(policy_body("orders"))
+    one.tell(policy)
+    assert await one.work() is None
+    one.worker.gone(POLICIES, ("shop", "orders"))
+
+
+async def test_whoever_may_read_it_is_asked() -> None:
+    policy = an_applications_policy()
+    one = World(held_application(), rolled_back(), policy)
+    one.api.faults.append(failing("as shop/mine", errors.Forbidden("no")))
+    one.tell(rolled_back(), policy)
+    assert await one.work() == 7
+
+
+async def test_if_nobody_may_it_is_tried_again() -> None:
+    one = world()
+    one.api.faults.append(failing("as shop/mine", errors.Forbidden("no")))
+    with pytest.raises(errors.Forbidden):
+        await one.work()
+
+
+# Credentials.
+
+
+def secret(**data: str) -> Object:
+    coded = {name: base64.b64encode(value.encode()).decode() for name, value in data.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "repo", "namespace": "shop", "uid": "uid-of-secret"},
+        "data": coded,
+    }
+
+
+async def test_the_repository_is_shown_what_the_request_names() -> None:
+    request = rolled_back(hold={"until": "TargetChanges", "alertAfter": "1h", "gitSecretName": "repo"})
+    one = World(held_application(), request, secret(url="https://git.example.com", username="bot", password="hunter2"))
+    one.tell(request)
+    await one.work()
+    assert set(one.git.shown) == {Credentials("https://git.example.com", "bot", "hunter2")}
+    assert [call.as_ for call in one.api.calls if "secrets" in call.path] == ["shop/mine"]
+    assert "hunter2" not in str([call.body for call in one.api.writes()])
+
+
+WITHOUT: dict[str, list[Object]] = {
+    "there is no such Secret": [],
+    "it does not say for whom": [secret(username="bot", password="hunter2")],
+    "it is no text": [secret() | {"data": {"url": "!", "password": "\udcff"}}],
+}
+
+
+@pytest.mark.parametrize("why", WITHOUT)
+async def test_the_repository_is_shown_nothing_if(why: str) -> None:
+    request = rolled_back(hold={"until": "TargetChanges", "alertAfter": "1h", "gitSecretName": "repo"})
+    one = World(held_application(), request, *copy.deepcopy(WITHOUT[why]))
+    one.tell(request)
+    await one.work()
+    assert set(one.git.shown) == {None}
