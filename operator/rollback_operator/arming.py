@@ -9,6 +9,7 @@ from rollback_operator import backups, owning
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.reasons import Reason
+from rollback_operator.configuration import memory
 from rollback_operator.core.choice import choose
 from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.stance import Await, Go, GoBy, Managed, take, target_text, to_read
@@ -60,7 +61,8 @@ class Arming:
             return trouble
         held = owning.rights(stance.suspends) if isinstance(stance, Go) else ()
         kept = (backups.right(account),) if spec.backup is Backup.ALWAYS else ()
-        lacking = await access.first_lacking(self._api, (*target.rights(where), *held, *kept), account)
+        keeps = memory.rights(account) if spec.remember is not None else ()
+        lacking = await access.first_lacking(self._api, (*target.rights(where), *held, *kept, *keeps), account)
         if lacking is not None:
             message = (
                 f"Service account {account} may not {lacking}. Give it the rights: examples/rbac.yaml shows which."

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +12,7 @@ from rollback_operator.api.common import TargetRef
 from rollback_operator.api.options import Backup
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import KeptCopy
-from rollback_operator.core.backups import MANIFESTS, name_of
+from rollback_operator.core.backups import name_of
 from rollback_operator.core.values import Findings, Refused, Request, Snapshot, Unkept
 from rollback_operator.kube import access, errors
 from rollback_operator.kube.access import Right
@@ -23,11 +20,10 @@ from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.refusals import refusal
 from rollback_operator.targets.base import Target, Where
+from rollback_operator.targets.manifests import LARGEST, compressed, holding
 
 SECRET_TYPE = f"{GROUP}/backup"
 TARGET_LABEL = f"{GROUP}/target"
-LARGEST = 1024 * 1024
-"""Bytes of data that the API server takes in one Secret."""
 _LABEL_LENGTH = 63
 
 Object = dict[str, Any]
@@ -112,7 +108,7 @@ class Backups:
 def packed(manifests: list[Object]) -> bytes:
     """The one object, or a List of them, compressed; the same manifests give the same bytes."""
     whole = {"apiVersion": "v1", "kind": "List", "items": manifests} if _path(manifests) is None else manifests[0]
-    return gzip.compress(json.dumps(whole, indent=1, ensure_ascii=False).encode() + b"\n", mtime=0)
+    return compressed(whole)
 
 
 def _path(manifests: list[Object]) -> str | None:
@@ -128,19 +124,8 @@ def _path(manifests: list[Object]) -> str | None:
 def secret(request: Request, ref: TargetRef, name: str, data: bytes) -> Object:
     """The Secret; it is deleted with its request."""
     owner = {"apiVersion": API_VERSION, "kind": "RollbackRequest", "name": request.name, "uid": request.uid}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": name,
-            "namespace": request.namespace,
-            "labels": {REQUEST_ANNOTATION: request.uid, TARGET_LABEL: _label(ref)},
-            "ownerReferences": [owner],
-        },
-        "type": SECRET_TYPE,
-        "immutable": True,
-        "data": {MANIFESTS: base64.b64encode(data).decode()},
-    }
+    labels = {REQUEST_ANNOTATION: request.uid, TARGET_LABEL: _label(ref)}
+    return holding((request.namespace, name), SECRET_TYPE, labels, owner, data)
 
 
 def _label(ref: TargetRef) -> str:

@@ -24,6 +24,7 @@ from rollback_operator.api.options import Options
 from rollback_operator.api.policy import CurrentRevision, LastRequest, PolicyStatus
 from rollback_operator.api.reasons import Reason
 from rollback_operator.arming import Arming
+from rollback_operator.configuration.remembering import Remembering
 from rollback_operator.core import conditions as on
 from rollback_operator.core.guard import Guard, in_a_crowd
 from rollback_operator.core.judge import Act, Judgement, Scene, changed, in_the_way, judge, soaked
@@ -83,6 +84,7 @@ class PolicyWorker:
         self._wake = wake
         self._guard = Guard(settings.guard, settings.guard_percent)
         self._arming = Arming(api, targets, settings)
+        self._remembering = Remembering(api, targets)
         self.watching = Watching()
 
     # Events.
@@ -229,7 +231,7 @@ class PolicyWorker:
 
     def _wants_a_look(self, standing: Standing) -> bool:
         now = time.monotonic()
-        if self._news(standing) or now - standing.armed_at > ARMED_EVERY:
+        if self._news(standing) or now - standing.armed_at > ARMED_EVERY or self._remembering.due(standing):
             return True
         if self._proves_good(standing) and now - standing.looked_at >= (CROWD_PAUSE if standing.unproved else 0.0):
             return True
@@ -302,6 +304,7 @@ class PolicyWorker:
             await self._follow(standing, snapshot, now)
             look_closely = look_closely or standing.current != standing.status.current
             await self._arm(standing, snapshot, requests, look_closely=look_closely)
+            await self._remembering.look(standing, snapshot, self._where(standing).account, now)
         else:
             standing.target_changed = True  # its controller has not numbered the revision yet; it will tell
         await self._check(standing)
@@ -313,7 +316,14 @@ class PolicyWorker:
         scene = replace(self._scene(standing, requests, crowd), entries=entries)
         judgement = judge(standing.spec, scene, now) if settled else Judgement(_said(known))
         last = _newest(known.last_request, requests, standing.uid)
-        found = Findings(standing.generation, _trouble(standing), standing.disarmed, judgement.alert, last)
+        found = Findings(
+            standing.generation,
+            _trouble(standing),
+            standing.disarmed or standing.unremembered,
+            judgement.alert,
+            last,
+            remembered=standing.remembered,
+        )
         if judgement.act is not None:
             found = await self._make(standing, judgement.act, found, now)
         if judgement.withdraw is not None:
@@ -519,6 +529,7 @@ class PolicyWorker:
             return
         standing.status = parse_status(written)
         standing.current = standing.status.current
+        await self._remembering.forget(standing, before, self._where(standing).account)
         await self._tell(body, before, after)
 
     async def _tell(self, body: Object, before: PolicyStatus, after: PolicyStatus) -> None:

@@ -19,6 +19,7 @@ from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestStatus
 from rollback_operator.backups import Backups, given_up
+from rollback_operator.configuration.recall import Recall
 from rollback_operator.core import backups
 from rollback_operator.core import conditions as on
 from rollback_operator.core.life import advance
@@ -92,6 +93,7 @@ class RequestWorker:
         self._streaks = streaks
         self._backups = Backups(api, targets)
         self._groups = Groups(api, lambda asked, ref: self._observe(asked, ref, None))
+        self._recall = Recall(api)
         self._bodies = Bodies()
         self._heard: dict[str, _Heard] = {}
         self._claims: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
@@ -296,11 +298,12 @@ class RequestWorker:
     ) -> Answer:
         module, where = self._targets[ref.kind], self._where(request, ref, policy)
         if isinstance(action, Examine):
-            findings, copy = await asyncio.gather(
+            findings, copy, recalled = await asyncio.gather(
                 module.examine(where, target, action.to),
                 self._backups.prepare(request, ref, where, target, backups.wish(request.spec, policy)),
+                self._recall.look(_policy_key(request), policy, where.account, action.to),
             )
-            return copy if isinstance(copy, Refused) else copy.added_to(findings)
+            return copy if isinstance(copy, Refused) else recalled.added_to(copy.added_to(findings))
         try:
             moved = await owning.suspend(self._api, action.plan, request.uid, where.account, dry_run=True)
             if moved is not None:
@@ -412,6 +415,10 @@ class RequestWorker:
 def _says(ready: Condition) -> tuple[str, str]:
     """What is worth an Event: another reason, or the next wave of a group."""
     return ready.reason, ready.message if ready.reason == Reason.WAVE_RUNNING else ""
+
+
+def _policy_key(request: Request) -> Key:
+    return request.namespace, request.spec.policy_ref.name if request.spec.policy_ref is not None else ""
 
 
 def _begun(request: Request) -> bool:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rollback_operator.api.common import Place
 from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.policy import CurrentRevision, Mode, PolicySpec, PolicyStatus
+from rollback_operator.api.remember import Remembered
 from rollback_operator.api.trigger import Action
 from rollback_operator.core.verdicts import Rule, Streak, Verdict
 from rollback_operator.kube.resources import Key
@@ -66,6 +67,12 @@ class Standing:
     armed_at: float = -math.inf
     """When it was last checked whether the target could be rolled back (monotonic seconds)."""
     disarmed: tuple[Any, str] | None = None
+    remembered: tuple[Remembered, ...] | None = None
+    """Configuration beside revisions; newer than the status' until that is written. None: nobody looked yet."""
+    remembered_at: float = -math.inf
+    """When that was last looked at (monotonic seconds)."""
+    unremembered: tuple[Any, str] | None = None
+    """Why configuration cannot be remembered."""
     invalid: str | None = None
     """Why a trigger cannot be asked as it is written."""
 

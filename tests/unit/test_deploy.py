@@ -100,6 +100,12 @@ OWNER_RIGHTS = {
 }
 
 
+MEMORY_RIGHTS = {
+    *((kind, "get") for kind in ("configmaps", "secrets", "services", "ingresses")),
+    *(("secrets", verb) for verb in ("create", "delete")),
+}
+
+
 def test_the_operator_has_exactly_the_rights_that_it_uses() -> None:
     assert granted("rollback-operator") == ALLOWED
 
@@ -160,13 +166,15 @@ def test_constrained_impersonation_allows_what_the_examples_account_is_for_and_n
         for verb in rule["verbs"]
     }
     for_people = {(kind, "get") for kind in ("deployments", "statefulsets", "daemonsets")}
-    assert allowed == EXAMPLE_RIGHTS - for_people | OWNER_RIGHTS | {("selfsubjectaccessreviews", "create")}
+    questions = {("selfsubjectaccessreviews", "create")}
+    assert allowed == EXAMPLE_RIGHTS - for_people | OWNER_RIGHTS | MEMORY_RIGHTS | questions
 
 
-def test_the_example_for_owners_gives_what_reading_and_suspending_them_takes() -> None:
-    objects = list(yaml.safe_load_all((ROOT / "examples" / "rbac-owners.yaml").read_text()))
+@pytest.mark.parametrize("name, rights", [("owners", OWNER_RIGHTS), ("remember", MEMORY_RIGHTS)])
+def test_the_other_examples_of_rights_give_what_they_are_for(name: str, rights: set[tuple[str, str]]) -> None:
+    objects = list(yaml.safe_load_all((ROOT / "examples" / f"rbac-{name}.yaml").read_text()))
     rules = [rule for body in objects for rule in body.get("rules", [])]
-    assert {(kind, verb) for rule in rules for kind in rule["resources"] for verb in rule["verbs"]} == OWNER_RIGHTS
+    assert {(kind, verb) for rule in rules for kind in rule["resources"] for verb in rule["verbs"]} == rights
 
 
 def test_the_component_for_alerts_gives_the_operator_the_file_that_its_setting_names() -> None:

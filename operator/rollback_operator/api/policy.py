@@ -21,6 +21,7 @@ from rollback_operator.api.fields import (
 from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.owner import OwnerRule
+from rollback_operator.api.remember import MAX_REMEMBERED, Remember, Remembered
 from rollback_operator.api.trigger import PrometheusServer, Trigger
 
 MAX_LEDGER = 50
@@ -182,6 +183,10 @@ class PolicySpec(Resource):
         description="Whether a copy of what a rollback replaces is kept in a Secret before anything is changed: "
         "IfAllowed: unless the service account may not create Secrets; Always: without one nothing is done; Never.",
     )
+    remember: Remember | None = Field(
+        default=None,
+        description="What is remembered with each revision beside its pod template. Only a policy with triggers does.",
+    )
     service_account_name: ServiceAccountName | None = Field(
         default=None,
         description="Service account in the policy's namespace with whose rights rollbacks run, and Secrets are read. "
@@ -271,6 +276,11 @@ class PolicyStatus(Resource):
     )
     triggers: tuple[TriggerStatus, ...] = Field(
         default=(), max_length=MAX_TRIGGERS, json_schema_extra=_BY_NAME, description="What each trigger says."
+    )
+    remembered: tuple[Remembered, ...] = Field(
+        default=(),
+        max_length=MAX_REMEMBERED,
+        description="Revisions with the configuration that ran with them, the newest last.",
     )
     last_request: LastRequest | None = Field(default=None, description="The newest request that this policy made.")
     observed_generation: int = Field(default=-1, description="Generation of the spec that this status is about.")

@@ -75,6 +75,7 @@ class Reason(StrEnum):
     # A policy: Armed; other reasons are those that a request would fail with.
     ARMED = "Armed"
     MAY_NOT_ROLL_BACK = "MayNotRollBack"
+    NOT_REMEMBERED = "NotRemembered"
 
     # A policy: Alert.
     NOTHING_WRONG = "NothingWrong"

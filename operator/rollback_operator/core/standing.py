@@ -17,6 +17,7 @@ from rollback_operator.api.policy import (
     TriggerStatus,
 )
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remember import Remembered
 from rollback_operator.api.trigger import Trigger
 from rollback_operator.core import conditions as on
 from rollback_operator.core.judge import Scene, fires, worst
@@ -41,6 +42,8 @@ class Findings:
     alert: tuple[Reason, str] | None = None
     last_request: LastRequest | None = None
     asked: bool = True
+    remembered: tuple[Remembered, ...] | None = None
+    """Configuration beside revisions; None: as before."""
 
 
 def current_of(snapshot: Snapshot, known: CurrentRevision | None, now: datetime) -> CurrentRevision:
@@ -77,6 +80,7 @@ def status_of(orders: PolicySpec, before: PolicyStatus, scene: Scene, found: Fin
         last_known_good=_last_known_good(orders, scene.entries),
         ledger=scene.entries,
         triggers=tuple(_triggers(orders, before, scene, kept, now)) if asked else (),
+        remembered=before.remembered if found.remembered is None else found.remembered,
         last_request=found.last_request or before.last_request,
         observed_generation=found.generation,
     )

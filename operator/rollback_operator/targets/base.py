@@ -12,6 +12,7 @@ from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.values import Findings, Revision, Snapshot
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.targets.podtemplate import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +115,11 @@ class Stoppable(Protocol):
         Raises:
             kube.errors.KubeError: that could not be done, or nobody knows.
         """
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """A kind whose pods refer to ConfigMaps and Secrets."""
+
+    def needs(self, target: Snapshot) -> tuple[Need, ...]:
+        """What the pods of the current revision refer to."""

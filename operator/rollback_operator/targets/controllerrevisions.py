@@ -111,6 +111,10 @@ class ControllerRevisionTarget(ABC):
         found = await comparing.findings(self._api, where, target, to, templates)
         return replace(found, notes=(*self._notes(where, reading.body), *found.notes))
 
+    def needs(self, target: Snapshot) -> tuple[podtemplate.Need, ...]:
+        """See `Configured.needs`."""
+        return podtemplate.needs(target.raw.body["spec"]["template"])
+
     async def backup(self, where: Where, target: Snapshot) -> list[Object]:  # noqa: ARG002 - the protocol's
         """See `Target.backup`. It was read already."""
         return [manifests.bare(target.raw.body)]

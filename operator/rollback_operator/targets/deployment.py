@@ -76,6 +76,10 @@ class DeploymentTarget:
         templates = (deployment["spec"]["template"], podtemplate.without_hash(replica_set["spec"]["template"]))
         return await comparing.findings(self._api, where, target, to, templates)
 
+    def needs(self, target: Snapshot) -> tuple[podtemplate.Need, ...]:
+        """See `Configured.needs`."""
+        return podtemplate.needs(target.raw[0]["spec"]["template"])
+
     async def backup(self, where: Where, target: Snapshot) -> list[Object]:  # noqa: ARG002 - the protocol's
         """See `Target.backup`. It was read already."""
         return [manifests.bare(target.raw[0], without=(REVISION,))]

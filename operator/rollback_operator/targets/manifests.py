@@ -1,15 +1,22 @@
-"""Objects as a person could apply them: without what the API server and controllers write.
+"""Objects as a person could apply them, without what the API server and controllers write; and Secrets that keep them.
 
-Shared by the kinds whose target is an object of the API server.
+Shared by the kinds whose target is an object of the API server, and by whatever keeps copies.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
+import gzip
+import json
 from collections.abc import Iterable
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.core.backups import MANIFESTS
+
+LARGEST = 1024 * 1024
+"""Bytes of data that the API server takes in one Secret."""
 
 Object = dict[str, Any]
 
@@ -39,3 +46,21 @@ def bare(thing: Object, *, without: Iterable[str] = ()) -> Object:
     left = {name: value for name, value in annotations.items() if name not in counted}
     kept["metadata"] = {**metadata, **({"annotations": left} if left else {})}
     return kept
+
+
+def compressed(whole: Object) -> bytes:
+    """An object, or a List of them, as a Secret keeps it; the same gives the same bytes."""
+    return gzip.compress(json.dumps(whole, indent=1, ensure_ascii=False).encode() + b"\n", mtime=0)
+
+
+def holding(place: tuple[str, str], type_: str, labels: dict[str, str], owner: Object, data: bytes) -> Object:
+    """The Secret at `place` (namespace and name) that keeps `data`, never changed and deleted with its owner."""
+    namespace, name = place
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner]},
+        "type": type_,
+        "immutable": True,
+        "data": {MANIFESTS: base64.b64encode(data).decode()},
+    }

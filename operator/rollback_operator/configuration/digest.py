@@ -1,0 +1,101 @@
+"""What a configuration is: digests of its objects, and which of them need not be remembered. Pure functions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from rollback_operator.api.remember import MAX_REMEMBERED, Remember, Remembered, RememberedObject
+from rollback_operator.targets.podtemplate import Need
+
+Object = dict[str, Any]
+
+_SAYS = {
+    "ConfigMap": ("data", "binaryData"),
+    "Secret": ("data", "type"),
+    "Service": ("spec",),
+    "Ingress": ("spec",),
+}
+"""The parts of each kind that change what pods are given; labels and annotations do not."""
+_HASH = re.compile(r"-[2456789bcdfghkmt]{10}$")
+"""How names end that kustomize makes from the content (its digits avoid what could be read as words)."""
+_SHOWN = 20
+PASSING = timedelta(minutes=3)
+"""What stood for less than that was on the way to something else; it is looked at once a minute."""
+
+
+def to_remember(needed: Iterable[Need], asked: Remember) -> tuple[tuple[str, str], ...]:
+    """Kind and name of each object that can change under its name."""
+    referred = [
+        (need.kind, need.name)
+        for need in needed
+        if asked.config and need.kind in ("ConfigMap", "Secret") and not _HASH.search(need.name)
+    ]
+    return tuple(dict.fromkeys([*referred, *((one.kind, one.name) for one in asked.also)]))
+
+
+def may_change(thing: Object) -> bool:
+    """Whether the object can have another content under its name."""
+    return thing.get("immutable") is not True
+
+
+def digest_of(kind: str, thing: Object, salt: str) -> str:
+    """What an object says, as a digest.
+
+    `salt` is the policy's uid: the same content reads the same for one policy, and cannot be looked up in a table made
+    beforehand.
+    """
+    said = {part: thing.get(part) for part in _SAYS[kind] if thing.get(part) is not None}
+    return _sha([salt, kind, thing["metadata"]["name"], said])[:_SHOWN]
+
+
+def secret_name(digest: str) -> str:
+    """Name of the Secret that holds what has this digest."""
+    return f"rollback-config-{digest}"
+
+
+def whole(objects: Iterable[RememberedObject]) -> str:
+    """Digest of a whole configuration."""
+    return "c1:" + _sha(sorted(one.secret for one in objects))[:_SHOWN]
+
+
+def _sha(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def learned(known: tuple[Remembered, ...], now_runs: Remembered) -> tuple[Remembered, ...]:
+    """What is remembered, with what runs now as the newest; the oldest are forgotten.
+
+    A change of the configuration alone is remembered as a revision of its own.
+    """
+    if known and _same(known[-1], now_runs):
+        return known
+    others = tuple(one for one in known if not _same(one, now_runs))
+    return (*others, now_runs)[-MAX_REMEMBERED:]
+
+
+def _same(one: Remembered, other: Remembered) -> bool:
+    return (one.fingerprint, one.config) == (other.fingerprint, other.config)
+
+
+def last_with(known: Sequence[Remembered], fingerprint: str) -> Remembered | None:
+    """The configuration that a revision ran with last.
+
+    A release often brings its configuration a moment before its template: seen in between, the new configuration
+    stands beside the old revision. So what was soon followed by something else counts only if there is nothing better.
+    """
+    its = [(one, then) for one, then in zip(known, (*known[1:], None), strict=True) if one.fingerprint == fingerprint]
+    lasting = [one for one, then in its if then is None or then.at - one.at >= PASSING]
+    candidates = lasting or [one for one, _ in its]
+    return candidates[-1] if candidates else None
+
+
+def forgotten(before: Iterable[Remembered], after: Iterable[Remembered]) -> tuple[str, ...]:
+    """Secrets that nothing refers to any more."""
+    held = {one.secret for entry in after for one in entry.objects}
+    return tuple(dict.fromkeys(one.secret for entry in before for one in entry.objects if one.secret not in held))

@@ -1,0 +1,343 @@
+"""Configuration beside revisions: what of it is remembered, and what a rollback says of it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rollback_operator import policies
+from rollback_operator.api.policy import PolicyStatus
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remember import MAX_REMEMBERED, Remember, Remembered, RememberedObject
+from rollback_operator.configuration import remembering as watch
+from rollback_operator.configuration.digest import (
+    PASSING,
+    digest_of,
+    forgotten,
+    last_with,
+    learned,
+    may_change,
+    to_remember,
+    whole,
+)
+from rollback_operator.configuration.memory import Memory, Unremembered, Whose
+from rollback_operator.configuration.recall import Recalled
+from rollback_operator.core.values import Findings
+from rollback_operator.kube import errors
+from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.targets import manifests, podtemplate
+from rollback_operator.targets.podtemplate import Need
+from tests.unit.builders import NOW, revision
+from tests.unit.fakes import FakeApi, failing
+from tests.unit.objects import Object, deployment, policy_body, replica_set, template
+from tests.unit.test_policies import Clock, orders, trigger
+from tests.unit.test_policies import World as Policies
+from tests.unit.test_requests import World, asked
+
+ACCOUNT = ServiceAccount("shop", "rollback")
+SECRETS = "/api/v1/namespaces/shop/secrets"
+CONFIG = Need("ConfigMap", "settings")
+PASSWORD = Need("Secret", "db")
+
+
+def config_map(name: str = "settings", **data: str) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(name), "data": data or {"mode": "fast"}}
+
+
+def secret(name: str = "db", value: str = "aHVudGVyMg==") -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(name),
+        "type": "Opaque",
+        "data": {"password": value},
+    }
+
+
+def _metadata(name: str) -> Object:
+    return {"name": name, "namespace": "shop", "uid": f"uid-of-{name}", "managedFields": [{"manager": "kubectl"}]}
+
+
+def whose(**fields: Any) -> Whose:
+    return Whose("checkout", "uid-of-policy", ACCOUNT, Remember(**{"config": True, **fields}))
+
+
+async def remembered(api: FakeApi, *needed: Need, **fields: Any) -> Remembered:
+    door: Any = api
+    return await Memory(door).remember(whose(**fields), needed, revision(3), NOW)
+
+
+def copies(api: FakeApi) -> dict[str, Object]:
+    """What was kept, by the name of its Secret."""
+    bodies = [call.body for call in api.writes() if call.path == SECRETS]
+    return {
+        body["metadata"]["name"]: json.loads(gzip.decompress(base64.b64decode(body["data"]["manifests"])))
+        for body in bodies
+    }
+
+
+# What is remembered.
+
+
+def test_what_is_named_after_its_content_need_not_be() -> None:
+    needed = [CONFIG, Need("ConfigMap", "settings-7f9cgg4m2b"), Need("ConfigMap", "settings", "mode"), PASSWORD]
+    assert to_remember([*needed, Need("PersistentVolumeClaim", "data")], Remember(config=True)) == (
+        ("ConfigMap", "settings"),
+        ("Secret", "db"),
+    )
+
+
+def test_what_is_named_besides_is_remembered_with_and_without_configuration() -> None:
+    also = ({"kind": "Service", "name": "web"},)
+    assert to_remember([CONFIG], Remember.model_validate({"also": also})) == (("Service", "web"),)
+
+
+def test_what_is_immutable_cannot_change() -> None:
+    assert may_change(config_map())
+    assert not may_change({**config_map(), "immutable": True})
+
+
+CHANGES: dict[str, tuple[Object, bool]] = {
+    "other data": ({**config_map(), "data": {"mode": "slow"}}, True),
+    "binary data": ({**config_map(), "binaryData": {"x": "AA=="}}, True),
+    "a label": ({**config_map(), "metadata": {**_metadata("settings"), "labels": {"a": "b"}}}, False),
+    "its version": ({**config_map(), "metadata": {**_metadata("settings"), "resourceVersion": "9"}}, False),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_only_what_pods_are_given_makes_another_configuration(case: str) -> None:
+    thing, differs = CHANGES[case]
+    before, after = digest_of("ConfigMap", config_map(), "salt"), digest_of("ConfigMap", thing, "salt")
+    assert (before != after) == differs
+
+
+def test_a_digest_is_of_one_policy() -> None:
+    assert digest_of("Secret", secret(), "one") != digest_of("Secret", secret(), "another")
+
+
+async def test_each_object_is_kept_in_a_secret_of_its_own_as_the_account_and_for_the_policy() -> None:
+    api = FakeApi(config_map(), secret())
+
+    found = await remembered(api, CONFIG, PASSWORD)
+
+    assert [(one.kind, one.name) for one in found.objects] == [("ConfigMap", "settings"), ("Secret", "db")]
+    assert found.config == whole(found.objects)
+    kept = copies(api)
+    assert set(kept) == {one.secret for one in found.objects}
+    assert kept[found.objects[0].secret]["data"] == {"mode": "fast"}
+    assert set(kept[found.objects[1].secret]["metadata"]) == {"name", "namespace"}
+    calls = [call for call in api.calls if call.path.startswith("/api/v1")]
+    assert {call.as_ for call in calls} == {"shop/rollback"}
+    owners = [call.body["metadata"]["ownerReferences"] for call in api.writes()]
+    assert {(owner["kind"], owner["uid"]) for (owner,) in owners} == {("RollbackPolicy", "uid-of-policy")}
+
+
+async def test_no_value_of_a_secret_is_in_what_the_status_says() -> None:
+    found = await remembered(FakeApi(secret()), PASSWORD)
+    assert "aHVudGVyMg" not in json.dumps(found.dump())
+
+
+async def test_what_is_kept_already_costs_no_write() -> None:
+    api = FakeApi(config_map())
+    door: Any = api
+    memory = Memory(door)
+    for _ in range(2):
+        await memory.remember(whose(), [CONFIG], revision(3), NOW)
+    assert len(api.writes()) == 1
+
+    again = await Memory(door).remember(whose(), [CONFIG], revision(3), NOW)
+
+    assert again.objects[0].secret in copies(api)
+
+
+async def test_what_is_not_there_is_not_remembered() -> None:
+    found = await remembered(FakeApi(), CONFIG)
+    assert found.objects == ()
+
+
+LACKING = errors.Forbidden("no")
+REFUSED: dict[str, tuple[str, Reason, str]] = {
+    "a ConfigMap may not be read": (
+        "GET /api/v1/namespaces/shop/configmaps/settings",
+        Reason.MAY_NOT_ROLL_BACK,
+        "may not get configmaps settings in namespace shop",
+    ),
+    "a Secret may not be created": (f"POST {SECRETS}", Reason.MAY_NOT_ROLL_BACK, "may not create secrets in namespace"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_right_that_is_missing_is_named(case: str) -> None:
+    what, reason, says = REFUSED[case]
+    api = FakeApi(config_map())
+    api.faults.append(failing(what, LACKING))
+    with pytest.raises(Unremembered) as raised:
+        await remembered(api, CONFIG)
+    assert raised.value.reason is reason
+    assert says in raised.value.message
+    assert "examples/rbac-remember.yaml" in raised.value.message
+
+
+async def test_what_is_too_large_for_a_secret_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "LARGEST", 10)
+    with pytest.raises(Unremembered, match=r"ConfigMap settings takes \d+ bytes, and a Secret holds 10"):
+        await remembered(FakeApi(config_map()), CONFIG)
+
+
+async def test_too_many_objects_are_said() -> None:
+    needed = [Need("ConfigMap", f"settings-{number}") for number in range(33)]
+    with pytest.raises(Unremembered, match="refers to 33 ConfigMaps and Secrets, and 32 are remembered at most"):
+        await remembered(FakeApi(), *needed)
+
+
+# Revisions.
+
+
+def entry(letter: str, config: str = "c1:x", at: float = 0, *secrets: str) -> Remembered:
+    objects = tuple(RememberedObject(kind="ConfigMap", name="settings", secret=one) for one in secrets)
+    return Remembered(
+        fingerprint=f"v1:{letter}", revision="1", config=config, at=NOW + timedelta(seconds=at), objects=objects
+    )
+
+
+def test_what_runs_on_is_nothing_new() -> None:
+    known = (entry("a"),)
+    assert learned(known, entry("a", at=60)) is known
+
+
+def test_a_change_of_configuration_alone_is_remembered() -> None:
+    assert learned((entry("a"),), entry("a", "c1:y", 60)) == (entry("a"), entry("a", "c1:y", 60))
+
+
+def test_what_runs_again_is_the_newest() -> None:
+    assert learned((entry("a"), entry("b", at=60)), entry("a", at=120)) == (entry("b", at=60), entry("a", at=120))
+
+
+def test_the_oldest_are_forgotten_and_nothing_that_is_still_referred_to() -> None:
+    known = tuple(entry("a", f"c1:{number}", number, f"s{number}", "shared") for number in range(MAX_REMEMBERED))
+    after = learned(known, entry("b", "c1:new", 99, "new"))
+    assert len(after) == MAX_REMEMBERED
+    assert forgotten(known, after) == ("s0",)
+
+
+def test_configuration_that_came_just_before_its_release_is_not_taken_for_the_old_ones() -> None:
+    passing = PASSING.total_seconds()
+    known = (entry("a", "c1:old"), entry("a", "c1:new", 9000), entry("b", "c1:new", 9000 + passing - 1))
+    assert last_with(known, "v1:a") == known[0]
+    lasting = (entry("a", "c1:old"), entry("a", "c1:new", 9000), entry("b", "c1:new", 9000 + passing))
+    assert last_with(lasting, "v1:a") == lasting[1]
+
+
+def test_what_only_stood_for_a_moment_is_better_than_nothing() -> None:
+    known = (entry("a", "c1:new"), entry("b", "c1:new", 1))
+    assert last_with(known, "v1:a") == known[0]
+    assert last_with(known, "v1:x") is None
+
+
+# A policy.
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for one in (policies, watch):
+        monkeypatch.setattr(one, "time", clock)
+    monkeypatch.setattr(policies, "datetime", clock.date())
+    return clock
+
+
+def configured(image: str = "shop:3") -> Object:
+    return template(image, envFrom=[{"configMapRef": {"name": "settings"}}])
+
+
+def remembering(clock: Clock, *things: Object, **spec: Any) -> Policies:
+    body = deployment(pods=configured())
+    sets = [replica_set(2), replica_set(3, pods=configured())]
+    return Policies(clock, body, *sets, *things, policy=orders(trigger(), remember={"config": True}, **spec))
+
+
+async def test_a_policy_remembers_what_runs_and_notices_a_change_within_a_minute(clock: Clock) -> None:
+    world = remembering(clock, config_map())
+    await world.go(30)
+    (first,) = PolicyStatus.model_validate(world.status).remembered
+    assert first.fingerprint == podtemplate.fingerprint(configured())
+    world.api.put(config_map(mode="slow"))
+    await world.go(90)
+    before, after = PolicyStatus.model_validate(world.status).remembered
+    assert (before, after.fingerprint, after.config != first.config) == (first, first.fingerprint, True)
+
+
+async def test_while_nothing_changes_nothing_is_written(clock: Clock) -> None:
+    world = remembering(clock, config_map())
+    await world.go(900)
+    writes = len(world.api.writes())
+    await world.go(600)
+    assert len(world.api.writes()) == writes
+
+
+async def test_a_policy_that_cannot_remember_is_not_armed(clock: Clock) -> None:
+    world = remembering(clock, config_map())
+    world.api.faults.append(failing("GET /api/v1/namespaces/shop/configmaps/settings", LACKING))
+    await world.go(90)
+    armed = next(one for one in world.status["conditions"] if one["type"] == "Armed")
+    assert (armed["status"], armed["reason"]) == ("False", "MayNotRollBack")
+    assert "may not get configmaps settings in namespace shop" in armed["message"]
+
+
+async def test_what_is_forgotten_is_deleted(clock: Clock) -> None:
+    world = remembering(clock, config_map())
+    await world.go(30)
+    (first,) = PolicyStatus.model_validate(world.status).remembered
+    for number in range(MAX_REMEMBERED):
+        world.api.put(config_map(mode=str(number)))
+        await world.go(90)
+    deleted = [call.path for call in world.api.writes() if call.verb == "DELETE"]
+    assert deleted == [f"{SECRETS}/{first.objects[0].secret}"]
+
+
+# A rollback.
+
+
+async def test_a_rollback_says_what_is_not_as_it_was_and_how_that_is_brought_back() -> None:
+    good = template("shop:2", envFrom=[{"configMapRef": {"name": "settings"}}])
+    policy = policy_body(remember={"config": True})
+    api = FakeApi(config_map())
+    found = await Memory(_door(api)).remember(
+        Whose("checkout", policy["metadata"]["uid"], ACCOUNT, Remember(config=True)), [CONFIG], revision(2), NOW
+    )
+    then = found.model_copy(update={"fingerprint": podtemplate.fingerprint(good)})
+    policy["status"] = {"remembered": [then.dump()]}
+    world = World(policy, config_map(mode="broken"), undo=asked(policyRef={"name": "checkout"}, to="2"))
+    world.api.drop(replica_set(2))
+    world.api.put(replica_set(2, pods=good))
+    await world.work()
+    (mine,) = world.status().targets
+    assert mine.plan is not None
+    assert mine.plan.notes[-1] == (
+        "Configuration is not as it was when revision 2 ran, and this rollback leaves it as it is: ConfigMap settings. "
+        "To bring it back as well, which takes a restart of pods that run by then: "
+        f"for one in {found.objects[0].secret}; do kubectl -n shop get secret $one -o jsonpath='{{.data.manifests}}' "
+        "| base64 -d | gunzip; done | kubectl replace -f -"
+    )
+
+
+def _door(api: Any) -> Any:
+    return api
+
+
+def test_what_is_gone_and_kept_is_said_where() -> None:
+    recalled = Recalled("shop", "2", (RememberedObject(kind="ConfigMap", name="settings", secret="kept"),))
+    found = recalled.added_to(Findings((), "", missing=("ConfigMap settings (key a)", "Secret db")))
+    assert found.missing == ("ConfigMap settings (key a) (kept in Secret kept)", "Secret db")
+
+
+def test_many_objects_are_counted() -> None:
+    objects = tuple(RememberedObject(kind="ConfigMap", name=f"c{n}", secret=f"s{n}") for n in range(9))
+    (note,) = Recalled("shop", "2", objects).added_to(Findings((), "")).notes
+    assert note.endswith("9 objects. The policy's status.remembered says where each is kept.")
