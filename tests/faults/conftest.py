@@ -11,13 +11,14 @@ import pytest_asyncio
 from testbed import Cluster
 from testbed.operating import install, token
 from tests.faults.admin import Admin
+from tests.faults.groups import GroupBench
 from tests.faults.helm import HelmBench, HelmRow
 from tests.faults.orders import WatchedBench
 from tests.faults.run import Bench, Lab, Nursery
 from tests.faults.sweep import Tried
 
 TALLY: Counter[str] = Counter()
-BENCHES = {"person": Bench, "policy": WatchedBench, HelmRow.begun_by: HelmBench}
+BENCHES = {"person": Bench, "policy": WatchedBench, "group": GroupBench, HelmRow.begun_by: HelmBench}
 
 
 @pytest.fixture(scope="session")
