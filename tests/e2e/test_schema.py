@@ -23,6 +23,20 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "write the target's name as kubectl shows",
     ),
     "a name that is none": ({**GOOD, "target": {"kind": "Deployment", "name": "A b"}}, "write the target's name"),
+    "another namespace's Deployment": (
+        {**GOOD, "target": {**TARGET, "namespace": "other"}},
+        "leave namespace out: only an Application may be in another namespace",
+    ),
+    "a namespace that is none": (
+        {**GOOD, "target": {"kind": "Application", "name": "a", "namespace": "A b"}},
+        "write the namespace's name",
+    ),
+    "six digits of a commit": ({**GOOD, "to": "abcdef"}, "a Git commit (7 to 40 hexadecimal digits, in quotes)"),
+    "a hold until something else": ({**GOOD, "hold": {"until": "Tomorrow"}}, 'supported values: "TargetChanges"'),
+    "a hold that alerts after something else": (
+        {**GOOD, "hold": {"alertAfter": "a while"}},
+        "write a duration such as 90s, 10m or 1h30m",
+    ),
     "no reason": ({"target": TARGET}, "write a reason of 1 to 512 characters"),
     "an empty reason": ({**GOOD, "reason": ""}, "write a reason of 1 to 512 characters"),
     "a blank reason": ({**GOOD, "reason": "  "}, "write a reason of 1 to 512 characters"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,13 @@ def known_bad(letters: Iterable[str]) -> dict[str, str]:
     return {fingerprint(letter): WHY for letter in letters}
 
 
+def numbered_like_a_commit() -> Snapshot:
+    found = snapshot("abz")
+    first, second, third = found.history
+    commit = replace(second, aliases=("1234567" + "0" * 33,))
+    return replace(found, history=(replace(first, name="1234567"), commit, third))
+
+
 CHOICES: dict[str, tuple[str, Snapshot, str, str]] = {
     "the newest earlier one": ("Previous", snapshot("abc"), "", "2"),
     "the newest earlier one when numbers are missing": ("Previous", snapshot("a.c"), "", "1"),
@@ -36,6 +44,41 @@ CHOICES: dict[str, tuple[str, Snapshot, str, str]] = {
     "the one of that fingerprint": (fingerprint("a"), snapshot("abc"), "", "1"),
     "the newest of that fingerprint": (fingerprint("a"), snapshot("aabc"), "", "2"),
 }
+
+
+def with_commits(*aliases: str) -> Snapshot:
+    """A target whose revisions stand for Git commits."""
+    found = snapshot("abcd"[: len(aliases)] + "z")
+    history = (replace(one, aliases=(alias,)) for one, alias in zip(found.history, aliases, strict=False))
+    return replace(found, history=(*history, found.history[-1]))
+
+
+BEYOND = Revision("f" * 40, 9, fingerprint("x"))
+BY_COMMIT: dict[str, tuple[str, Snapshot, str]] = {
+    "the one of that commit": ("ab" * 20, with_commits("ab" * 20, "cd" * 20), "1"),
+    "the one whose commit begins so": ("cdcdcdc", with_commits("ab" * 20, "cd" * 20), "2"),
+    "the newest of several": ("abababab", with_commits("ab" * 20, "ab" * 20), "2"),
+    "a number rather than a commit that begins so": ("1234567", numbered_like_a_commit(), "1234567"),
+    "one that only the target knows": (
+        "f" * 40,
+        replace(with_commits("ab" * 20), named=lambda to: BEYOND if to == BEYOND.name else None),
+        BEYOND.name,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BY_COMMIT)
+def test_of_git_commits_it_goes_back_to(case: str) -> None:
+    to, target, expected = BY_COMMIT[case]
+    chosen = choose(to, CHECKOUT, target, {})
+    assert isinstance(chosen, Chosen)
+    assert chosen.revision.name == expected
+
+
+def test_a_few_digits_of_a_commit_name_nothing() -> None:
+    found = choose("ababab", CHECKOUT, with_commits("ab" * 20), {})
+    assert isinstance(found, Ending)
+    assert found.reason == Reason.REVISION_NOT_FOUND
 
 
 @pytest.mark.parametrize("case", CHOICES)
@@ -157,6 +200,29 @@ def test_last_known_good_is(case: str) -> None:
     target, bad, good, expected, notes = PROVED[case]
     chosen = choose("LastKnownGood", CHECKOUT, target, known_bad(bad), [fingerprint(letter) for letter in good])
     assert chosen == Chosen(next(one for one in target.history if one.name == expected), notes)
+
+
+def test_what_is_merely_on_record_does_not_stand_in_for_what_proved_good_where_that_says_nothing() -> None:
+    target = replace(snapshot(".bc"), only_proved=True)
+
+    lost = choose("LastKnownGood", CHECKOUT, target, {}, [fingerprint("a")])
+    assert isinstance(lost, Ending)
+    assert lost.reason == Reason.REVISION_NOT_FOUND
+    assert "What proved good of Deployment/checkout is no longer among its revisions" in lost.message
+    for good in ((), (fingerprint("c"),)):  # nothing proved good yet, or nothing but what runs
+        assert isinstance(choose("LastKnownGood", CHECKOUT, target, {}, good), Chosen)
+
+
+def test_a_revision_that_is_on_record_and_cannot_be_gone_back_to_is_told_of() -> None:
+    target = replace(snapshot(".b"), excluded={"1": "its status is failed"})
+
+    named = choose("1", CHECKOUT, target, {})
+    previous = choose("Previous", CHECKOUT, target, {})
+
+    assert isinstance(named, Ending)
+    assert named.message.startswith("Revision 1 of Deployment/checkout cannot be gone back to: its status is failed.")
+    assert isinstance(previous, Ending)
+    assert "no revision before 2 that can be gone back to, as 1 (its status is failed) cannot" in previous.message
 
 
 def test_previous_is_the_one_before_whatever_proved_good() -> None:

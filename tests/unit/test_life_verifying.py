@@ -15,8 +15,18 @@ from rollback_operator.api.request import Phase, PolicyRef, StepState
 from rollback_operator.core import conditions as on
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import HEALTH_POLL, verify_deadline
-from rollback_operator.core.life.verifying import FINISH_TRIES, judged
-from rollback_operator.core.values import Apply, Finish, Health, Observation, Refused, Request, Snapshot, Wellbeing
+from rollback_operator.core.life.verifying import FINISH_TRIES, STOP_TRIES, judged
+from rollback_operator.core.values import (
+    Apply,
+    Finish,
+    Health,
+    Observation,
+    Refused,
+    Request,
+    Snapshot,
+    Stop,
+    Wellbeing,
+)
 from rollback_operator.core.verdicts import Streak, Verdict
 from tests.unit.builders import (
     FAILING,
@@ -471,3 +481,56 @@ def test_that_they_could_not_be_dealt_with_is_told_at_once_and_at_the_end() -> N
     for status in (decision.status, ended.status):
         ready = next(one for one in status.conditions if one.type == "Ready")
         assert BROKEN.message in ready.message
+
+
+# Calling off what others still carry out.
+
+
+BUSY = Health(Wellbeing.PROGRESSING, "Argo CD: Sync operation blocked by sync window")
+
+
+def under_way(**fields: Any) -> Snapshot:
+    return replace(rolled_back(**{"health": BUSY, **fields}), under_way=True)
+
+
+def test_at_the_deadline_the_effect_is_called_off_before_the_end() -> None:
+    asked = verifying(timeout="1m")
+    decision = advance(asked, Observation(target=under_way()), after(60))
+    assert isinstance(decision.action, Stop)
+    assert decision.status == asked.status
+
+
+def test_before_the_deadline_it_goes_on() -> None:
+    decision = advance(verifying(timeout="1m"), Observation(target=under_way()), after(59))
+    assert decision.action is None
+    assert decision.status.phase is Phase.VERIFYING
+
+
+def test_an_abort_calls_it_off_too() -> None:
+    asked = changed(verifying(), abort=True)
+    assert isinstance(advance(asked, Observation(target=under_way()), after(5)).action, Stop)
+    over = advance(asked, Observation(target=replace(under_way(), under_way=False)), after(6))
+    assert over.status.phase is Phase.ABORTED
+
+
+CALLED_OFF: dict[str, Snapshot] = {
+    "it is being ended": replace(under_way(), under_way=False),
+    "it has ended": rolled_back(health=Health(Wellbeing.FAILING, "Operation terminated", final=True)),
+}
+
+
+@pytest.mark.parametrize("case", CALLED_OFF)
+def test_what_was_called_off_ends_as_not_in_time(case: str) -> None:
+    seen = Observation(target=CALLED_OFF[case], stopped=1)
+    decision = advance(verifying(timeout="1m"), seen, after(61))
+    assert why(decision.status) == Reason.TIMEOUT
+    assert decision.action is None
+
+
+def test_what_cannot_be_called_off_keeps_nothing_from_ending() -> None:
+    asked = verifying(timeout="1m")
+    for tries in range(STOP_TRIES):
+        seen = Observation(target=under_way(), stopped=tries)
+        assert isinstance(advance(asked, seen, after(60)).action, Stop)
+    decision = advance(asked, Observation(target=under_way(), stopped=STOP_TRIES), after(60))
+    assert why(decision.status) == Reason.TIMEOUT

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api import POLICIES, REQUESTS
+from rollback_operator.api.common import TargetRef
 from rollback_operator.api.policy import PolicyStatus, Proof
 from rollback_operator.api.request import Phase, RequestStatus
 from rollback_operator.core.values import Other
@@ -153,6 +154,71 @@ async def test_a_target_of_another_kind_is_another_target() -> None:
     other = about("a")
     other["spec"]["target"]["kind"] = "StatefulSet"
     assert await names_for_checkout(other) == []
+
+
+def application(name: str, namespace: str, *, of: str | None = None, status: str | None = None) -> Object:
+    """A request in `namespace` for the Application `web`, which is in `of` or the same."""
+    target = {"kind": "Application", "name": "web", **({"namespace": of} if of else {})}
+    body = request_body(name, uid=f"uid-of-{name}", target=target)
+    body["metadata"]["namespace"] = namespace
+    if status:
+        body["status"] = {"phase": "Running", "target": status}
+    return body
+
+
+def policy_of_web(namespace: str, of: str) -> Object:
+    body = policy_body("p", target={"kind": "Application", "name": "web", "namespace": of})
+    body["metadata"]["namespace"] = namespace
+    return body
+
+
+def in_namespace(body: Object, namespace: str) -> Object:
+    return body | {"metadata": body["metadata"] | {"namespace": namespace}}
+
+
+ACROSS: dict[str, tuple[tuple[Object, ...], list[str]]] = {
+    "one beside it": ((application("a", "argocd"),), ["a"]),
+    "one of another namespace that names it": ((application("a", "team", of="argocd"),), ["a"]),
+    "none of another namespace that names its own": ((application("a", "team"),), []),
+    "none that names another's": ((application("a", "argocd", of="team"),), []),
+    "one of a policy in another namespace": (
+        (policy_of_web("team", "argocd"), in_namespace(by_policy("a", "p"), "team")),
+        ["a"],
+    ),
+    "none of a policy of that name elsewhere": (
+        (policy_of_web("team", "argocd"), in_namespace(by_policy("a", "p"), "other")),
+        [],
+    ),
+    "one elsewhere that was about it": (
+        (in_namespace(by_policy("a", "gone"), "team") | {"status": {"target": "Application/argocd/web"}},),
+        ["a"],
+    ),
+    "one beside it that was about it": (
+        (in_namespace(by_policy("a", "gone"), "argocd") | {"status": {"target": "Application/web"}},),
+        ["a"],
+    ),
+    "none elsewhere that was about its own": (
+        (in_namespace(by_policy("a", "gone"), "team") | {"status": {"target": "Application/web"}},),
+        [],
+    ),
+}
+WEB = [("argocd", None), ("argocd", "argocd"), ("shop", "argocd")]
+
+
+@pytest.mark.parametrize("namespace,named", WEB)
+@pytest.mark.parametrize("case", ACROSS)
+async def test_the_requests_for_an_application_wherever_they_are(case: str, namespace: str, named: str | None) -> None:
+    things, expected = ACROSS[case]
+    _, api = door(*things)
+    ref = TargetRef(kind="Application", name="web", namespace=named)
+    assert sorted(one.name for one in await resources.requests_for(api, namespace, ref)) == expected
+
+
+async def test_an_operator_of_one_namespace_lists_no_other() -> None:
+    fake, api = door(application("a", "shop", of="argocd"), application("b", "argocd"))
+    ref = TargetRef(kind="Application", name="web", namespace="argocd")
+    assert [one.name for one in await resources.requests_for(api, "shop", ref, "shop")] == ["a"]
+    assert all("/namespaces/shop/" in call.path for call in fake.calls)
 
 
 async def test_what_matters_of_another_request_is_told() -> None:
