@@ -148,6 +148,7 @@ def test_it_learns_nothing_of_a_request_without_a_plan() -> None:
 
 KNOWN: dict[str, tuple[Entry, Proof, str]] = {
     "good before the rollback": (entry("c", at=-60), BAD, "tuesday rolled back from it"),
+    "good in the moment of the rollback": (entry("c", at=-30), BAD, "tuesday rolled back from it"),
     "good since the rollback": (entry("c", at=-10), GOOD, "c proved Good"),
     "bad before the rollback": (entry("c", BAD, at=-60), BAD, "c proved Bad"),
 }

@@ -112,7 +112,7 @@ def _learn_of_return(
 
 def _learn_bad(known: dict[str, Entry], entry: Entry) -> None:
     old = known.get(entry.fingerprint)
-    if old is None or (old.verdict is Proof.GOOD and old.at < entry.at):
+    if old is None or (old.verdict is Proof.GOOD and old.at <= entry.at):
         known[entry.fingerprint] = entry
 
 

@@ -51,7 +51,8 @@ def test_a_policy_acts_once_or_says_why_not(case: Case, shell: Shell, walks: lis
     walk = explore(case, shell)
 
     walks.append(walk)
-    assert walk.violation is None, f"\n{walk.violation}"
+    if walk.violation is not None:
+        pytest.fail(f"\n{walk.violation}", pytrace=False)  # an assertion would show every state that was walked
 
 
 # What it is for: mistakes are found.
