@@ -1,7 +1,8 @@
 """The target as the API server holds it, and what happens to it: patches, releases, its controller.
 
-A `Deployment` is small and hashable. `document` and `replica_sets` give the JSON that the real `DeploymentTarget`
-reads, `patched` applies the JSON patches that it sends, test by test.
+A `Deployment` is small and hashable; as a StatefulSet it keeps its numbers elsewhere. `document` and `records` give the
+JSON that the real `DeploymentTarget` and `StatefulSetTarget` read, `patched` applies the JSON patches that they send,
+test by test.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from rollback_operator.targets.podtemplate import HASH_LABEL, fingerprint
 Object = dict[str, Any]
 NAMESPACE, NAME = "shop", "checkout"
 OWNER = "kubectl-client-side-apply"
+STATEFUL_SET = "StatefulSet"
 
 
 class Revision(NamedTuple):
-    """A ReplicaSet: one letter is one pod template."""
+    """A ReplicaSet, or a ControllerRevision: one letter is one pod template."""
 
     letter: str
     number: int
@@ -42,6 +44,7 @@ class Deployment(NamedTuple):
     held: bool = False
     """Fields that the effect changed are recorded as the operator's."""
     pods: str = "healthy"
+    kind: str = "Deployment"
 
     def __str__(self) -> str:
         marked = f", marked {self.mark}" if self.mark else ""
@@ -69,8 +72,10 @@ def print_of(letter: str) -> str:
 
 @cache
 def document(it: Deployment) -> Object:
-    """The Deployment's JSON."""
-    annotations = {REVISION: None if it.number is None else str(it.number), REQUEST_ANNOTATION: it.mark}
+    """Its JSON."""
+    numbered = it.number is not None and it.kind != STATEFUL_SET
+    annotations = {REVISION: str(it.number) if numbered else None, REQUEST_ANNOTATION: it.mark}
+    noted = {name: value for name, value in annotations.items() if value is not None}
     ready = {"rolling": 1}.get(it.pods, 3 if it.pods == "healthy" else 2)
     owners = [_entry(OWNER)] + [_entry(FIELD_MANAGER)] * it.held
     return {
@@ -81,7 +86,7 @@ def document(it: Deployment) -> Object:
             "namespace": NAMESPACE,
             "uid": it.uid,
             "generation": it.generation,
-            "annotations": {name: value for name, value in annotations.items() if value is not None},
+            **({"annotations": noted} if noted else {}),
             "managedFields": owners,
         },
         "spec": {
@@ -89,12 +94,14 @@ def document(it: Deployment) -> Object:
             "selector": {"matchLabels": {"app": NAME}},
             "template": template(it.letter),
             **({"paused": True} if it.paused else {}),
+            **({"podManagementPolicy": "Parallel"} if it.kind == STATEFUL_SET else {}),
         },
         "status": {
             "observedGeneration": it.generation - (not it.seen),
             "replicas": 3,
             "updatedReplicas": 3,
             "availableReplicas": ready,
+            "readyReplicas": ready,
             "unavailableReplicas": int(it.pods == "failing"),
         },
     }
@@ -106,9 +113,23 @@ def _entry(manager: str) -> Object:
 
 
 @cache
-def replica_sets(it: Deployment) -> tuple[Object, ...]:
-    """The JSON of its ReplicaSets."""
-    return tuple(_replica_set(it.uid, one) for one in it.history)
+def records(it: Deployment) -> tuple[Object, ...]:
+    """The JSON of what records its revisions."""
+    make = _controller_revision if it.kind == STATEFUL_SET else _replica_set
+    return tuple(make(it.uid, one) for one in it.history)
+
+
+def _controller_revision(owner: str, one: Revision) -> Object:
+    return {
+        "metadata": {
+            "name": f"{NAME}-{one.letter}",
+            "labels": {"app": NAME},
+            "annotations": {REQUEST_ANNOTATION: one.mark} if one.mark else {},
+            "ownerReferences": [{"controller": True, "uid": owner}],
+        },
+        "revision": one.number,
+        "data": {"spec": {"template": {**template(one.letter), "$patch": "replace"}}},
+    }
 
 
 def _replica_set(owner: str, one: Revision) -> Object:
@@ -136,8 +157,9 @@ def patched(it: Deployment, operations: list[Object]) -> Deployment | None:
     for operation in operations:
         if not _applied(after, operation):
             return None
-    annotations, spec = after["metadata"]["annotations"], after["spec"]
-    number = annotations.get(REVISION)
+    noted_before, annotations = (one["metadata"].get("annotations", {}) for one in (before, after))
+    spec = after["spec"]
+    number = annotations.get(REVISION, it.number if it.kind == STATEFUL_SET else None)
     letter = spec["template"]["spec"]["containers"][0]["image"][-1]
     kept = any(entry["manager"] == FIELD_MANAGER for entry in after["metadata"]["managedFields"])
     changed = it._replace(
@@ -145,7 +167,7 @@ def patched(it: Deployment, operations: list[Object]) -> Deployment | None:
         mark=annotations.get(REQUEST_ANNOTATION),
         number=None if number is None else int(number),
         paused=bool(spec.get("paused")),
-        held=kept or annotations != before["metadata"]["annotations"] or spec != before["spec"],
+        held=kept or annotations != noted_before or spec != before["spec"],
     )
     return _asked_anew(changed) if spec != before["spec"] else changed
 
@@ -171,7 +193,12 @@ def _applied(thing: Object, operation: Object) -> bool:
 
 
 def _asked_anew(it: Deployment) -> Deployment:
-    """Something of the spec changed: the controller has not seen it."""
+    """Something of the spec changed: the controller has not seen it.
+
+    The number of a StatefulSet is that of the ControllerRevision with its template, if there is one.
+    """
+    if it.kind == STATEFUL_SET:
+        it = it._replace(number=next((one.number for one in it.history if one.letter == it.letter), 0))
     return it._replace(generation=it.generation + 1, seen=False, pods="rolling")
 
 
@@ -193,9 +220,10 @@ def pruned(it: Deployment, letter: str) -> Deployment:
 
 
 def numbered(it: Deployment) -> Deployment:
-    """What the Deployment controller does with a change: the template's ReplicaSet gets the highest number.
+    """What the controller does with a change: the record of the template gets the highest number.
 
-    It takes over the Deployment's annotations. Without one, a paused Deployment gets none.
+    A ReplicaSet takes over the Deployment's annotations, a ControllerRevision those that are there when it is made.
+    Without a ReplicaSet, a paused Deployment gets none.
     """
     mine = next((one for one in it.history if one.letter == it.letter), None)
     if mine is None and it.paused:
@@ -203,5 +231,7 @@ def numbered(it: Deployment) -> Deployment:
     others = tuple(one for one in it.history if one.letter != it.letter)
     highest = max((one.number for one in others), default=0)
     number = mine.number if mine is not None and mine.number > highest else highest + 1
-    newest = Revision(it.letter, number, it.mark or (mine.mark if mine else None))
+    kept = mine.mark if mine else None
+    taken = it.mark if it.kind != STATEFUL_SET or mine is None else None
+    newest = Revision(it.letter, number, taken or kept)
     return it._replace(seen=True, number=number, history=(*others, newest))

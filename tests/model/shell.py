@@ -1,4 +1,4 @@
-"""The real shell, replayed: `RequestWorker.work` around the real `advance` and the real `DeploymentTarget`.
+"""The real shell, replayed: `RequestWorker.work` around the real `advance` and the real targets.
 
 A round of the worker is a function of what it read and of how its writes were answered. `Shell.run` gives it both,
 until it makes a write that has no answer yet (`Asked`) or its round is over (`Over`). The walk stops there, lets the
@@ -24,7 +24,7 @@ from rollback_operator.requests import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from tests.model import statuses
-from tests.model.cluster import NAME, NAMESPACE, Deployment, document, patched, replica_sets
+from tests.model.cluster import NAME, NAMESPACE, Deployment, document, patched, records
 
 OK = "ok"
 PUT, APPLY, GIVE_BACK, KEEP = "status", "effect", "giving back", "keeping a copy"
@@ -52,6 +52,8 @@ class Body(NamedTuple):
     status: int
     abort: bool
     created: int
+    kind: str = "Deployment"
+    """Of its target."""
 
     @property
     def uid(self) -> str:
@@ -139,7 +141,8 @@ class ScriptedApi:
             return self._deployment(name)
         self._break(name)
         items: dict[str, tuple[dict[str, Any], ...]] = {
-            "replicasets": replica_sets(self.start.history) if self.start.history else (),
+            "replicasets": records(self.start.history) if self.start.history else (),
+            "controllerrevisions": records(self.start.history) if self.start.history else (),
             "pods": _pods(self.start.target),
             "rollbackrequests": tuple(request_body(one, self.start.spec) for one in self.start.listed),
             "rollbackpolicies": (),
@@ -204,13 +207,14 @@ def _pods(target: Deployment | None) -> tuple[dict[str, Any], ...]:
     if target is None or target.pods != "failing":
         return ()
     waiting = {"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
-    return ({"metadata": {"name": "web-1"}, "status": {"containerStatuses": [waiting]}},)
+    owners = [{"controller": True, "uid": target.uid}]
+    return ({"metadata": {"name": "web-1", "ownerReferences": owners}, "status": {"containerStatuses": [waiting]}},)
 
 
 def request_body(it: Body, spec: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     """A request's JSON."""
     seconds = statuses.TICK.total_seconds()
-    target = {"kind": "Deployment", "name": NAME}
+    target = {"kind": it.kind, "name": NAME}
     asked = {"target": target, "reason": "5xx", "timeout": f"{round(seconds * statuses.TIMEOUT)}s", "abort": it.abort}
     asked["backup"] = "Never"  # a write more in every walk; some of them make it
     return {

@@ -80,7 +80,7 @@ def by_people(world: World) -> Iterator[tuple[str, World]]:
     for words, move in ON_TARGET.items():
         target = move(world.target)
         if target is not None:
-            yield words, with_target(world, target)
+            yield words, with_target(world, target._replace(kind=world.asking[0].body.kind))
     if world.target is not None:
         yield DELETE, with_target(world, None)
     for index, one in enumerate(world.asking):

@@ -13,6 +13,7 @@ from tests.model.world import Case
 
 DRY_RUN = (("dryRun", True),)
 NAMED = (("to", "2"),)
+STATEFUL = Case(kind=cluster.STATEFUL_SET, but=frozenset({surroundings.PAUSE, surroundings.RESUME}))
 KEPT = (("backup", "IfAllowed"),)
 COPIED = (("backup", "Always"),)
 
@@ -29,8 +30,11 @@ WALKED = {
     "two requests, and people interfere": Case(requests=2, moves=1),
     "two requests, a fault": Case(requests=2, faults=1),
     "two operators, two requests": Case(operators=2, requests=2),
+    "a StatefulSet, one operator, a fault, and people interfere": STATEFUL._replace(faults=1, moves=1),
+    "a StatefulSet, two operators, a fault": STATEFUL._replace(operators=2, faults=1),
 }
 DEEP = {
+    "a StatefulSet, one operator, two faults, and people interfere": STATEFUL._replace(faults=2, moves=1),
     "one operator, three faults, and people interfere": Case(faults=3, moves=1),
     "one operator, a fault, a revision that is named, and people interfere": Case(faults=1, moves=1, spec=NAMED),
     "one operator, a fault, and people interfere twice": Case(faults=1, moves=2),

@@ -25,6 +25,8 @@ class Case(NamedTuple):
     spec: tuple[tuple[str, Any], ...] = ()
     but: frozenset[str] = frozenset()
     """Faults and moves that are left out."""
+    kind: str = "Deployment"
+    """Of the target."""
 
 
 class Asking(NamedTuple):
@@ -93,8 +95,10 @@ def phase_of(status: int) -> Phase:
 
 def beginning(case: Case) -> World:
     """Requests were just created for a target whose third revision, b, is bad; a came before, and o before that."""
-    asking = tuple(Asking(Body(index, statuses.EMPTY, abort=False, created=0)) for index in range(case.requests))
-    return World(asking, Deployment(), None, None, None, (fresh_process(case.requests),) * case.operators)
+    asking = tuple(
+        Asking(Body(index, statuses.EMPTY, abort=False, created=0, kind=case.kind)) for index in range(case.requests)
+    )
+    return World(asking, Deployment(kind=case.kind), None, None, None, (fresh_process(case.requests),) * case.operators)
 
 
 def fresh_process(requests: int) -> Process:

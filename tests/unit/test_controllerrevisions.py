@@ -97,6 +97,7 @@ async def test_of_revisions_with_the_same_template_the_newest_is_the_current_one
 UNSETTLED: dict[str, tuple[Object, tuple[Object, ...]]] = {
     "its controller has not seen the last change": ({"generation": 4, "observed": 3}, HISTORY),
     "its template has no number yet": ({}, HISTORY[:2]),
+    "its template was gone back to, and has the old number still": ({}, (*HISTORY, record(4))),
 }
 
 

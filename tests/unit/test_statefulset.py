@@ -18,8 +18,9 @@ from tests.unit.objects import Object
 from tests.unit.sets import STATEFUL_COUNTS, record, set_pod, stateful_set
 from tests.unit.test_controllerrevisions import HERE, a_plan
 
-OLD, BAD = record(2), record(3)
-HISTORY = (record(1), OLD, BAD)
+BAD, OLD = record(3), record(4, "shop:2")
+HISTORY = (record(1), BAD, OLD)
+"""After the effect: what was revision 2 has become 4."""
 BY_HAND = replace(HERE, options=Options(stateful_set=StatefulSetOptions(free_stuck_pods=False)))
 PLAN = a_plan("shop:2", "2")
 
@@ -97,7 +98,7 @@ async def test_its_health_when(case: str) -> None:
 
 
 async def examined(thing: Object, where: Any = HERE, lacking: set[str] | None = None) -> Findings:
-    module, api = target(thing, *HISTORY)
+    module, api = target(thing, record(1), record(2), BAD)
     api.lacking = lacking or set()
     seen = await module.observe(where, None, None)
     assert seen is not None
@@ -174,7 +175,7 @@ def bad_pod(number: int = 2, **more: Any) -> Object:
 
 
 async def verified(*things: Object, where: Any = HERE, plan: Any = PLAN) -> Snapshot:
-    seen = await target(*things, *HISTORY)[0].observe(where, Phase.VERIFYING, plan)
+    seen = await target(*HISTORY, *things)[0].observe(where, Phase.VERIFYING, plan)
     assert seen is not None
     return seen
 
@@ -192,7 +193,7 @@ async def test_a_pod_of_the_bad_revision_that_is_not_ready_is_in_the_way() -> No
 
 
 OURS = {"manager": "rollback-operator", "operation": "Update", "fieldsV1": {}}
-LEFT_ALONE: dict[str, tuple[Object, Object]] = {
+LEFT_ALONE: dict[str, tuple[Object, ...]] = {
     "one that is ready": (STUCK, bad_pod(ready=True)),
     "one that is being deleted": (STUCK, bad_pod(deletionTimestamp="2026-11-21T10:00:00Z")),
     "one of another revision": (STUCK, set_pod("checkout-2", record(1)["metadata"]["name"], ready=False)),
@@ -206,8 +207,16 @@ LEFT_ALONE: dict[str, tuple[Object, Object]] = {
         stateful_set("shop:2", more={"observed": 2}),
         bad_pod(),
     ),
-    "any, if the bad release was put back": (stateful_set("shop:3", status={"updatedReplicas": 0}), bad_pod()),
-    "any, if another release came": (stateful_set("shop:1", status={"updatedReplicas": 0}), bad_pod()),
+    "any, if the bad release was put back": (
+        stateful_set("shop:3", status={"updatedReplicas": 0}),
+        bad_pod(),
+        record(5, "shop:3"),
+    ),
+    "any, if another release came": (
+        stateful_set("shop:1", status={"updatedReplicas": 0}),
+        bad_pod(),
+        record(5, "shop:1"),
+    ),
 }
 
 

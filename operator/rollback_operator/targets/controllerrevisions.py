@@ -184,7 +184,7 @@ class ControllerRevisionTarget(ABC):
         metadata, template = body["metadata"], body["spec"]["template"]
         current = current_of(body, records)
         reactivated = current is not None and any(_older(current, one) for one in records)
-        number = int(current["revision"]) if current else 0
+        number = int(current["revision"]) if current else 0  # the newest one, or the list is older than the object
         marks = {annotations_of(one).get(REQUEST_ANNOTATION) for one in (body, *records)}
         return Snapshot(
             uid=metadata["uid"],
@@ -198,7 +198,7 @@ class ControllerRevisionTarget(ABC):
                 created=created(current) if current else None,
             ),
             history=tuple(_revision(one) for one in records),
-            settled=fresh(body) and current is not None,
+            settled=fresh(body) and current is not None and current is records[-1],
             health=health,
             marks=frozenset(mark for mark in marks if mark),
             unfinished=held(body),
