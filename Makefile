@@ -8,6 +8,7 @@ PY := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
 READY := $(VENV)/.ready
 NODES ?= best
+KIND ?=
 # The operator runs from its sources; `operator/` is a source root, the root of the repository gives `testbed`.
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
 
@@ -16,8 +17,8 @@ export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## A release goes wrong and is rolled back, from nothing, on a cluster of its own
-	$(PY) -m testbed.demo
+demo: $(READY) ## A release goes wrong and is rolled back, from nothing, on a cluster of its own; KIND=statefulset|daemonset|helm
+	$(PY) -m testbed.demo --kind "$(KIND)"
 
 test: $(READY) ## Every test from unit to end-to-end, and how long each suite took
 	$(PY) -m testbed.suites

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import yaml
 
 from testbed.access import Access
-from testbed.demo import timeline
-from testbed.demo.customers import Answer, Customers, Repeated
-from testbed.demo.screen import seconds
+from testbed.demo.customers import Customers, Repeated
+from testbed.demo.outage import Outage
 from testbed.demo.shop import EXAMPLES, SHOP, Claim, Object, Shop, until
-from testbed.demo.timeline import Moment, moment_of
+from testbed.demo.timeline import moment_of
 
 POLICY = "shop"
 FILE = EXAMPLES / "rollbackpolicy.yaml"
@@ -45,10 +43,9 @@ class ByItself:
         self.shop = shop
         self.terminal = shop.terminal
         self.screen = shop.terminal.screen
-        self.customers = customers
         self.request = ""
-        self.moments: list[Moment] = []
-        self._released = 0.0
+        self._customers = customers
+        self._outage = Outage(customers)
         self._breach: Object | None = None
 
     def is_armed(self) -> None:
@@ -86,13 +83,13 @@ class ByItself:
 
     def release_goes_out(self) -> None:
         """Release 3: all that a pipeline looks at is well."""
-        self._released = time.time()
-        self.terminal.show("apply", "-f", EXAMPLES / "shop" / "release-3.yaml")
-        self._note(time.time(), "release 3 is applied", "kubectl apply")
-        self._note(self.shop.rolls_out(), "successfully rolled out", "kubectl rollout status")
+        self._outage = Outage(self._customers)
+        self.shop.ships(3)
+        self._outage.note("release 3 is applied", "kubectl apply")
+        self.shop.rolls_out()
+        self._outage.note("successfully rolled out", "kubectl rollout status")
         self.terminal.show("-n", SHOP, "get", "pods")
-        bad = until(self._bad, within=30, what="release 3 fails an order")
-        self.screen.bad(f"But {self.customers.says}: {bad[-1].words}")
+        self._outage.begins(self.screen, "release 3 fails an order")
 
     def is_noticed(self) -> None:
         """Watch the policy until it has made a request, and the request until it has ended."""
@@ -116,48 +113,24 @@ class ByItself:
 
     def is_checked(self) -> bool:
         """Make sure of it."""
-        claims = [*self.shop.ended_well(self.request), self.shop.runs_release_one(), *self._learned()]
+        claims = [*self.shop.ended_well(self.request), self.shop.runs(1), *self._learned()]
         if self.shop.real:
-            claims.append(self.shop.every_pod_serves())
-        claims.append(self._served())
+            claims.append(self.shop.every_pod_serves(1))
+        claims.append(self._outage.is_over())
         return self.shop.is_told(claims)
 
     def is_told(self) -> None:
         """What happened when."""
-        self._note_what_the_resources_say()
-        bad, back, who = self._bad(), self._recovered(), self.customers.name
-        first = bad[0].at
-        self._note(first, f"first bad answer: {bad[0].words}", who)
-        self._note(bad[-1].at, "last bad answer", who)
-        if back is not None:
-            self._note(back.at, "recovered: every answer is good from here on", who)
-        self.screen.say("What happened when, counted from the first bad answer, and who says so:")
-        timeline.show(self.screen, self.moments, first)
-        if back is not None:
-            end = moment_of(self._evidence()["finishedAt"])
-            took = f"From the first bad answer to recovery: {seconds(back.at - first)}"
-            self.screen.good(f"{took}; verified after {seconds(end - first)}.")
+        if self._breach is not None:
+            at, words = moment_of(self._breach["since"]), f"verdict Breach: {self._breach['message']}"
+            self._outage.note(words, f"policy, trigger {TRIGGER}", at)
+        self._outage.note("rollback requested", "policy, lastRequest", moment_of(self._status()["lastRequest"]["at"]))
+        verified = "verified, by the trigger that had noticed"
+        self._outage.is_told(self.screen, self._evidence(), "template patched", verified)
+        if self._outage.recovered() is not None:
             self.screen.say("For 6 seconds of it the policy made sure (for: 6s); usual policies take longer for that.")
 
-    def _note_what_the_resources_say(self) -> None:
-        if self._breach is not None:
-            words = f"verdict Breach: {self._breach['message']}"
-            self._note(moment_of(self._breach["since"]), words, f"policy, trigger {TRIGGER}")
-        self._note(moment_of(self._status()["lastRequest"]["at"]), "rollback requested", "policy, lastRequest")
-        status = self._evidence()
-        (step,) = status["targets"][0]["steps"]
-        patched = moment_of(step["finishedAt"])
-        self._note(patched, "template patched", f"request, step {step['name']}")
-        again = next((one.at for one in self.customers.since(patched) if one.of(1)), None)
-        if again is not None:
-            self._note(again, "first answer of release 1 again", self.customers.name)
-        ended = "verified, by the trigger that had noticed" if status["phase"] == "Succeeded" else "not verified"
-        self._note(moment_of(status["finishedAt"]), ended, "request, finishedAt")
-
     # What is known.
-
-    def _note(self, at: float, what: str, who: str) -> None:
-        self.moments.append(Moment(at, what, who))
 
     def _evidence(self) -> Object:
         status: Object = self.shop.get("rollbackrequest", self.request)["status"]
@@ -180,13 +153,6 @@ class ByItself:
         status = self._status()
         return status["verdict"] == "Healthy" and any(self.request in one["reason"] for one in status["ledger"])
 
-    def _bad(self) -> list[Answer]:
-        return self.customers.bad(self._released)
-
-    def _recovered(self) -> Answer | None:
-        """The first answer after the last bad one."""
-        return next(iter(self.customers.since(self._bad()[-1].at)), None)
-
     def _learned(self) -> list[Claim]:
         status = self._status()
         good, bad = status["lastKnownGood"], [one for one in status["ledger"] if one["verdict"] == "Bad"]
@@ -195,14 +161,3 @@ class ByItself:
         what = "What runs is the release that proved good" if back else "What runs is not what proved good"
         told = f"The policy says {status['verdict']}. {what}; revisions {numbers} count as bad."
         return [(told, back and status["verdict"] == "Healthy" and bool(bad))]
-
-    def _served(self) -> Claim:
-        back, failed = self._recovered(), len(self._bad())
-        lasts = 0.0 if back is None else time.time() - back.at
-        if not self.shop.real:
-            return (
-                f"The exporter has played no failed order for {seconds(lasts)}: no pod of release 3 is left.",
-                lasts > 1,
-            )
-        served = len(self.customers.since(self._bad()[-1].at))
-        return f"{failed} orders failed; the {served} of the last {seconds(lasts)} were all served.", lasts > 1

@@ -47,7 +47,8 @@ def order(shop: str, *, card: bool) -> Answer:
         with error:
             return Answer(time.time(), good=False, words=f"{error.code} {error.read().decode().strip()}")
     except OSError as error:
-        return Answer(time.time(), good=False, words=f"no answer ({error})")
+        why = getattr(error, "reason", error)  # urllib wraps the error that says more
+        return Answer(time.time(), good=False, words=f"no answer ({getattr(why, 'strerror', None) or why})")
 
 
 class Repeated:
@@ -80,7 +81,7 @@ class Customers(Repeated):
     """Those who order from a shop whose pods are real."""
 
     name = "customers"
-    says = "customers are answered"
+    says = "customers get"
 
     def __init__(self, shop: str, pause: float = 1 / RATE) -> None:
         super().__init__(pause)
@@ -100,6 +101,10 @@ class Customers(Repeated):
         """The orders after that moment that failed."""
         return [answer for answer in self.since(since) if not answer.good]
 
+    def sums_up(self, failed: int, served: int, lasts: str) -> str:
+        """A sentence about so many orders, the last of which were all served, for so long."""
+        return f"{failed} orders failed; the {served} of the last {lasts} were all served."
+
 
 class Played(Customers):
     """Where nodes are fake, nobody serves: an exporter says what Prometheus would scrape from such pods.
@@ -114,6 +119,10 @@ class Played(Customers):
         super().__init__("", pause=0.25)
         self._access = access
         self._exporter = exporter
+
+    def sums_up(self, failed: int, served: int, lasts: str) -> str:  # noqa: ARG002 - nobody ordered
+        """The same of what is played."""
+        return f"The exporter has played no failed order for {lasts}: no pod of release 3 is left."
 
     def once(self) -> None:
         """Look at the pods, and have the metrics be as they would make them."""

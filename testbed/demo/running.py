@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import yaml
 from testbed import network
 from testbed.demo.screen import ROOT, Terminal
 from testbed.demo.shop import SHOP, until
+from testbed.demo.stage import Stage
 from testbed.errors import TestbedError
 from testbed.monitoring import Exporter, Prometheus, pods_of
 from testbed.operating import SYSTEM, OperatorProcess, kubeconfig
@@ -36,38 +37,64 @@ def prometheus(stack: ExitStack, terminal: Terminal, exporter: Exporter | None) 
         return stack.enter_context(Prometheus.start(folder, scrape_configs=jobs))
     jobs = [pods_of(terminal.cluster.kubeconfig, SHOP)]
     running = stack.enter_context(Prometheus.start(folder, scrape_configs=jobs, address=network.GATEWAY))
-    address, _, port = running.listen.partition(":")
-    terminal.ask("apply", "-f", "-", stdin=yaml.safe_dump_all(_service(address, int(port))))
+    named(terminal, "prometheus", "monitoring", running.listen, PORT)
     return running
 
 
-def _service(address: str, port: int) -> list[dict[str, Any]]:
-    """A name in the cluster for what runs outside of it."""
-    where = {"name": "prometheus", "namespace": "monitoring"}
+def named(terminal: Terminal, name: str, namespace: str, listen: str, port: int) -> None:
+    """Give what listens outside of the cluster, at `HOST:PORT`, a Service of that name and port in it."""
+    address, _, own = listen.partition(":")
+    terminal.ask("apply", "-f", "-", stdin=yaml.safe_dump_all(_service(name, namespace, address, int(own), port)))
+
+
+def _service(name: str, namespace: str, address: str, own: int, port: int) -> list[dict[str, Any]]:
+    where = {"name": name, "namespace": namespace}
     return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}},
-        {"apiVersion": "v1", "kind": "Service", "metadata": where, "spec": {"ports": [{"port": PORT}]}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": where, "spec": {"ports": [{"port": port}]}},
         {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
-            "metadata": {**where, "labels": {"kubernetes.io/service-name": "prometheus"}},
+            "metadata": {**where, "labels": {"kubernetes.io/service-name": name}},
             "addressType": "IPv4",
             "endpoints": [{"addresses": [address]}],
-            "ports": [{"port": port}],
+            "ports": [{"port": own}],
         },
     ]
 
 
-def install(terminal: Terminal, *, real: bool) -> None:
-    """The resources, the operator and its rights; where pods are real, wait until it is ready."""
-    terminal.show("apply", "-k", Path(__file__).parent / "deploy" if real else ROOT / "deploy")
-    terminal.ask("wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/name=rollback-operator")
-    if not real:
-        terminal.ask("-n", SYSTEM, "scale", OPERATOR, "--replicas=0")
+def operator_beside_prometheus(stage: Stage, running: Prometheus) -> None:
+    """The operator, which asks that Prometheus."""
+    _install(stage, Path(__file__).parent / "deploy" if stage.real else ROOT / "deploy")
+    if stage.real:
+        stage.screen.say(f"That is deploy/ with one setting more: ROLLBACK_PROMETHEUS={INSIDE}")
+    _run(stage, {"prometheus": running.url})
+
+
+def operator(stage: Stage, **settings: str) -> None:
+    """The operator as deploy/ has it, with these settings besides."""
+    _install(stage, ROOT / "deploy")
+    if stage.real and settings:
+        variables = (f"ROLLBACK_{name.upper()}={value}" for name, value in settings.items())
+        stage.terminal.show("-n", SYSTEM, "set", "env", OPERATOR, *variables)
+    _run(stage, settings)
+
+
+def _install(stage: Stage, folder: Path) -> None:
+    """The resources, the operator and its rights."""
+    stage.terminal.show("apply", "-k", folder)
+    stage.terminal.ask("wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/name=rollback-operator")
+
+
+def _run(stage: Stage, settings: Mapping[str, str]) -> None:
+    """Where pods are real, wait until it is ready; else run a process with its rights and these settings."""
+    if stage.real:
+        stage.terminal.ask("-n", SYSTEM, "rollout", "status", OPERATOR, "--timeout=120s", timeout=130)
+        stage.terminal.show("-n", SYSTEM, "get", "pods")
         return
-    terminal.screen.say(f"That is deploy/ with one setting more: ROLLBACK_PROMETHEUS={INSIDE}")
-    terminal.ask("-n", SYSTEM, "rollout", "status", OPERATOR, "--timeout=120s", timeout=130)
-    terminal.show("-n", SYSTEM, "get", "pods")
+    stage.terminal.ask("-n", SYSTEM, "scale", OPERATOR, "--replicas=0")
+    stage.stack.enter_context(_as_a_process(stage.terminal, settings))
+    stage.screen.good("The operator runs as a process, with a token of its service account.")
 
 
 @contextmanager
@@ -88,13 +115,11 @@ def explained(terminal: Terminal, *, real: bool) -> Iterator[None]:
 
 
 @contextmanager
-def as_a_process(terminal: Terminal, prometheus: Prometheus) -> Iterator[None]:
+def _as_a_process(terminal: Terminal, settings: Mapping[str, str]) -> Iterator[None]:
     """The operator as a process of this machine, as its own service account; if the block fails, show its log."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        running = OperatorProcess(
-            kubeconfig(terminal.cluster, folder), folder / "operator.log", prometheus=prometheus.url
-        )
+        running = OperatorProcess(kubeconfig(terminal.cluster, folder), folder / "operator.log", port=None, **settings)
         try:
             until(lambda: " watches " in running.lines(), within=30, what="the operator has started")
             yield

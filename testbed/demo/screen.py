@@ -83,7 +83,7 @@ class Screen:
     def output(self, text: str) -> None:
         """What a command printed."""
         for line in text.rstrip().splitlines():
-            print(f"    {line}", flush=True)
+            print(f"    {line.expandtabs(1)}".rstrip(), flush=True)  # helm pads its columns, and puts tabs besides
 
     def row(self, text: str, aside: str) -> None:
         """A line of a table, its last column dimmed."""
@@ -99,7 +99,7 @@ class Screen:
 
 
 class Terminal:
-    """kubectl on one cluster, shown as it is run."""
+    """kubectl and helm on one cluster, shown as they are run."""
 
     def __init__(self, cluster: Cluster, screen: Screen) -> None:
         self.cluster = cluster
@@ -112,6 +112,19 @@ class Terminal:
         text = self.ask(*run, timeout=timeout, stdin=stdin)
         self.screen.output(text)
         return text
+
+    def helm(self, *arguments: str | Path) -> str:
+        """Run helm in the same way."""
+        self.screen.command("helm", *arguments)
+        text = self.cluster.helm(*map(str, arguments))
+        self.screen.output(text)
+        return text
+
+    def show_failing(self, *arguments: str) -> None:
+        """Run kubectl in the same way where it is expected to fail, and show what it says on stderr."""
+        self.screen.command("kubectl", *arguments)
+        done = self.cluster.kubectl_process(*arguments)
+        self.screen.output(done.stdout + done.stderr)
 
     def follow(self, *arguments: str | Path) -> Generator[str, None, None]:
         """Run kubectl, show each line that is new and give it; kubectl is ended when no more are asked for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from testbed.demo.customers import order
@@ -21,6 +22,8 @@ SHOP = "shop"
 CONDITIONS = ("Planned", "Applied", "Verified", "Ready")
 FINAL = ("Succeeded", "Failed", "Superseded", "Aborted")
 PORT = 8000
+REFUSED = 400
+"""HTTP status codes from here on say that nothing was done."""
 
 
 def until(question: Callable[[], T | None], *, within: float, what: str) -> T:
@@ -38,48 +41,66 @@ def until(question: Callable[[], T | None], *, within: float, what: str) -> T:
 
 
 class Shop:
-    """A Deployment of two pods behind a Service."""
+    """Pods that sell coffee, and what they are pods of: a Deployment behind a Service, if nothing else is said."""
 
-    def __init__(self, terminal: Terminal, *, real: bool) -> None:
+    def __init__(self, terminal: Terminal, *, real: bool, kind: str = "Deployment", name: str = "shop") -> None:
+        """`examples/NAME/` holds what is released."""
         self.terminal = terminal
         self.real = real
+        self.kind = kind
+        self.name = name
+        self.workload = f"{kind.lower()}/{name}"
 
     def opens(self) -> None:
         """Release 1, and the service account that a rollback in this namespace runs with."""
-        self.terminal.show("apply", "-f", EXAMPLES / "shop" / "shop.yaml", "-f", EXAMPLES / "shop" / "release-1.yaml")
-        self.terminal.show("apply", "-f", EXAMPLES / "rbac.yaml")
-        self.terminal.ask("-n", SHOP, "rollout", "status", "deployment/shop", "--timeout=120s", timeout=130)
+        folder = EXAMPLES / self.name
+        self.terminal.show("apply", "-f", folder / f"{self.name}.yaml", "-f", folder / "release-1.yaml")
+        self.gives_rights("rbac.yaml")
+        self.is_open()
+
+    def gives_rights(self, *files: str) -> None:
+        """What a rollback in this namespace runs with, from `examples/`."""
+        self.terminal.show("apply", *(word for file in files for word in ("-f", EXAMPLES / file)))
+
+    def is_open(self) -> None:
+        """Wait until all pods run, and take orders."""
+        self.terminal.ask("-n", SHOP, "rollout", "status", self.workload, "--timeout=120s", timeout=130)
         if self.real:
-            url = self.url()
-            answer = until(lambda: _good(url), within=20, what="the shop takes an order through its Service")
+            url = self.urls()[0]
+            answer = until(lambda: _good(url), within=20, what="the shop takes an order")
             self.terminal.screen.good(f"POST {url}orders: {answer}")
 
-    def ships_one_that_does_not_start(self) -> None:
-        """Release 2."""
-        screen = self.terminal.screen
-        self.terminal.show("apply", "-f", EXAMPLES / "shop" / "release-2.yaml")
+    def ships(self, release: int) -> None:
+        """Apply a release."""
+        self.terminal.show("apply", "-f", self.release(release))
+
+    def release(self, number: int) -> Path:
+        """The file of a release."""
+        return EXAMPLES / self.name / f"release-{number}.yaml"
+
+    def breaks(self) -> None:
+        """Wait until a pod of release 2 crashes again and again."""
         if not self.real:
             self.rolls_out()
-            screen.say("Fake nodes run no container, so nothing crashes here: take it as broken.")
+            self.terminal.screen.say("Fake nodes run no container, so nothing crashes here: take it as broken.")
             return
         until(self._crash_loops, within=120, what="a pod of release 2 is in CrashLoopBackOff")
         self.terminal.show("-n", SHOP, "get", "pods")
-        screen.say("Kubernetes keeps the old pods while the new ones do not come up; but the rollout hangs.")
 
-    def rolls_out(self) -> float:
-        """Wait as whoever releases does; gives the moment when kubectl said that it is done."""
-        for _ in self.terminal.follow("-n", SHOP, "rollout", "status", "deployment/shop", "--timeout=120s"):
+    def rolls_out(self) -> None:
+        """Wait as whoever releases does, until kubectl says that it is done."""
+        for _ in self.terminal.follow("-n", SHOP, "rollout", "status", self.workload, "--timeout=120s"):
             pass
-        return time.time()
 
-    def url(self) -> str:
-        """Where the shop's Service is."""
-        address = self.terminal.ask("-n", SHOP, "get", "service", "shop", "-o", "jsonpath={.spec.clusterIP}")
-        return f"http://{address}/"
+    def urls(self) -> list[str]:
+        """Where orders are taken: the Service, unless it is headless, and each pod."""
+        spec = self.get("service", self.name)["spec"]
+        service = [] if spec["clusterIP"] == "None" else [f"http://{spec['clusterIP']}/"]
+        return [*service, *(f"http://{pod['status'].get('podIP')}:{PORT}/" for pod in self.pods())]
 
     def pods(self) -> list[Object]:
-        """The shop's pods that are not going away."""
-        listed = self.get("pods", "-l", "app=shop")
+        """Its pods that are not going away."""
+        listed = self.get("pods", "-l", f"app={self.name}")
         return [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
 
     def get(self, *what: str) -> Object:
@@ -130,32 +151,57 @@ class Shop:
             (f"Its conditions: {told}", set(states.values()) == {"True"}),
         ]
 
-    def runs_release_one(self) -> Claim:
-        """What the Deployment is."""
-        deployment = self.get("deployment", "shop")
-        revision = deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
-        container = deployment["spec"]["template"]["spec"]["containers"][0]
+    def runs(self, release: int) -> Claim:
+        """What the workload is."""
+        container = self.get(self.kind, self.name)["spec"]["template"]["spec"]["containers"][0]
         settings = container["envFrom"][0]["configMapRef"]["name"]
-        again = container["env"] == [{"name": "RELEASE", "value": "1"}] and settings == "shop-1"
-        whose = "that of release 1" if again else "not that of release 1"
-        return f"The Deployment's template is {whose}, as revision {revision}.", again
+        right = {"name": "RELEASE", "value": str(release)} in container["env"] and settings.endswith(f"-{release}")
+        whose = f"that of release {release}" if right else f"not that of release {release}"
+        return f"The {self.kind}'s template is {whose}, as revision {self._revision()}.", right
 
-    def every_pod_serves(self) -> Claim:
+    def _revision(self) -> str:
+        """The newest one, by kubectl."""
+        listed = self.terminal.ask("-n", SHOP, "rollout", "history", self.workload)
+        return listed.split()[-2]
+
+    def every_pod_serves(self, release: int) -> Claim:
         """Orders with and without a card, to each pod and to the Service."""
-        pods = self.pods()
-        addresses = [self.url(), *(f"http://{pod['status'].get('podIP')}:{PORT}/" for pod in pods)]
-        answers = [order(address, card=card) for address in addresses for card in (True, False) * 3]
-        bad = next((answer.words for answer in answers if not answer.good or not answer.of(1)), None)
-        count = f"{len(answers)} orders to the Service and to each of its {len(pods)} pods, half of them with a card"
-        return f"{count}: {bad or answers[-1].words}", bad is None and bool(pods)
+        urls, pods = self.urls(), len(self.pods())
+        answers = [order(url, card=card) for url in urls for card in (True, False) * 3]
+        bad = next((answer.words for answer in answers if not answer.good or not answer.of(release)), None)
+        whom = " and ".join(
+            [*(["the Service"] if len(urls) > pods else []), "its pod" if pods == 1 else f"each of {pods} pods"]
+        )
+        count = f"{len(answers)} orders to {whom}, half of them with a card"
+        return f"{count}: {bad or answers[-1].words}", bad is None and pods > 0
 
-    def operator_may_not(self) -> Claim:
-        """The operator has no rights of its own over workloads."""
+    def made_once(self, verb: str, resource: str, name: str) -> Claim:
+        """Something that the operator did once, with whose rights, by the API server's audit log."""
+        as_whom = until(
+            lambda: self._audited(verb, resource, name), within=10, what=f"the audit log tells of {verb} {name}"
+        )
+        often = "once" if len(as_whom) == 1 else f"{len(as_whom)} times"
+        told = f"The API server's audit log: {verb} {resource}/{name}, {often}, as {as_whom[-1]}."
+        return told, as_whom == [f"system:serviceaccount:{SHOP}:rollback"]
+
+    def _audited(self, verb: str, resource: str, name: str) -> list[str]:
+        """As whom the operator was let do it."""
+        done = [
+            event
+            for event in self.terminal.cluster.audit_events()
+            if event["verb"] == verb and "impersonatedUser" in event and event["responseStatus"]["code"] < REFUSED
+        ]
+        thing = {"resource": resource, "namespace": SHOP, "name": name}
+        about = [event for event in done if thing.items() <= event["objectRef"].items()]
+        return [event["impersonatedUser"]["username"] for event in about]
+
+    def operator_may_not(self, verb: str, resource: str, namespace: str = SHOP) -> Claim:
+        """The operator has no rights of its own over what it rolls back."""
         operator = "system:serviceaccount:rollback-system:rollback-operator"
-        question = ("auth", "can-i", "patch", "deployments", "-n", SHOP, "--as", operator)
+        question = ("auth", "can-i", verb, resource, "-n", namespace, "--as", operator)
         refused = self.terminal.cluster.kubectl_process(*question).stdout.strip() == "no"
         may = "may not" if refused else "may"
-        return f"The operator itself {may} patch Deployments; it acts as the shop's service account.", refused
+        return f"The operator itself {may} {verb} {resource}; it acts as the shop's service account.", refused
 
 
 def _ended(row: str) -> bool:
