@@ -27,7 +27,7 @@ from tests.unit.fakes import Call, failing
 from tests.unit.objects import Object, deployment, policy_body, replica_set
 from tests.unit.test_flux import condition, kustomization
 from tests.unit.test_owners import BY_HELM, HELM_LABEL, KUSTOMIZATION_LABELS
-from tests.unit.test_requests import BAD, GOOD, World, asked
+from tests.unit.test_requests import BAD, GOOD, KEY, World, asked
 
 FLUX = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/shop"
 COMMAND = (
@@ -151,6 +151,41 @@ async def test_an_effect_that_suspending_made_late_is_not_sent(monkeypatch: pyte
     await world.work()
     assert world.status().targets[0].steps[0].attempts == 2
     assert world.target["spec"]["template"] == GOOD
+
+
+@pytest.mark.parametrize("denied", [False, True], ids=["then done", "then refused"])
+@pytest.mark.parametrize("late", [False, True], ids=["not done", "done"])
+@pytest.mark.parametrize("write", range(6))
+async def test_killed_at_any_write_the_next_operator_goes_on(
+    write: int, *, late: bool, denied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends just before a write is done, or just after; the effect is made then, or refused for good."""
+    monkeypatch.setattr(running, "SETTLE", timedelta(0))
+    world = by_flux()
+    counted = [0]
+
+    def kill(call: Call) -> Exception | None:
+        counted[0] += call.verb in ("PUT", "PATCH")
+        return SystemExit() if call.verb in ("PUT", "PATCH") and counted[0] == write + 1 else None  # type: ignore[return-value]
+
+    (world.api.late_faults if late else world.api.faults).append(kill)
+    if denied:
+        world.api.faults.append(failing("PATCH /apis/apps", errors.Invalid("denied by a webhook")))
+    for _ in range(4):
+        try:
+            await world.worker.work(KEY)
+        except SystemExit:
+            world.worker = world.another_worker()
+        await world.worker.told()
+        world.controller()
+    now = the_kustomization(world)
+    if denied:
+        assert world.outcome() == ("Failed", "Rejected")
+        assert (now["spec"], now["metadata"].get("annotations", {})) == ({"prune": True}, {})
+    else:
+        assert world.outcome() == ("Succeeded", "Completed")
+        assert world.target["metadata"]["generation"] == 4, "changed once"
+        assert json.loads(now["metadata"]["annotations"][flux.HOLD]) == {"request": "uid-of-undo", "suspend": None}
 
 
 @pytest.mark.parametrize("change", ["was deleted", "was made anew"])
