@@ -319,7 +319,7 @@ class PolicyWorker:
         found = Findings(
             standing.generation,
             _trouble(standing),
-            standing.disarmed or standing.unremembered,
+            standing.unremembered or standing.disarmed,
             judgement.alert,
             last,
             remembered=standing.remembered,

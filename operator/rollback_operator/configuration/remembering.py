@@ -37,10 +37,8 @@ class Remembering:
             kube.errors.KubeError: no answer.
         """
         asked = standing.spec.remember
-        if asked is None:
+        if asked is None or snapshot is None:
             standing.unremembered = None
-            return
-        if snapshot is None:
             return
         module = self._targets[standing.spec.target.kind]
         needed = module.needs(snapshot) if isinstance(module, Configured) else ()
