@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from tests.faults.admin import Admin, NoAnswerError
 
 Object = dict[str, Any]
+BROKEN = 2
+"""The version whose pods do not get ready, where that matters."""
 
 
 class Row(Protocol):
@@ -72,9 +74,10 @@ class DeploymentRow:
     effect_call = "PATCH deployments/web"
     first_kills: tuple[str, ...] = (effect_call,)
     samples = False
+    body = staticmethod(deployment)
 
     async def release(self, admin: Admin, namespace: str, version: int, *, force: bool = False) -> None:
-        await admin.apply(self._path(namespace), deployment(version), force=force)
+        await admin.apply(self._path(namespace), self.body(version), force=force)
         await admin.until(lambda: self._available(admin, namespace), f"version {version} is rolled out")
 
     async def recreate(self, admin: Admin, namespace: str) -> None:
@@ -87,7 +90,7 @@ class DeploymentRow:
         async def gone() -> bool:
             return await self.version(admin, namespace) is None
 
-        await admin.until(gone, "the Deployment is gone")
+        await admin.until(gone, f"the {self.kind} is gone")
 
     async def version(self, admin: Admin, namespace: str) -> int | None:
         try:
@@ -98,27 +101,33 @@ class DeploymentRow:
 
     async def end_state(self, admin: Admin, namespace: str) -> Object:
         body = await admin.get(self._path(namespace))
-        metadata = body["metadata"]
         sets = (await admin.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets"))["items"]
+        return {
+            **self._asked(body),
+            "revision": body["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
+            "revisions": sorted(one["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for one in sets),
+            "copies": len((await admin.get(f"/api/v1/namespaces/{namespace}/secrets"))["items"]),
+        }
+
+    def _asked(self, body: Object) -> Object:
+        """What stands on the object itself, and who owns it."""
+        metadata = body["metadata"]
         return {
             "spec": body["spec"],
             "annotations": sorted(metadata.get("annotations", {})),
-            "revision": metadata["annotations"]["deployment.kubernetes.io/revision"],
             "finalizers": metadata.get("finalizers", []),
             "owners": sorted(
                 (one["manager"], one["operation"], "f:OLD" in str(one) or '"OLD"' in str(one))
                 for one in metadata["managedFields"]
                 if not one.get("subresource")
             ),
-            "revisions": sorted(one["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for one in sets),
-            "copies": len((await admin.get(f"/api/v1/namespaces/{namespace}/secrets"))["items"]),
         }
 
     def effects(self, audit: Iterable[Object], namespace: str) -> int:
         return sum(
             event["verb"] == "patch"
             and event["objectRef"].get("namespace") == namespace
-            and event["objectRef"]["resource"] == "deployments"
+            and event["objectRef"]["resource"] == self._plural
             and "fieldManager=rollback-operator&" in event["requestURI"]
             and event["responseStatus"]["code"] == 200
             for event in audit
@@ -134,7 +143,78 @@ class DeploymentRow:
         )
 
     def _path(self, namespace: str) -> str:
-        return f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
+        return f"/apis/apps/v1/namespaces/{namespace}/{self._plural}/web"
+
+    @property
+    def _plural(self) -> str:
+        return f"{self.kind.lower()}s"
+
+
+def stateful_set(version: int) -> Object:
+    """A StatefulSet `web` of that version; the pod of its second version is taken by no node."""
+    body = deployment(version)
+    body["kind"] = "StatefulSet"
+    body["spec"]["serviceName"] = "web"
+    if version == BROKEN:
+        body["spec"]["template"]["spec"]["nodeSelector"] = {"nowhere": "true"}
+    return body
+
+
+def daemon_set(version: int) -> Object:
+    """A DaemonSet `web` of that version."""
+    body = deployment(version)
+    body["kind"] = "DaemonSet"
+    del body["spec"]["replicas"]
+    return body
+
+
+class SetRow(DeploymentRow):
+    """A kind whose history is ControllerRevisions."""
+
+    samples = True  # what all kinds have in common is swept with Deployments
+
+    async def end_state(self, admin: Admin, namespace: str) -> Object:
+        body = await admin.get(self._path(namespace))
+        records = (await admin.get(f"/apis/apps/v1/namespaces/{namespace}/controllerrevisions"))["items"]
+        pods = (await admin.get(f"/api/v1/namespaces/{namespace}/pods"))["items"]
+        return {
+            **self._asked(body),
+            "revisions": sorted(one["revision"] for one in records),
+            "pods": sorted(one["spec"]["containers"][0]["image"] for one in pods),
+            "copies": len((await admin.get(f"/api/v1/namespaces/{namespace}/secrets"))["items"]),
+        }
+
+
+class StatefulSetRow(SetRow):
+    """A StatefulSet that waits for a pod of the bad version, which has to be deleted."""
+
+    name = kind = "StatefulSet"
+    effect_call = "PATCH statefulsets/web"
+    first_kills: tuple[str, ...] = (effect_call, "DELETE pods/web-0")
+    body = staticmethod(stateful_set)
+
+    async def _available(self, admin: Admin, namespace: str) -> bool:
+        body = await admin.get(self._path(namespace))
+        version = body["spec"]["template"]["spec"]["containers"][0]["image"]
+        status = body.get("status", {})
+        seen = status.get("observedGeneration", 0) >= body["metadata"]["generation"]
+        there = status.get("availableReplicas", 0) == (0 if version == f"shop:{BROKEN}" else 1)
+        return bool(seen and there and status.get("updatedReplicas") == 1)
+
+
+class DaemonSetRow(SetRow):
+    """A DaemonSet, on one node."""
+
+    name = kind = "DaemonSet"
+    effect_call = "PATCH daemonsets/web"
+    first_kills: tuple[str, ...] = (effect_call,)
+    body = staticmethod(daemon_set)
+
+    async def _available(self, admin: Admin, namespace: str) -> bool:
+        body = await admin.get(self._path(namespace))
+        status = body.get("status", {})
+        seen = status.get("observedGeneration", 0) >= body["metadata"]["generation"]
+        return bool(seen and status.get("numberAvailable") == 1 == status.get("updatedNumberScheduled"))
 
 
 class WatchedDeployment(DeploymentRow):
@@ -148,6 +228,9 @@ class WatchedDeployment(DeploymentRow):
 
 
 ROWS: tuple[Row, ...] = (DeploymentRow(),)
+SETS: tuple[Row, ...] = (StatefulSetRow(), DaemonSetRow())
+OWN_CALLS = {row.name: row.first_kills for row in SETS}
+"""Of kinds that do the rest as another one does: the calls that are disturbed by every class of faults."""
 WATCHED: tuple[WatchedDeployment, ...] = (WatchedDeployment(),)
 
-__all__ = ["ROWS", "WATCHED", "Row"]
+__all__ = ["OWN_CALLS", "ROWS", "SETS", "WATCHED", "Row"]

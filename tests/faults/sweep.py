@@ -10,7 +10,7 @@ from datetime import datetime
 
 from tests.faults.calls import Call
 from tests.faults.proxy import Fault
-from tests.faults.rows import Row
+from tests.faults.rows import OWN_CALLS, Row
 from tests.faults.run import Bench, Lab, Outcome
 
 LATE = "late"
@@ -54,7 +54,12 @@ def picked(row: Row, kind: str, calls: Sequence[Call]) -> list[Call]:
     if kind == LATE:
         return [call for call in calls if call.name in row.first_kills]
     number = list(CLASSES).index(kind)
-    return [call for at, call in enumerate(calls) if call.weighty or at % (len(CLASSES) - 1) == number]
+    return [call for at, call in enumerate(calls) if weighty(row, call) or at % (len(CLASSES) - 1) == number]
+
+
+def weighty(row: Row, call: Call) -> bool:
+    """Whether a call is tried with every class, also where a row samples."""
+    return call.name in OWN_CALLS[row.name] if row.name in OWN_CALLS else call.weighty
 
 
 async def disturb(lab: Lab, row: Row, kind: str, calls: Iterable[Call], expected: Outcome) -> list[Tried]:

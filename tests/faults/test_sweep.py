@@ -10,13 +10,13 @@ import pytest
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
 from tests.faults.helm import RELEASES
-from tests.faults.rows import ROWS, WATCHED, Row
+from tests.faults.rows import ROWS, SETS, WATCHED, Row
 from tests.faults.run import Lab, Outcome
-from tests.faults.sweep import CLASSES, Tried, disturb, picked, recovery, twice, undisturbed
+from tests.faults.sweep import CLASSES, Tried, disturb, picked, recovery, twice, undisturbed, weighty
 
 pytestmark = [
     pytest.mark.timeout(1200),
-    pytest.mark.parametrize("row", [*ROWS, *WATCHED, *RELEASES], ids=lambda row: row.name),
+    pytest.mark.parametrize("row", [*ROWS, *SETS, *WATCHED, *RELEASES], ids=lambda row: row.name),
 ]
 
 _UNDISTURBED: dict[str, Outcome] = {}
@@ -86,7 +86,7 @@ async def _second_kills(lab: Lab, row: Row, firsts: list[tuple[str, Call]], expe
         (first, (kind, call))
         for first, journal in zip(firsts, recoveries, strict=True)
         for call in dict.fromkeys(journal)
-        if call.writes and (deep or (call.weighty and call.number == 1))
+        if call.writes and (deep or (weighty(row, call) and call.number == 1))
         for kind in KILLS
     ]
     judge(await asyncio.gather(*(twice(lab, row, first, second, expected) for first, second in pairs)))
