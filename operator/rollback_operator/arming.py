@@ -35,7 +35,7 @@ class Arming:
         self._argo_cd = settings.argo_cd_namespace
 
     async def look(self, standing: Standing, snapshot: Snapshot | None, requests: tuple[Other, ...]) -> Disarmed | None:
-        """Why the target could not be rolled back now; None if it could.
+        """Why the target could not be rolled back now, or perhaps not for long (ARMED_FOR_NOW); None if it could.
 
         Raises:
             kube.errors.KubeError: it could not be looked at.
@@ -68,7 +68,7 @@ class Arming:
                 f"Service account {account} may not {lacking}. Give it the rights: examples/rbac.yaml shows which."
             )
             return Reason.MAY_NOT_ROLL_BACK, message
-        return None
+        return (Reason.ARMED_FOR_NOW, findings.warning) if findings.warning else None
 
     async def _stance(self, standing: Standing, snapshot: Snapshot, account: ServiceAccount) -> Go | Await | Obstacle:
         """What follows from what else manages the target."""

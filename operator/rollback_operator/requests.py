@@ -71,6 +71,8 @@ class _Heard:
     stopped: int = 0
 
 
+UNTOLD = 1.0
+"""Seconds between looks at a rollback that no event tells of, while it is verified."""
 _WARNINGS = (Reason.PODS_FAILING, Reason.NOT_YET_WELL)
 """Reasons on the way that people are warned of."""
 
@@ -147,7 +149,15 @@ class RequestWorker:
                 return await self._afresh(request), None
         if decision.action is not None and ref is not None:
             return body, await self._act(resources.parse_request(body), ref, observation.target, decision.action)
-        return body, decision.again.total_seconds() if decision.again is not None else None
+        return body, self._patience(decision, ref)
+
+    def _patience(self, decision: Decision, ref: TargetRef | None) -> float | None:
+        """The seconds until the next look. Of some kinds no event tells how a rollback of them fares."""
+        if decision.again is None:
+            return None
+        again = decision.again.total_seconds()
+        untold = ref is not None and self._targets[ref.kind].watched is None
+        return min(again, UNTOLD) if untold and decision.status.phase is Phase.VERIFYING else again
 
     async def _one_round_of_group(self, body: Object, request: Request) -> tuple[Object | None, float | None]:
         """The same for a group, whose targets are rolled back by requests of their own."""

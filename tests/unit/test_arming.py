@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,12 +10,13 @@ import pytest
 from rollback_operator.api.policy import PolicyStatus, Proof
 from rollback_operator.api.reasons import Reason
 from rollback_operator.arming import Arming, Disarmed
-from rollback_operator.core.values import Other
+from rollback_operator.core.values import Findings, Obstacle, Other
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from rollback_operator.targets.base import Where
+from rollback_operator.targets.deployment import DeploymentTarget
 from rollback_operator.watching import standing_of
 from tests.unit.builders import called, entry, fingerprint, other
 from tests.unit.fakes import FakeApi, failing
@@ -139,3 +141,22 @@ async def test_what_cannot_be_asked_is_not_made_up() -> None:
     api.faults.append(failing("POST /apis/authorization", errors.Unavailable("no answer")))
     with pytest.raises(errors.Unavailable):
         await look(api)
+
+
+async def test_it_could_and_perhaps_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "The next release may remove revision 2."
+    examine = DeploymentTarget.examine
+
+    async def warning(*args: Any) -> Findings:
+        return replace(await examine(*args), warning=said)
+
+    monkeypatch.setattr(DeploymentTarget, "examine", warning)
+    assert await look(FakeApi(*release(1, 2, 3))) == (Reason.ARMED_FOR_NOW, said)
+
+
+async def test_the_target_must_not_go_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refusing(*_: Any) -> Findings:
+        return Findings((), "", obstacle=Obstacle(Reason.WOULD_DELETE_CRD, "It would delete tills."))
+
+    monkeypatch.setattr(DeploymentTarget, "examine", refusing)
+    assert await look(FakeApi(*release(1, 2, 3))) == (Reason.WOULD_DELETE_CRD, "It would delete tills.")

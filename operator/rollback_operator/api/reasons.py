@@ -74,6 +74,7 @@ class Reason(StrEnum):
 
     # A policy: Armed; other reasons are those that a request would fail with.
     ARMED = "Armed"
+    ARMED_FOR_NOW = "ArmedForNow"
     MAY_NOT_ROLL_BACK = "MayNotRollBack"
     NOT_REMEMBERED = "NotRemembered"
 

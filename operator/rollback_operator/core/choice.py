@@ -33,10 +33,9 @@ def choose(
     proved good). `bad` maps fingerprints that are not gone back to, to a clause that says why; a revision that a
     person names outright is taken as named, with a note. `good`: fingerprints that proved good.
     """
-    if to == LAST_KNOWN_GOOD:
-        proved = [one for one in target.history if _may_be_gone_back_to(one, target, bad) and one.fingerprint in good]
-        if proved:
-            return Chosen(max(proved, key=lambda one: one.order))
+    proved = _proved(ref, target, bad, good) if to == LAST_KNOWN_GOOD else None
+    if proved is not None:
+        return proved
     if to in (PREVIOUS, LAST_KNOWN_GOOD):
         return _previous(to, ref, target, bad)
     revision = _named(to, target)
@@ -58,6 +57,28 @@ def _named(to: str, target: Snapshot) -> Revision | None:
 
 def _may_be_gone_back_to(revision: Revision, target: Snapshot, bad: Mapping[str, str]) -> bool:
     return revision.fingerprint != target.current.fingerprint and revision.fingerprint not in bad
+
+
+def _proved(ref: TargetRef, target: Snapshot, bad: Mapping[str, str], good: Collection[str]) -> Chosen | Ending | None:
+    """The newest revision that proved good; None if there is none, and Previous may stand in for it."""
+    proved = [one for one in target.history if _may_be_gone_back_to(one, target, bad) and one.fingerprint in good]
+    if proved:
+        return Chosen(max(proved, key=lambda one: one.order))
+    if target.only_proved and _was_lost(target, bad, good):
+        return Ending(Phase.FAILED, Reason.REVISION_NOT_FOUND, _lost(ref, target))
+    return None
+
+
+def _was_lost(target: Snapshot, bad: Mapping[str, str], good: Collection[str]) -> bool:
+    """Whether something else than what runs now has proved good, and nothing of that kind is on record any more."""
+    return bool(set(good) - set(bad) - {target.current.fingerprint} - {one.fingerprint for one in target.history})
+
+
+def _lost(ref: TargetRef, target: Snapshot) -> str:
+    return (
+        f"What proved good of {ref} is no longer among its revisions, and none of those that are has proved good. "
+        f"{target.keeps} Name one of them in `to`, say Previous there, or release the good version anew."
+    )
 
 
 def _previous(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> Chosen | Ending:

@@ -99,7 +99,8 @@ def _conditions(orders: PolicySpec, found: Findings, *, asked: bool) -> dict[str
     }
     if orders.triggers and asked:
         armed = f"{orders.target} can be rolled back."
-        changes[ARMED] = ("True", Reason.ARMED, armed) if found.disarmed is None else ("False", *found.disarmed)
+        reason, message = found.disarmed or (Reason.ARMED, armed)
+        changes[ARMED] = ("True" if reason in (Reason.ARMED, Reason.ARMED_FOR_NOW) else "False", reason, message)
         alert = found.alert or (Reason.NOTHING_WRONG, "Nothing wrong was seen.")
         changes[ALERT] = ("False" if alert[0] is Reason.NOTHING_WRONG else "True", *alert)
     return changes

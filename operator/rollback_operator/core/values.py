@@ -120,6 +120,8 @@ class Snapshot:
     """uids of requests whose effect was begun by somebody who is gone: it is to be made again, or given up."""
     excluded: Mapping[str, str] = field(default_factory=dict)
     """Revisions that are on record and cannot be gone back to, with a clause that says why."""
+    only_proved: bool = False
+    """That a revision is on record says nothing of it: what proved good and is gone has no stand-in."""
     keeps: str = "Older ones are removed by its revisionHistoryLimit."
     """How long revisions are kept, for people who miss one."""
     named: Callable[[str], Revision | None] = field(default=lambda _: None, compare=False, repr=False)
@@ -168,6 +170,8 @@ class Findings:
     """The copy that will be kept of what is replaced."""
     obstacle: Obstacle | None = None
     """Why the target must not go there."""
+    warning: str = ""
+    """Why it may soon not be able to, as a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 LONGEST = timedelta(minutes=10)
 """How long Helm may take when nobody says."""
 SHORTEST = timedelta(seconds=5)
+AT_ONCE = 8
+"""How many Helms run at the same time: each takes some 60 MiB of memory, of which they share two thirds."""
+HELMS_LIMIT = 10
+"""How many revisions Helm keeps if nobody says."""
 
 Object = dict[str, Any]
 
@@ -44,6 +49,7 @@ class Means:
     api: Api
     store: Store
     program: str
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
 
 class Rollback:
@@ -87,17 +93,33 @@ class Rollback:
         if self._options.force != "Never":
             yield f"Helm is told to force changes ({self._options.force})."
 
+    def warning(self) -> str:
+        """That the next release removes what would be gone back to, as far as anybody can tell."""
+        limit = self._limit_of_others()
+        count = len(self._standing.records)
+        if int(self._to) not in [one.number for one in self._oldest(count - (limit - 1))]:
+            return ""
+        return (
+            f"Helm release {self._where.name} can be rolled back to revision {self._to}, but the next release may "
+            f"remove that one: {count} revisions are kept. Release with a higher --history-max."
+        )
+
+    def _limit_of_others(self) -> int:
+        """How many revisions whoever releases seems to keep: as many as there are, if older ones are gone."""
+        listed = self._standing.records
+        return len(listed) if listed[0].number > 1 else HELMS_LIMIT
+
     def _spares(self) -> bool:
         """Whether Helm would remove the very revision that it goes back to."""
         limit = self._options.history_max
-        listed = self._standing.records
-        surplus = len(listed) - (limit - 1)
-        return bool(limit) and surplus > 0 and str(self._to) in [str(one.number) for one in self._oldest(surplus)]
+        whole = sum(not one.interrupted for one in self._standing.records)
+        doomed = self._oldest(whole - (limit - 1)) if limit else []
+        return int(self._to) in [one.number for one in doomed]
 
     def _oldest(self, count: int) -> list[Record]:
         """What Helm removes first: the oldest, but for the newest one that is deployed."""
         deployed = [one for one in self._standing.records if one.status == records.DEPLOYED]
-        return [one for one in self._standing.records if one not in deployed[-1:]][:count]
+        return [one for one in self._standing.records if one not in deployed[-1:]][: max(0, count)]
 
     def _history_max(self) -> int:
         """Attempts that were interrupted take no place from what can be gone back to."""
@@ -130,6 +152,12 @@ class Rollback:
             kube.errors.Forbidden, Invalid: refused; nothing was changed.
             kube.errors.Unavailable: no answer, or only a part of it was made, and it is to be made again.
         """
+        if self._means.slots.locked():
+            raise errors.NotDone(f"{AT_ONCE} Helms are at work, and more would take too much memory")
+        async with self._means.slots:
+            await self._make(key)
+
+    async def _make(self, key: str) -> None:
         again = [one for one in self._standing.attempts if one.request == key]
         hooks = self._options.hooks and (self._options.rerun_hooks or not any(one.hooks_ran for one in again))
         if self._standing.mend is not None:

@@ -132,6 +132,7 @@ class HelmTarget:
                 (f"revision {target.current.name} (now)", f"revision {to.name} (after)"),
             ),
             notes=(*rollback.notes(), *_deletes(move.lost)),
+            warning=rollback.warning(),
             affected=tuple(dict.fromkeys(str(name) for name in (*move.before, *move.after))),
         )
 
@@ -243,6 +244,7 @@ def _snapshot(where: Where, standing: Standing, health: Health) -> Snapshot:
         being_made=standing.under_way,
         half_made=standing.half_made,
         excluded={name: why for name, why in standing.excluded.items() if name != str(current.number)},
+        only_proved=True,
         keeps=KEEPS,
     )
 

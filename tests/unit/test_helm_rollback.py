@@ -1,0 +1,216 @@
+"""One rollback of a release: what its plan says, what Helm is told, and what becomes of attempts that break off."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollback_operator.api.options import Force, HelmOptions, Options
+from rollback_operator.kube import errors
+from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.targets.base import Where
+from rollback_operator.targets.helm.records import Record
+from rollback_operator.targets.helm.rollback import AT_ONCE, Means, Rollback
+from rollback_operator.targets.helm.standing import DEAD_AFTER, MOST_ATTEMPTS, Standing, standing_of
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+PATIENCE = timedelta(minutes=15)
+NOTHING: Any = None
+
+
+def record(number: int, status: str = "superseded", **more: Any) -> Record:
+    given: dict[str, Any] = {"uid": f"u{number}", "version": str(number), "modified": NOW - timedelta(hours=1), **more}
+    return Record(number=number, secret=f"v{number}", status=status, fingerprint=f"v1:{number}", **given)
+
+
+def records(first: int, last: int) -> tuple[Record, ...]:
+    return tuple(record(number, "deployed" if number == last else "superseded") for number in range(first, last + 1))
+
+
+def rollback(listed: tuple[Record, ...], to: int, **options: Any) -> Rollback:
+    where = Where("shop", "shop", ServiceAccount("shop", "rollback"), Options(helm=HelmOptions(**options)))
+    return Rollback(Means(NOTHING, NOTHING, "helm"), where, standing_of(listed, NOW, PATIENCE), str(to))
+
+
+def arguments(one: Rollback, *, hooks: bool = True) -> list[str]:
+    return one._arguments("request-1", timedelta(seconds=90.7), hooks=hooks)
+
+
+def test_helm_is_told_what_to_do_in_words_that_cannot_be_options() -> None:
+    assert arguments(rollback(records(1, 3), 2)) == [
+        "rollback",
+        "shop",
+        "2",
+        "--namespace=shop",
+        "--description=Rollback to 2 (rollback request request-1)",
+        "--timeout=90s",
+        "--history-max=10",
+    ]
+
+
+TOLD: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "no hooks": ({"hooks": False}, ["--no-hooks"]),
+    "cleaning up": ({"cleanup_on_fail": True}, ["--cleanup-on-fail"]),
+    "forcing conflicts": ({"force": Force.CONFLICTS}, ["--force-conflicts"]),
+    "replacing": ({"force": Force.REPLACE}, ["--force-replace"]),
+    "a shorter history": ({"history_max": 5}, ["--history-max=5"]),
+    "all of the history": ({"history_max": 0}, ["--history-max=0"]),
+}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_options_become_helms(case: str) -> None:
+    options, told = TOLD[case]
+
+    assert set(told) <= set(arguments(rollback(records(1, 3), 2, **options), hooks=options.get("hooks", True)))
+
+
+LIMITS = {
+    # revisions, where to, the limit: what Helm is told, and whether the plan speaks of it
+    "room for one more": (records(1, 5), 1, 10, 10, False),
+    "just so": (records(1, 9), 1, 10, 10, False),
+    "the oldest has to go, and it is another": (records(1, 10), 2, 10, 10, False),
+    "the oldest has to go, and it is the one": (records(1, 10), 1, 10, 11, True),
+    "many have to go": (records(1, 10), 3, 4, 11, True),
+    "all are kept": (records(1, 50), 1, 0, 0, False),
+    "an attempt that was interrupted takes no place": (
+        (*records(1, 9), record(10, "failed", request="request-1", interrupted=True)),
+        1,
+        10,
+        11,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_the_revision_that_is_gone_back_to_is_kept(case: str) -> None:
+    listed, to, limit, told, said = LIMITS[case]
+    one = rollback(listed, to, history_max=limit)
+
+    assert one._history_max() == told
+    assert any("it is kept" in note for note in one.notes()) is said
+
+
+SOON = {
+    "far from the limit": (records(1, 5), 1, False),
+    "the oldest of ten": (records(1, 10), 1, True),
+    "not the oldest of ten": (records(1, 10), 2, False),
+    "the oldest of three, after others went": (records(4, 6), 4, True),
+    "what runs is never removed": (records(4, 6), 6, False),
+}
+
+
+@pytest.mark.parametrize("case", SOON)
+def test_that_the_next_release_removes_it_is_said_before(case: str) -> None:
+    listed, to, warned = SOON[case]
+
+    assert bool(rollback(listed, to).warning()) is warned
+
+
+def test_the_plan_says_what_is_done() -> None:
+    hook = {"name": "migrate", "events": ["pre-rollback"]}
+    left = record(3, "pending-upgrade", modified=NOW - timedelta(minutes=20))
+
+    assert list(rollback((*records(1, 2), left), 1).steps({"hooks": [hook]})) == [
+        "Mark revision 3, which is pending-upgrade since 11:40:00 UTC and nobody works on any more, as failed.",
+        "Roll Helm release shop back from revision 3 to 1 (creates revision 4).",
+        "Hooks run: migrate.",
+    ]
+    assert list(rollback(records(1, 2), 1, hooks=False).steps({"hooks": [hook]}))[-1] == (
+        "Hooks that are not run: migrate."
+    )
+
+
+async def test_no_more_helms_run_than_there_is_memory_for() -> None:
+    one = rollback(records(1, 2), 1)
+    for _ in range(AT_ONCE):
+        await one._means.slots.acquire()
+
+    with pytest.raises(errors.NotDone):
+        async with asyncio.timeout(5):
+            await one.make("request-1")
+
+
+# A small world: one request, operators that come and go, and other people, against the real `standing_of`.
+
+
+class World:
+    """A release; time passes, an operator begins, beats, ends or dies; others release."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.listed: tuple[Record, ...] = records(1, 2)
+        self.at_work = 0
+        """Operators whose Helm runs and that may still write."""
+        self.ended = False
+
+    def standing(self) -> Standing:
+        return standing_of(self.listed, self.now, PATIENCE)
+
+    def newest(self, **change: Any) -> None:
+        self.listed = (*self.listed[:-1], replace(self.listed[-1], modified=self.now, **change))
+
+    def look(self) -> None:
+        """An operator looks, and begins if core would: not while one is at work, not when the effect is there."""
+        standing = self.standing()
+        assert standing.newest is not None
+        if self.ended or "me" in standing.under_way or "me" in standing.marks:
+            return
+        if standing.busy or (standing.current is not None and standing.current.number != 2):
+            return
+        assert self.at_work == 0, "a second Helm is started while the first may be alive"
+        if standing.mend is not None:
+            self.newest(status="failed", interrupted=True, alive=None)
+        number = standing.newest.number + 1
+        made = record(number, "pending-rollback", request="me", alive=self.now, modified=self.now)
+        self.listed = (*self.listed, made)
+        self.at_work = 1
+
+    def beat(self) -> None:
+        if self.at_work:
+            self.newest(alive=self.now)
+
+    def finish(self, status: str) -> None:
+        if self.at_work:
+            self.newest(status=status, alive=None)
+            self.at_work = 0
+
+    def die(self) -> None:
+        self.at_work = 0
+
+    def stall(self) -> None:
+        """No sign of life for so long that the door lets nothing through any more, and others may begin."""
+        self.now += DEAD_AFTER
+        self.at_work = 0
+
+    def wait(self) -> None:
+        """A while in which whoever is at work says so."""
+        self.now += timedelta(seconds=4)
+        self.beat()
+
+
+STEPS = ("look", "beat", "die", "stall", "wait")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([*STEPS, "deployed", "failed"]), max_size=60))
+def test_however_operators_die_there_is_one_at_a_time_few_attempts_and_an_end(steps: list[str]) -> None:
+    world = World()
+    for step in steps:
+        world.finish(step) if step in ("deployed", "failed") else getattr(world, step)()
+        attempts = [one for one in world.listed if one.request == "me"]
+        assert len(attempts) <= MOST_ATTEMPTS
+        assert sum(one.status == "deployed" for one in attempts) <= 1
+        assert sum(one.pending for one in attempts) <= 1
+    for _ in range(2 * MOST_ATTEMPTS):  # from here on nothing goes wrong
+        world.look()
+        world.finish("deployed")
+        world.stall()
+    assert "me" in world.standing().marks
