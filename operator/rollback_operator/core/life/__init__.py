@@ -10,7 +10,8 @@ status says is true whoever reads it next, and any operator can go on from it:
 - Pending, AwaitingApproval: nothing was done. Everything is still to be decided.
 - Running: the plan is written; its effect may have been made, or be under way, or not. The target itself tells: it
   carries the request's uid once the effect is there. The effect's own precondition keeps it from happening twice.
-- Verifying: the effect was seen. Nothing more is done to the target but giving fields back.
+- Verifying: the effect was seen. Nothing more is done to the target but giving fields back, and freeing what
+  keeps it from rolling out.
 """
 
 from __future__ import annotations
