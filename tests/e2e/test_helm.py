@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,19 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.core.choice import Chosen
+from rollback_operator.core.progress import make_plan
+from rollback_operator.core.values import Findings
+from rollback_operator.kube import errors
+from rollback_operator.kube.client import Api, load_configuration
+from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.targets import by_kind
+from rollback_operator.targets.base import Where
+from rollback_operator.targets.helm import effect
 from testbed import Binaries, Cluster
 from tests.e2e.conftest import namespace_in
 from tests.e2e.helming import Shop, definition, hook
-from tests.e2e.world import World, condition, outcome, until
+from tests.e2e.world import World, condition, outcome, policy, until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -434,3 +444,57 @@ def _helms(shop: Shop) -> list[str]:
         if b"rollback" in command and f"--namespace={shop.namespace}".encode() in command:
             found.append(process.name)
     return found
+
+
+async def test_a_release_that_lands_between_the_look_and_the_effect_is_never_rolled_over(
+    shop: Shop, credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Helm is started the records are read again; after that the API server refuses to create a number twice."""
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2")
+    monkeypatch.setenv("KUBECONFIG", str(credentials))
+    api = Api(await load_configuration(), lambda *_: None)
+    try:
+        target = by_kind(api, str(Binaries().path("helm")))["Helm"]
+        where = Where(shop.namespace, "shop", ServiceAccount(shop.namespace, "rollback"))
+        seen = await target.observe(where, None, None)
+        assert seen is not None
+        to = next(one for one in seen.history if one.name == "1")
+        plan = make_plan(seen, Chosen(to), Findings((), ""), account="rollback", verify=None)
+        started = effect.run
+
+        async def late(*args: Any) -> effect.Finished:
+            await asyncio.to_thread(shop.upgrade, "shop:3")
+            return await started(*args)
+
+        monkeypatch.setattr(effect, "run", late)
+        with pytest.raises(errors.Conflict, match="another revision"):
+            await target.apply(where, seen, plan, "uid-of-nobody")
+        with pytest.raises(errors.Conflict, match="was changed after it was looked at"):
+            await target.apply(where, seen, plan, "uid-of-nobody")
+    finally:
+        await api.close()
+
+    assert shop.history() == [(1, "superseded"), (2, "superseded"), (3, "deployed")]
+    assert shop.image() == "shop:3"
+
+
+def test_a_policy_says_whether_a_release_could_be_rolled_back(shop: Shop) -> None:
+    shop.upgrade("shop:1")
+    shop.apply(
+        policy(
+            "shop",
+            target={"kind": "Helm", "name": "shop"},
+            triggers=[{"name": "stuck", "rollout": {"progressDeadlineExceeded": True}}],
+        )
+    )
+
+    def armed() -> str:
+        conditions = shop.get("rbp", "shop").get("status", {}).get("conditions", [])
+        return next((str(one["reason"]) for one in conditions if one["type"] == "Armed"), "")
+
+    until(lambda: armed() == "NothingToRollBackTo", what="there is one revision only")
+    shop.upgrade("shop:2", "--history-max=2")
+    until(lambda: armed() == "Armed", within=40, what="it can be rolled back")
+    shop.upgrade("shop:3", "--history-max=2")
+    until(lambda: armed() == "ArmedForNow", within=40, what="the next release removes what it would go back to")

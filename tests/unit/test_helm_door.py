@@ -242,6 +242,13 @@ async def test_other_writes_of_records_are_refused(store: tuple[Store, Api], cas
     assert kept.asked == []
 
 
+async def test_that_helm_saw_a_later_revision_means_that_somebody_came_first(store: tuple[Store, Api]) -> None:
+    _, api = store
+    async with child(api) as helm:
+        assert await helm.create(4) == 403
+        assert helm.door.outrun
+
+
 async def test_a_secret_in_a_form_that_is_not_understood_is_refused(store: tuple[Store, Api]) -> None:
     kept, api = store
     async with child(api) as helm:

@@ -175,6 +175,8 @@ class Door:
             if made.get("type") != TYPE and not str((made.get("metadata") or {}).get("name", "")).startswith(PREFIX):
                 return await self._pass_on(request, body)
             if not ours or made["metadata"].get("name") != self._name:
+                # Helm saw a revision that came after ours was planned.
+                self.outrun = ours and (number_of(made["metadata"].get("name", ""), self._where.name) or 0) > 0
                 raise _Refusal(f"only {self._name} may be created: the plan is about no other revision")
             return await self._create(request, made)
         name = found["name"]
