@@ -146,10 +146,15 @@ def _not_healthy(request: Request, own: Health, health: Health, now: datetime) -
             f"{health.message}. It stays there. Look at what these triggers ask."
         )
         return end(request, now, Ending(Phase.FAILED, Reason.NOT_VERIFIED, message))
-    if now >= deadline or own.final:
-        in_time = "" if own.final else " in time"
+    if own.final:
         message = (
-            f"{name} was set back to revision {plan.to.revision}, but was not healthy{in_time}: {health.message}. It "
+            f"Setting {name} back to revision {plan.to.revision} failed, perhaps half-way: {own.message}. Look at what "
+            "stands now; then write a new request, or release the version that you want."
+        )
+        return end(request, now, Ending(Phase.FAILED, Reason.UNHEALTHY, message))
+    if now >= deadline:
+        message = (
+            f"{name} was set back to revision {plan.to.revision}, but was not healthy in time: {health.message}. It "
             "stays there. Look at these pods; to go further back, write a new request with that revision in `to`."
         )
         return end(request, now, Ending(Phase.FAILED, Reason.UNHEALTHY if failing else Reason.TIMEOUT, message))
