@@ -10,14 +10,15 @@ from typing import Any
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import Api
 from rollback_operator.targets.base import Where
-from rollback_operator.targets.helm.records import Record, decode, record_of
+from rollback_operator.targets.helm.records import Record, decode, number_of, record_of
 
 MOST_REMEMBERED = 4096
 """Records whose summaries are remembered; a version of a Secret never changes."""
 MOST_AT_ONCE = 5
 """Secrets that are read at the same time."""
-MOST_RECORDS = 500
-"""Records of one release that are looked at."""
+MOST_RECORDS = 100
+"""Records of one release that are looked at, the newest: Helm keeps ten unless it is told otherwise."""
+PAGE = 500
 
 Object = dict[str, Any]
 
@@ -43,11 +44,27 @@ class Store:
         Raises:
             kube.errors.KubeError: they could not be read.
         """
-        query: dict[str, str | int] = {"labelSelector": f"owner=helm,name={where.name}", "limit": MOST_RECORDS}
-        listed = await self._api.get(secrets(where), as_=where.account, query=query, metadata_only=True)
+        numbered = [
+            (number, one["metadata"])
+            for one in await self._listed(where)
+            if (number := number_of(one["metadata"]["name"], where.name)) is not None
+        ]
+        newest = sorted(numbered, key=lambda one: one[0])[-MOST_RECORDS:]
         slots = asyncio.Semaphore(MOST_AT_ONCE)
-        found = await asyncio.gather(*(self._record(where, one["metadata"], slots) for one in listed["items"] or ()))
+        found = await asyncio.gather(*(self._record(where, metadata, slots) for _, metadata in newest))
         return tuple(sorted((one for one in found if one is not None), key=lambda one: one.number))
+
+    async def _listed(self, where: Where) -> list[Object]:
+        """The metadata of all records, however many there are: the newest is not the last one of the list."""
+        query: dict[str, str | int] = {"labelSelector": f"owner=helm,name={where.name}", "limit": PAGE}
+        found: list[Object] = []
+        while True:
+            page = await self._api.get(secrets(where), as_=where.account, query=query, metadata_only=True)
+            found += page["items"] or ()
+            token = page["metadata"].get("continue")
+            if not token:
+                return found
+            query["continue"] = token
 
     async def _record(self, where: Where, metadata: Object, slots: asyncio.Semaphore) -> Record | None:
         key = (metadata["uid"], metadata["resourceVersion"])
