@@ -96,7 +96,7 @@ async def test_a_record_that_is_removed_meanwhile_is_passed_over() -> None:
         api.things.pop("sh.helm.release.v1.shop.v1", None)
         return answer
 
-    api.get = removing  # type: ignore[assignment, method-assign]
+    api.get = removing  # type: ignore[method-assign]
     assert [one.number for one in await store.records(WHERE)] == [2]
 
 
