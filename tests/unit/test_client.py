@@ -374,3 +374,39 @@ def test_pauses_are(case: str) -> None:
     attempt, error, least, most = PAUSES[case]
     for _ in range(20):
         assert least <= client._pause(attempt, error) <= most
+
+
+async def test_a_list_can_be_asked_for_without_content(api: Api, server: Scripted) -> None:
+    await api.get(COLLECTION, as_=ROLLBACK, metadata_only=True)
+
+    (_, _, _, headers, _) = server.asked[-1]
+    assert headers["Accept"] == "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+
+async def test_trying_to_apply_stores_nothing(api: Api, server: Scripted) -> None:
+    await api.try_to_apply(PATH, {"kind": "Deployment"}, as_=ROLLBACK, field_manager="helm", force=False)
+
+    (verb, path, query, headers, body) = server.asked[-1]
+    assert (verb, path, json.loads(body)) == ("PATCH", PATH, {"kind": "Deployment"})
+    assert query == {"fieldManager": "helm", "force": "false", "dryRun": "All", "timeout": "5s"}
+    assert headers["Content-Type"] == "application/apply-patch+yaml"
+    assert headers["Impersonate-User"] == ROLLBACK.user
+
+
+async def test_a_call_that_is_passed_on_is_made_once(api: Api, server: Scripted) -> None:
+    server.plays(answer(500, "broken"))
+
+    async with api.forward("PATCH", f"{PATH}?a=b", {"X-Given": "1"}, b"{}", as_=ROLLBACK, limit=5) as response:
+        assert response.status == 500
+
+    ((verb, path, query, headers, body),) = server.asked
+    assert (verb, path, query, body) == ("PATCH", PATH, {"a": "b"}, "{}")
+    assert (headers["X-Given"], headers["Impersonate-User"]) == ("1", ROLLBACK.user)
+
+
+async def test_a_call_that_is_passed_on_and_gets_no_answer_may_have_been_made(api: Api, server: Scripted) -> None:
+    server.plays(reset)
+
+    with pytest.raises(errors.Unavailable):
+        async with api.forward("PATCH", PATH, {}, b"{}", as_=ROLLBACK, limit=5):
+            pass
