@@ -19,6 +19,10 @@ FROM docker.io/library/python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="rollback-operator" \
       org.opencontainers.image.description="Kubernetes operator that rolls workloads back" \
       org.opencontainers.image.licenses="Apache-2.0"
+# Asks repositories whether the hold of an Argo CD Application is over.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends git \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=helm /usr/bin/helm /usr/local/bin/helm
 COPY LICENSE /licenses/LICENSE

@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## A release goes wrong and is rolled back, from nothing, on a cluster of its own; KIND=statefulset|daemonset|helm
+demo: $(READY) ## A release goes wrong and is rolled back, from nothing, on a cluster of its own; KIND=statefulset|daemonset|helm|argocd
 	$(PY) -m testbed.demo --kind "$(KIND)"
 
 test: $(READY) ## Every test from unit to end-to-end, and how long each suite took

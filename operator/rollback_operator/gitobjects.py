@@ -161,16 +161,19 @@ class _Git:
         return (await self.run("cat-file", "-t", object_id)).strip() == b"tree"
 
     async def run(self, *arguments: str) -> bytes:
-        process = await asyncio.create_subprocess_exec(
-            "git",
-            *arguments,
-            cwd=self._folder,
-            env=self._environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "git",
+                *arguments,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Unknowable(f"git, which the operator's image holds, cannot be run: {error}") from error
         try:
             out, err = await process.communicate()
         except BaseException:

@@ -106,6 +106,7 @@ def explained(terminal: Terminal, *, real: bool) -> Iterator[None]:
         for question in (
             ("get", "pods", "-A"),
             ("-n", SHOP, "get", "rollbackpolicies,rollbackrequests", "-o", "wide"),
+            ("-n", SHOP, "get", "rollbackpolicies", "-o", "jsonpath={.items[*].status}"),
             *([("-n", SYSTEM, "logs", OPERATOR, "--tail=20")] if real else []),
         ):
             terminal.screen.command("kubectl", *question)

@@ -150,6 +150,15 @@ async def test_a_repository_that_does_not_answer_is_given_up(
         await objects().identity(Spot(repository.url, commit, "web"))
 
 
+async def test_without_the_program_nobody_can_tell(
+    repository: GitRepository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commit = repository.commit(BASE, "first")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Unknowable, match=r"git, which the operator's image holds, cannot be run: .*'git'"):
+        await objects().identity(Spot(repository.url, commit, "web"))
+
+
 # Credentials.
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from testbed.demo.kinds.argocd import ArgoCDStory
 from testbed.demo.kinds.base import Story
 from testbed.demo.kinds.daemonset import DaemonSetStory
 from testbed.demo.kinds.deployment import DeploymentStory
@@ -15,5 +16,6 @@ STORIES: Mapping[str, Callable[[], Story]] = {
     "statefulset": StatefulSetStory,
     "daemonset": DaemonSetStory,
     "helm": HelmStory,
+    "argocd": ArgoCDStory,
 }
 """By what `make demo KIND=...` calls them."""
