@@ -371,6 +371,14 @@ def test_a_restart_gives_it_another_number_and_nothing_else() -> None:
     assert current_of(snapshot("abc"), known, NOW) is known
 
 
+def test_a_release_that_came_and_went_between_two_looks_makes_what_runs_a_return() -> None:
+    known = runs("c", "3")
+    back = replace(snapshot("abc.c"), changed=after(-5), reactivated=True)
+    seen = current_of(back, known, NOW)
+    assert (seen.rollback, seen.since, seen.revision) == (True, after(-5), back.current.name)
+    assert current_of(back, seen, NOW) == seen
+
+
 def test_another_release_or_another_target_is_another() -> None:
     known = runs("b", "2", since=-7200)
     assert current_of(replace(snapshot(), changed=after(-5)), known, NOW).since == after(-5)

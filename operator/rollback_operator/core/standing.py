@@ -47,10 +47,16 @@ class Findings:
 
 
 def current_of(snapshot: Snapshot, known: CurrentRevision | None, now: datetime) -> CurrentRevision:
-    """What runs, and since when: a restart of the same release is no change."""
+    """What runs, and since when: a restart of the same release is no change.
+
+    A return to it is one, if another release came and went between two looks.
+    """
     now_runs = snapshot.current
     if known is not None and (known.uid, known.fingerprint) == (snapshot.uid, now_runs.fingerprint):
-        return known if known.revision == now_runs.name else known.model_copy(update={"revision": now_runs.name})
+        if known.revision == now_runs.name:
+            return known
+        if known.rollback or not snapshot.reactivated:
+            return known.model_copy(update={"revision": now_runs.name})
     return CurrentRevision(
         uid=snapshot.uid,
         revision=now_runs.name,
