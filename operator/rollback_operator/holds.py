@@ -7,6 +7,7 @@ from our own resources: requests that were applied, and policies of Applications
 from __future__ import annotations
 
 import base64
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from rollback_operator.settings import Settings
 from rollback_operator.targets.application import ApplicationTarget, effect, operation
 from rollback_operator.targets.application.compare import compare
 from rollback_operator.targets.application.held import (
+    ENDED_ANNOTATION,
     HOLD_ANNOTATION,
     RELEASE_ANNOTATION,
     Hold,
@@ -146,10 +148,11 @@ class HoldWorker:
             return None
         claim, app = await self._look(place, list(claims.values()))
         if app is None:
-            await self._over(place, Ends(Reason.TARGET_NOT_FOUND, "The Application is gone.", restore=False), None)
+            await self._over(place, Ends(Reason.TARGET_NOT_FOUND, "The Application is gone.", restore=False))
             return None
         if HOLD_ANNOTATION not in (app["metadata"].get("annotations") or {}):
-            await self._over(place, _not_held(app), None)
+            ended, whose = _ended(app) or (_not_held(app), None)
+            await self._over(place, ended, whose)
             return None
         self._held.add(place)
         hold = hold_of(app)
@@ -160,9 +163,9 @@ class HoldWorker:
         if isinstance(standing, Goes):
             await self._tell(place, hold, standing)
             return self._settings.holds
-        await self._target.write(_where(place, claim), effect.released(app, hold, restore=standing.restore))
+        await self._target.write(_where(place, claim), effect.released(app, hold, standing))
         log.info("%s: %s", standing.reason, standing.message, extra={"target": "/".join(place)})
-        await self._over(place, standing, hold)
+        await self._over(place, standing, hold.request)
         return None
 
     async def _look(self, place: Place, claims: list[Claim]) -> tuple[Claim, Object | None]:
@@ -200,11 +203,11 @@ class HoldWorker:
 
     # Report.
 
-    async def _over(self, place: Place, ends: Ends, hold: Hold | None) -> None:
-        """There is no hold any more: say so where it was asked for."""
+    async def _over(self, place: Place, ends: Ends, whose: str | None = None) -> None:
+        """There is no hold any more: say so where it was asked for. `whose`: the request that it ended for."""
         for claim in list(self._claims.get(place, {}).values()):
             if claim.plural == REQUESTS:
-                mine = hold is None or claim.uid == hold.request
+                mine = whose in (None, claim.uid)
                 await self._write(claim, "False", ends if mine else _passed_on())
         self._held.discard(place)
         self._claims.pop(place, None)
@@ -271,6 +274,15 @@ def _alert_after(hold: Hold) -> timedelta:
         return parse_duration(hold.alert_after)
     except ValueError:
         return timedelta()
+
+
+def _ended(app: Object) -> tuple[Ends, str] | None:
+    """How the last hold ended, and whose it was: as the Application itself says."""
+    try:
+        said = json.loads((app["metadata"].get("annotations") or {}).get(ENDED_ANNOTATION) or "")
+        return Ends(Reason(said["reason"]), str(said["message"]), restore=False), str(said["request"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _not_held(app: Object) -> Ends:

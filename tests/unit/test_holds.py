@@ -209,8 +209,19 @@ async def test_an_end_without_its_record_is_recorded_later() -> None:
     one.api.faults.append(failing("rollbackrequests", errors.Unavailable("no answer"), times=1))
     with pytest.raises(errors.Unavailable):
         await one.work()
+    assert HOLD_ANNOTATION not in one.app()["metadata"]["annotations"]
     assert await one.work() is None
-    assert one.held(rolled_back()) == ("False", "NotHeld")
+    assert one.held(rolled_back()) == ("False", "TargetChanged")
+
+
+async def test_of_an_end_that_was_a_later_requests_an_earlier_one_is_not_told() -> None:
+    first, second = rolled_back("first", uid="uid-of-first"), rolled_back("second")
+    one = World(held_application(), first, second)
+    one.tell(first, second)
+    one.git.differs = True
+    await one.work()
+    assert one.held(first) == ("False", "NotHeld")
+    assert one.held(second) == ("False", "TargetChanged")
 
 
 async def test_a_long_hold_is_told_in_an_event() -> None:

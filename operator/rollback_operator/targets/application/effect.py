@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
 from datetime import datetime
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.options import ApplicationOptions
+from rollback_operator.core.hold import Ends
 from rollback_operator.targets.application import operation
 from rollback_operator.targets.application.content import Content
 from rollback_operator.targets.application.held import (
+    ENDED_ANNOTATION,
     HOLD_ANNOTATION,
     RELEASE_ANNOTATION,
     Hold,
@@ -42,7 +45,8 @@ def rollback(
     body = copy.deepcopy(app)
     noted = body["metadata"].setdefault("annotations", {})
     noted[REQUEST_ANNOTATION] = key
-    noted.pop(RELEASE_ANNOTATION, None)
+    for name in (RELEASE_ANNOTATION, ENDED_ANNOTATION):
+        noted.pop(name, None)
     hold = new_hold(app, key, orders, now)
     if hold is not None:
         noted[HOLD_ANNOTATION] = hold.dump()
@@ -98,13 +102,16 @@ def asking_for_a_look(app: Object) -> Object:
     return body
 
 
-def released(app: Object, hold: Hold, *, restore: bool) -> Object:
-    """The Application without the hold; `restore`: automation as it was, and nothing else touched."""
+def released(app: Object, hold: Hold, ended: Ends) -> Object:
+    """The Application without the hold, and with how it ended; automation as it was, if it is to come back."""
     body = copy.deepcopy(app)
-    noted = body["metadata"].get("annotations") or {}
+    noted = body["metadata"].setdefault("annotations", {})
     for name in (HOLD_ANNOTATION, RELEASE_ANNOTATION):
         noted.pop(name, None)
-    if restore:
+    noted[ENDED_ANNOTATION] = json.dumps(
+        {"request": hold.request, "reason": ended.reason, "message": ended.message}, separators=(",", ":")
+    )
+    if ended.restore:
         body["spec"].setdefault("syncPolicy", {})["automated"] = copy.deepcopy(hold.automated)
     return body
 
