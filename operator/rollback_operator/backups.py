@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +26,8 @@ from rollback_operator.targets.manifests import LARGEST, compressed, holding
 
 SECRET_TYPE = f"{GROUP}/backup"
 TARGET_LABEL = f"{GROUP}/target"
+YES_LASTS = 30.0
+"""Seconds for which an account's right to make copies is not asked for again."""
 _LABEL_LENGTH = 63
 
 Object = dict[str, Any]
@@ -52,6 +56,23 @@ class Backups:
     def __init__(self, api: Api, targets: Mapping[str, Target]) -> None:
         self._api = api
         self._targets = targets
+        self._allowed: dict[ServiceAccount, float] = {}
+
+    async def foresee(self, account: ServiceAccount) -> None:
+        """Ask beside other calls what `prepare` will ask; without an answer, it asks again."""
+        with suppress(errors.KubeError):
+            await self._may(account)
+
+    async def _may(self, account: ServiceAccount) -> bool:
+        """Whether the account may make a copy. A yes holds for a while: if it is none any more, the copy is refused."""
+        now = time.monotonic()
+        if self._allowed.get(account, 0.0) > now:
+            return True
+        allowed = await access.first_lacking(self._api, (right(account),), account) is None
+        if allowed:
+            self._allowed = {one: until for one, until in self._allowed.items() if until > now}
+            self._allowed[account] = now + YES_LASTS
+        return allowed
 
     async def prepare(
         self, request: Request, ref: TargetRef, where: Where, target: Snapshot, wish: Backup
@@ -64,7 +85,7 @@ class Backups:
         if wish is Backup.NEVER:
             return Prepared()
         required = wish is Backup.ALWAYS
-        if await access.first_lacking(self._api, (right(where.account),), where.account) is not None:
+        if not await self._may(where.account):
             why = f"service account {where.account} may not create secrets in namespace {where.account.namespace}"
             return _cannot(Reason.FORBIDDEN, why, required=required)
         manifests = await self._targets[ref.kind].backup(where, target)

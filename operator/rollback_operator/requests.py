@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from rollback_operator import metrics, owning
 from rollback_operator.api import REQUESTS
 from rollback_operator.api.common import Condition, Place, TargetRef
-from rollback_operator.api.options import Options
+from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestStatus
@@ -212,7 +212,9 @@ class RequestWorker:
         heard = self._heard_of(request)
         since = datetime.now(UTC)
         try:
-            target, others = await asyncio.gather(self._observe(request, ref, policy), self._others(request, ref))
+            target, others, _ = await asyncio.gather(
+                self._observe(request, ref, policy), self._others(request, ref), self._foresee(request, ref, policy)
+            )
         except errors.Forbidden as error:
             refused = reading_refused(error, ref, self._where(request, ref, policy).account)
             return Observation(policy=policy, answer=refused, unseen=_begun(request))
@@ -247,6 +249,11 @@ class RequestWorker:
         if _begun(request):
             return ()
         return await resources.requests_for(self._api, request.namespace, ref, self._settings.namespace or None)
+
+    async def _foresee(self, request: Request, ref: TargetRef, policy: PolicySpec | None) -> None:
+        """What will be asked about the copy is asked beside the reading: it costs no time then."""
+        if not _begun(request) and backups.wish(request.spec, policy) is not Backup.NEVER:
+            await self._backups.foresee(self._where(request, ref, policy).account)
 
     @asynccontextmanager
     async def _claim(self, request: Request, ref: TargetRef | None) -> AsyncIterator[None]:

@@ -176,6 +176,25 @@ async def test_who_may_not_keep_one_rolls_back_all_the_same_and_the_plan_says_so
     assert world.target["spec"]["template"] == GOOD
 
 
+async def test_that_one_may_be_kept_is_asked_once_for_many_requests() -> None:
+    world = World(asked("another", target={"kind": "Deployment", "name": "checkout"}))
+    await world.work()
+    world.controller()
+    await world.work()
+    await world.work(("shop", "another"))
+    assert len([call for call in world.api.calls if call.path.endswith("accessreviews")]) == 1
+
+
+async def test_that_one_may_not_be_kept_is_asked_anew() -> None:
+    world = World(undo=asked(dryRun=True))
+    world.api.lacking.add("create")
+    await world.work()
+    world.api.lacking.clear()
+    world.api.put(asked("again"))
+    await world.work(("shop", "again"))
+    assert len(copies(world)) == 1
+
+
 async def test_where_one_is_required_who_may_not_keep_it_does_not_roll_back() -> None:
     world = World(policy_body(backup="Always"), undo=asked(policyRef={"name": "checkout"}))
     world.api.lacking.add("create")
