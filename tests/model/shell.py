@@ -133,7 +133,7 @@ class ScriptedApi:
     looked: bool = False
     given: int = 0
 
-    async def get(self, path: str, **_: Any) -> dict[str, Any]:
+    async def get(self, path: str, *, query: dict[str, Any] | None = None, **_: Any) -> dict[str, Any]:
         name = path.rpartition("/")[2]
         if "/secrets/" in path:
             return self._copy(name)
@@ -144,10 +144,15 @@ class ScriptedApi:
             "replicasets": records(self.start.history) if self.start.history else (),
             "controllerrevisions": records(self.start.history) if self.start.history else (),
             "pods": _pods(self.start.target),
-            "rollbackrequests": tuple(request_body(one, self.start.spec) for one in self.start.listed),
+            "rollbackrequests": self._listed((query or {}).get("fieldSelector", "")),
             "rollbackpolicies": (),
         }
         return {"items": list(items[name]), "metadata": {}}
+
+    def _listed(self, selector: str) -> tuple[dict[str, Any], ...]:
+        """All of them are about the target; that stands in the status of those that were taken up."""
+        bodies = tuple(request_body(one, self.start.spec) for one in self.start.listed)
+        return tuple(one for one in bodies if "target" in one["status"] or not selector.startswith("status.target="))
 
     def _deployment(self, name: str) -> dict[str, Any]:
         if self.looked:
