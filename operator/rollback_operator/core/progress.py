@@ -167,7 +167,8 @@ def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
     (mine,) = request.status.targets
     plan = mine.plan
     assert plan is not None
-    message = f"{mine.target} was set back to revision {plan.to.revision}; waiting for its pods."
+    whom = "Argo CD" if mine.target.startswith("Application/") else "its pods"
+    message = f"{mine.target} was set back to revision {plan.to.revision}; waiting for {whom}."
     done = tuple(
         step.model_copy(update={"state": StepState.DONE, "finished_at": now, "message": _done(plan, step.message)})
         for step in mine.steps

@@ -155,7 +155,7 @@ def _not_healthy(request: Request, own: Health, health: Health, now: datetime) -
     if now >= deadline:
         message = (
             f"{name} was set back to revision {plan.to.revision}, but was not healthy in time: {health.message}. It "
-            "stays there. Look at these pods; to go further back, write a new request with that revision in `to`."
+            f"stays there. {_where_to_look(name)}; to go further back, write a new request with that revision in `to`."
         )
         return end(request, now, Ending(Phase.FAILED, Reason.UNHEALTHY if failing else Reason.TIMEOUT, message))
     status = request.status
@@ -163,6 +163,10 @@ def _not_healthy(request: Request, own: Health, health: Health, now: datetime) -
         reason = Reason.PODS_FAILING if own.state is Wellbeing.FAILING else Reason.NOT_YET_WELL
         status = _note(request, now, reason, f"{name} at revision {plan.to.revision}: {health.message}.")
     return Decision(status, again=min(HEALTH_POLL, deadline - now))
+
+
+def _where_to_look(name: str) -> str:
+    return "Look at it in Argo CD" if name.startswith("Application/") else "Look at these pods"
 
 
 def _note(request: Request, now: datetime, reason: Reason, message: str) -> RequestStatus:
