@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tests.faults.calls import Call
+from tests.faults.helm import HelmRow
 from tests.faults.proxy import Fault
 from tests.faults.rows import OWN_CALLS, Row
 from tests.faults.run import Bench, Lab, Outcome
@@ -59,7 +60,8 @@ def picked(row: Row, kind: str, calls: Sequence[Call]) -> list[Call]:
 
 def weighty(row: Row, call: Call) -> bool:
     """Whether a call is tried with every class, also where a row samples."""
-    return call.name in OWN_CALLS[row.name] if row.name in OWN_CALLS else call.weighty
+    own = {**OWN_CALLS, HelmRow.name: HelmRow.own_calls}
+    return call.name in own[row.name] if row.name in own else call.weighty
 
 
 async def disturb(lab: Lab, row: Row, kind: str, calls: Iterable[Call], expected: Outcome) -> list[Tried]:
