@@ -14,7 +14,8 @@ from testbed.argocd import ArgoCD, operated, synced
 from testbed.operating import OperatorProcess
 from tests.e2e.conftest import namespace_in
 from tests.e2e.gitops import AUTOMATED, HOLD, Shop
-from tests.e2e.world import Object, condition, outcome
+from tests.e2e.watched import Operator
+from tests.e2e.world import Object, condition, outcome, policy
 
 pytestmark = [pytest.mark.usefixtures("gitops"), pytest.mark.timeout(180)]
 
@@ -210,6 +211,41 @@ def test_a_hold_outlives_its_request(shop: Shop) -> None:
     shop.argocd.refresh("web", shop.at)
     shop.argocd.wait("web", operated(fixed), shop.at)
     assert shop.hold() is None
+
+
+def test_a_hold_outlives_the_operator(shop: Shop, operator: Operator) -> None:
+    shop.releases("shop:1", "shop:2")
+    shop.back(hold={"until": "TargetChanges", "alertAfter": "1s"})
+    assert shop.held("back", "True", "HeldForLong")
+    operator.stop()
+    fixed = shop.commit("shop:3")
+    shop.looks(2, not_automated)
+
+    operator.again()
+
+    shop.argocd.wait("web", operated(fixed), shop.at)
+    assert shop.held("back", "False")["reason"] == "TargetChanged"
+    events = shop.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}")
+    assert "HeldForLong" in events
+
+
+def test_a_policy_says_whether_an_application_could_be_rolled_back(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    trigger = {"name": "stuck", "rollout": {"progressDeadlineExceeded": True}, "interval": "1s"}
+    shop.apply(policy("web", target={"kind": "Application", "name": "web"}, triggers=[trigger]))
+    shop.kubectl("wait", "rbp/web", "--for=condition=Armed", "--timeout=30s")
+    assert shop.get("rbp", "web")["status"]["current"]["revision"] == "1"
+
+
+def test_a_policy_whose_account_may_not_look_says_so(shop: Shop) -> None:
+    shop.releases("shop:1", "shop:2")
+    shop.kubectl("delete", "rolebinding", f"rollback-{shop.namespace}")
+    trigger = {"name": "stuck", "rollout": {"progressDeadlineExceeded": True}, "interval": "1s"}
+    shop.apply(policy("web", target={"kind": "Application", "name": "web"}, triggers=[trigger]))
+    shop.kubectl("wait", "rbp/web", "--for=condition=Armed=False", "--timeout=30s")
+    armed = condition(shop.get("rbp", "web"), "Armed")
+    assert armed["reason"] == "MayNotRollBack"
+    assert f"service account {shop.namespace}/rollback" in armed["message"]
 
 
 # Bad luck.

@@ -534,3 +534,15 @@ def test_what_cannot_be_called_off_keeps_nothing_from_ending() -> None:
         assert isinstance(advance(asked, seen, after(60)).action, Stop)
     decision = advance(asked, Observation(target=under_way(), stopped=STOP_TRIES), after(60))
     assert why(decision.status) == Reason.TIMEOUT
+
+
+LOOKS = {"Deployment/checkout": "Look at these pods", "Application/argocd/web": "Look at it in Argo CD"}
+
+
+@pytest.mark.parametrize("target", LOOKS)
+def test_it_says_where_to_look(target: str) -> None:
+    asked = verifying(timeout="1m")
+    (mine,) = asked.status.targets
+    status = asked.status.model_copy(update={"targets": (mine.model_copy(update={"target": target}),)})
+    seen = Observation(target=rolled_back(health=FAILING))
+    assert LOOKS[target] in message(advance(replace(asked, status=status), seen, after(60)).status)
