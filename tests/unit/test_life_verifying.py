@@ -106,8 +106,7 @@ ENDINGS: dict[str, tuple[Request, Snapshot | None, float, Phase, Reason, str]] =
         2,
         Phase.FAILED,
         Reason.UNHEALTHY,
-        "Setting Deployment/checkout back to revision 2 failed, perhaps half-way: pod checkout-1, container web: "
-        "CrashLoopBackOff",
+        "Setting Deployment/checkout back to revision 2 failed, perhaps half-way: pod checkout-1",
     ),
     "the policy's time for verification is over": (
         by_policy("10m", "30s"),
