@@ -152,6 +152,11 @@ def test_a_failed_sync_that_changed_something_is_what_is_left() -> None:
     assert found.changed == datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 
 
+def test_a_sync_to_a_known_state_that_failed_halfway_is_not_that_state() -> None:
+    found = seen(operated(application(), "Failed", entry(1, "b"), key=None))
+    assert found.current.fingerprint not in {one.fingerprint for one in found.history}
+
+
 UNCHANGED: dict[str, Object] = {
     "one that changed nothing": {"syncResult": {"source": source(), "revision": sha("x")}},
     "one without a result": {"syncResult": None},
