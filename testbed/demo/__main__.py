@@ -77,7 +77,10 @@ def _tell(stack: ExitStack, screen: Screen, story: Story, *, real: bool, keep: b
     if real:
         with screen.step("The images of the operator and of a shop"):
             _load_images(terminal.cluster, screen)
-    return story.is_told(Stage(stack, terminal, real))
+    good = story.is_told(Stage(stack, terminal, real))
+    if not real:
+        screen.say(story.on_fake_nodes)
+    return good
 
 
 def _cluster(stack: ExitStack, screen: Screen, story: Story, *, real: bool, keep: bool) -> Cluster:

@@ -40,6 +40,7 @@ class ByHand:
         """What stays on it: what it was going to do, and what happened."""
         self.terminal.show(*self._get(), "-o", f"jsonpath={STEPS}")
         self.terminal.show("-n", SHOP, "events", "--for", f"rollbackrequest/{self.name}")
+        self.terminal.show("-n", SHOP, "get", "rollbackrequests")
 
     def ended_well(self) -> list[Claim]:
         """What it says of itself."""

@@ -81,7 +81,7 @@ class Customers(Repeated):
     """Those who order from a shop whose pods are real."""
 
     name = "customers"
-    says = "customers get"
+    says = "Customers get"
 
     def __init__(self, shop: str, pause: float = 1 / RATE) -> None:
         super().__init__(pause)
@@ -113,7 +113,7 @@ class Played(Customers):
     """
 
     name = "exporter"
-    says = "the exporter plays"
+    says = "The exporter plays"
 
     def __init__(self, access: Access, exporter: Exporter) -> None:
         super().__init__("", pause=0.25)

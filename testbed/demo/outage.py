@@ -26,7 +26,7 @@ class Outage:
     def begins(self, screen: Screen, what: str) -> None:
         """Wait until a customer is turned away, and show it."""
         bad = until(self.bad, within=30, what=what)
-        screen.bad(f"But {self.customers.says}: {bad[-1].words}")
+        screen.bad(f"{self.customers.says}: {bad[-1].words}")
 
     def bad(self) -> list[Answer]:
         """The orders that failed."""

@@ -12,6 +12,7 @@ from testbed.argocd import NAMESPACE, ArgoCD, healthy, synced
 from testbed.binaries import GITOPS
 from testbed.demo import running
 from testbed.demo.byhand import ByHand
+from testbed.demo.kinds.base import BY_CONTROLLERS
 from testbed.demo.shop import EXAMPLES, SHOP, Claim, Shop, until
 from testbed.demo.stage import Stage
 from testbed.git import GitRepository
@@ -30,6 +31,7 @@ class ArgoCDStory:
     opening = "Git describes a shop, and Argo CD brings what is committed. A bad commit comes, and has to stay away."
     chapters = 6
     programs: tuple[str, ...] = GITOPS
+    on_fake_nodes = BY_CONTROLLERS
     to_look_at: tuple[str, ...] = (
         "    kubectl -n shop describe rollbackrequest shop-argocd",
         "    kubectl -n argocd get application shop -o yaml",

@@ -6,6 +6,9 @@ from typing import Protocol
 
 from testbed.demo.stage import Stage
 
+BY_CONTROLLERS = "Verified here means what the controllers say. On a real node, pods answer."
+"""What an end on fake nodes is worth, as a rule."""
+
 
 class Story(Protocol):
     """One kind, from a release that works to one that works again."""
@@ -16,6 +19,8 @@ class Story(Protocol):
     """How many steps it takes, once the cluster and the images are there."""
     programs: tuple[str, ...]
     """What it needs beside the cluster's own programs."""
+    on_fake_nodes: str
+    """What its end is worth where no container runs."""
     to_look_at: tuple[str, ...]
     """Commands for whoever keeps the cluster, and what they should know."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from testbed.demo import running
 from testbed.demo.byhand import ByHand
 from testbed.demo.customers import Customers
+from testbed.demo.kinds.base import BY_CONTROLLERS
 from testbed.demo.outage import Outage
 from testbed.demo.shop import SHOP, Shop
 from testbed.demo.stage import Stage
@@ -16,6 +17,7 @@ class DaemonSetStory:
     opening = "A kiosk on each node sells coffee. Release 2 of it does not start; a rollback brings release 1 back."
     chapters = 5
     programs: tuple[str, ...] = ()
+    on_fake_nodes = BY_CONTROLLERS
     to_look_at: tuple[str, ...] = ("    kubectl -n shop describe rollbackrequest kiosk-release-2",)
 
     def is_told(self, stage: Stage) -> bool:

@@ -17,6 +17,7 @@ class DeploymentStory:
     opening = "A shop opens. Two releases break it: one at once, one when nobody looks. Rollbacks mend it."
     chapters = 9
     programs: tuple[str, ...] = ("prometheus", "promtool")
+    on_fake_nodes = "Verified here means what the exporter plays. On a real node, pods answer."
     to_look_at: tuple[str, ...] = (
         "    kubectl -n shop describe rollbackpolicy shop",
         "    kubectl -n shop describe rollbackrequest shop-release-2",
@@ -84,6 +85,4 @@ def _second_act(shop: Shop, customers: Customers) -> bool:
     with screen.step("Is it true?"):
         good = act.is_checked()
         act.is_told()
-    if not shop.real:
-        screen.say("Verified here means what the exporter plays. On a real node, pods answer.")
     return good

@@ -8,6 +8,7 @@ from testbed.binaries import Binaries
 from testbed.demo import running
 from testbed.demo.byhand import ByHand
 from testbed.demo.customers import Customers
+from testbed.demo.kinds.base import BY_CONTROLLERS
 from testbed.demo.outage import Outage
 from testbed.demo.shop import EXAMPLES, SHOP, Claim, Shop
 from testbed.demo.stage import Stage
@@ -24,6 +25,7 @@ class HelmStory:
     opening = "A shop is installed with Helm. An upgrade succeeds and fails customers; a rollback mends that."
     chapters = 6
     programs: tuple[str, ...] = ("helm",)
+    on_fake_nodes = BY_CONTROLLERS
     to_look_at: tuple[str, ...] = (
         "    helm history shop --namespace shop",
         "    kubectl -n shop describe rollbackrequest shop-chart-2",

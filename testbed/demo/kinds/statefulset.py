@@ -6,6 +6,7 @@ import yaml
 
 from testbed.demo import running
 from testbed.demo.byhand import ByHand
+from testbed.demo.kinds.base import BY_CONTROLLERS
 from testbed.demo.shop import SHOP, Claim, Shop, until
 from testbed.demo.stage import Stage
 
@@ -22,6 +23,7 @@ class StatefulSetStory:
     opening = "Three pods take orders. Release 2 breaks one; `kubectl rollout undo` does not mend it, a rollback does."
     chapters = 6
     programs: tuple[str, ...] = ()
+    on_fake_nodes = BY_CONTROLLERS
     to_look_at: tuple[str, ...] = ("    kubectl -n shop describe rollbackrequest orders-release-2",)
 
     def is_told(self, stage: Stage) -> bool:
