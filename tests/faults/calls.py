@@ -53,4 +53,5 @@ def name_of(method: str, path: str, query: str) -> str:
     if method == "GET" and not found["name"]:
         method = "WATCH" if "watch" in asked else "LIST"
     manager = asked.get("fieldManager", [""])[0].removeprefix("rollback-operator").strip("-")
-    return f"{method} {what}" + (f" {manager}" if manager else "")
+    rehearsed = " dry" if asked.get("dryRun") else ""
+    return f"{method} {what}" + (f" {manager}" if manager else "") + rehearsed

@@ -11,6 +11,7 @@ import pytest_asyncio
 from testbed import Cluster
 from testbed.operating import install, token
 from tests.faults.admin import Admin
+from tests.faults.applications import ApplicationBench, ApplicationRow
 from tests.faults.groups import GroupBench
 from tests.faults.helm import HelmBench, HelmRow
 from tests.faults.orders import WatchedBench
@@ -18,7 +19,13 @@ from tests.faults.run import Bench, Lab, Nursery
 from tests.faults.sweep import Tried
 
 TALLY: Counter[str] = Counter()
-BENCHES = {"person": Bench, "policy": WatchedBench, "group": GroupBench, HelmRow.begun_by: HelmBench}
+BENCHES = {
+    "person": Bench,
+    "policy": WatchedBench,
+    "group": GroupBench,
+    HelmRow.begun_by: HelmBench,
+    ApplicationRow.begun_by: ApplicationBench,
+}
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from tests.faults.applications import APPLICATIONS
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
 from tests.faults.helm import RELEASES
@@ -16,7 +17,7 @@ from tests.faults.sweep import CLASSES, Tried, disturb, picked, recovery, twice,
 
 pytestmark = [
     pytest.mark.timeout(1200),
-    pytest.mark.parametrize("row", [*ROWS, *SETS, *WATCHED, *RELEASES], ids=lambda row: row.name),
+    pytest.mark.parametrize("row", [*ROWS, *SETS, *WATCHED, *RELEASES, *APPLICATIONS], ids=lambda row: row.name),
 ]
 
 _UNDISTURBED: dict[str, Outcome] = {}
