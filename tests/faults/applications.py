@@ -121,7 +121,7 @@ class ApplicationBench(Bench):
         await self.lab.admin.until(lambda: self._held("False"), f"the hold in {self.namespace} ends", within)
 
     async def over(self) -> datetime:
-        """When nothing was left to do: after the hold, whose end is known to the second, and the Event that tells of it."""
+        """When nothing was left to do: after the hold's end, which is known to the second, and its Event."""
         held = _held_of(await self.read() or {})
         return datetime.fromisoformat(held["lastTransitionTime"]) + timedelta(seconds=6)
 
