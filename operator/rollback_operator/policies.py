@@ -328,6 +328,8 @@ class PolicyWorker:
             found = await self._make(standing, judgement.act, found, now)
         if judgement.withdraw is not None:
             await self._withdraw(standing, judgement.withdraw)
+        if standing.status is not known:
+            return  # somebody else wrote it meanwhile: all of it is looked at again
         standing.crowded = crowd is not None
         await self._write(standing, scene, found)
 
@@ -451,7 +453,7 @@ class PolicyWorker:
     async def _still_orders(self, standing: Standing) -> bool:
         """Whether the policy says what it said, read anew: the watch may be behind, and a rollback is not undone."""
         body = await resources.read(self._api, POLICIES, standing.key)
-        return body is not None and self._is_of(standing, body)
+        return body is not None and self._is_of(standing, body) and self._is_as_known(standing, body)
 
     def _is_of(self, standing: Standing, body: Object) -> bool:
         """Whether these are the orders that are followed; if not, those are from now on."""
@@ -459,6 +461,18 @@ class PolicyWorker:
             return True
         if self.saw(body):
             self._wake(standing.key)
+        return False
+
+    def _is_as_known(self, standing: Standing, body: Object) -> bool:
+        """Whether nobody else wrote the status (while one operator takes over from another, say).
+
+        If somebody did, what it knows is not to be lost: that it made a request which people deleted, for example.
+        """
+        stored = parse_status(body)
+        if stored == standing.status:
+            return True
+        standing.status, standing.target_changed = stored, True
+        self._wake(standing.key)
         return False
 
     async def _create(self, standing: Standing, act: Act) -> Object:
@@ -516,11 +530,7 @@ class PolicyWorker:
             return
         if not self._is_of(standing, body):
             return
-        stored = parse_status(body)
-        if stored != before:
-            # Another operator wrote it (while one takes over from another, say): what it knows is not to be lost.
-            standing.status, standing.target_changed = stored, True
-            self._wake(standing.key)
+        if not self._is_as_known(standing, body):
             return
         try:
             written = await resources.write_status(self._api, POLICIES, body, after)

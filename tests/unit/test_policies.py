@@ -433,6 +433,22 @@ async def test_it_is_not_made_again_by_two_operators(clock: Clock) -> None:
     assert other.why() == "RollingBack"
 
 
+async def test_an_operator_that_knew_nothing_of_it_makes_no_request_again_that_people_deleted(clock: Clock) -> None:
+    world, other = World(clock), World(clock)
+    other.api, other.signal = world.api, world.signal
+    await world.turn()
+    other.start()
+    await other.turn()
+    world.signal.says["errors"] = BREACH
+    clock.now += 30
+    await world.turn()
+    (made_once,) = world.requests()
+    world.api.drop(request_body(made_once["metadata"]["name"]))
+    await other.go(120)
+    assert world.requests() == [made_once]
+    assert other.why() == "CouldNotRollBack"
+
+
 async def test_a_request_that_another_made_at_the_same_moment_is_ours(clock: Clock) -> None:
     world = World(clock)
     world.signal.says["errors"] = BREACH
