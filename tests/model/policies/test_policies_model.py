@@ -29,8 +29,9 @@ DEEP = {
     "people interfere for longer": Case(ticks=4, moves=1),
     "people interfere twice": Case(ticks=3, moves=2),
     "two faults": Case(ticks=3, faults=2),
-    "a fault, and people interfere": Case(ticks=3, faults=1, moves=1),
-    "two operators, and people interfere": Case(ticks=3, operators=2, moves=1),
+    # Without the limit below, which a second operator that decides in that moment meets as well.
+    "a fault, and people interfere": Case(ticks=3, faults=1, moves=1, but=frozenset({REMOVE})),
+    "two operators, and people interfere": Case(ticks=3, operators=2, moves=1, but=frozenset({REMOVE})),
     "two operators, a fault": Case(ticks=3, operators=2, faults=1),
     "people are asked, and interfere for longer": Case(GRACED, ticks=4, moves=1),
     "people are asked, a fault": Case(GRACED, ticks=3, faults=1),
