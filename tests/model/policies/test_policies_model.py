@@ -10,7 +10,7 @@ from tests.model.policies import invariants, steps
 from tests.model.policies.explore import Walk, explore
 from tests.model.policies.mistakes import MISTAKES
 from tests.model.policies.shell import Shell
-from tests.model.policies.steps import ABORT, BACK, REMOVE, all_but
+from tests.model.policies.steps import ABORT, BACK, REMOVE, REMOVE_ENDED, all_but
 from tests.model.policies.values import GRACED, NEXT_GOOD, ON_RETURN, SHORT_HISTORY
 from tests.model.policies.world import Case
 
@@ -25,13 +25,14 @@ WALKED = {
     "the policy observes": Case(mode="Observe", ticks=4),
     "a fault, and a signal that remembers": Case(ticks=2, faults=1, remembers=True),
 }
+_REMOVALS = frozenset({REMOVE, REMOVE_ENDED})
 DEEP = {
     "people interfere for longer": Case(ticks=4, moves=1),
     "people interfere twice": Case(ticks=3, moves=2),
     "two faults": Case(ticks=3, faults=2),
     # Without the limit below, which a second operator that decides in that moment meets as well.
-    "a fault, and people interfere": Case(ticks=3, faults=1, moves=1, but=frozenset({REMOVE})),
-    "two operators, and people interfere": Case(ticks=3, operators=2, moves=1, but=frozenset({REMOVE})),
+    "a fault, and people interfere": Case(ticks=3, faults=1, moves=1, but=_REMOVALS),
+    "two operators, and people interfere": Case(ticks=3, operators=2, moves=1, but=_REMOVALS),
     "two operators, a fault": Case(ticks=3, operators=2, faults=1),
     "people are asked, and interfere for longer": Case(GRACED, ticks=4, moves=1),
     "people are asked, a fault": Case(GRACED, ticks=3, faults=1),
