@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,15 +13,13 @@ from weakref import WeakValueDictionary
 
 from rollback_operator import metrics, owning
 from rollback_operator.api import REQUESTS
-from rollback_operator.api.common import Condition, Place, TargetRef
+from rollback_operator.api.common import Place, TargetRef
 from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.policy import Entry, PolicySpec
-from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestStatus
 from rollback_operator.backups import Backups, given_up
 from rollback_operator.configuration.recall import Recall
 from rollback_operator.core import backups
-from rollback_operator.core import conditions as on
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import SEND_WITHIN, deadline, pause
 from rollback_operator.core.values import (
@@ -48,12 +46,13 @@ from rollback_operator.core.values import (
 )
 from rollback_operator.core.verdicts import Streak
 from rollback_operator.groups import Groups
-from rollback_operator.kube import errors, events, resources
+from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Key
 from rollback_operator.memory import Bodies, Interest
 from rollback_operator.refusals import reading_refused, refusal, unfinished
+from rollback_operator.reporting import Reporter, context_of
 from rollback_operator.settings import Settings
 from rollback_operator.targets.base import Stoppable, Target, Where
 
@@ -73,8 +72,6 @@ class _Heard:
 
 UNTOLD = 1.0
 """Seconds between looks at a rollback that no event tells of, while it is verified."""
-_WARNINGS = (Reason.PODS_FAILING, Reason.NOT_YET_WELL)
-"""Reasons on the way that people are warned of."""
 
 
 class RequestWorker:
@@ -99,7 +96,7 @@ class RequestWorker:
         self._bodies = Bodies()
         self._heard: dict[str, _Heard] = {}
         self._claims: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
-        self._told: set[asyncio.Task[None]] = set()
+        self._reporter = Reporter(api)
         self.interest = Interest()
 
     def saw(self, body: Object) -> bool:
@@ -271,29 +268,15 @@ class RequestWorker:
         """Write the status if it changed, and tell of the transition."""
         if decision.status == request.status:
             return body
-        written = await resources.write_status(self._api, REQUESTS, body, decision.status)
+        written = await self._reporter.report(body, request, decision.status)
         self._bodies.learn(written)
-        before, after = (on.find(status.conditions, on.READY) for status in (request.status, decision.status))
-        if after is not None and (before is None or _says(before) != _says(after)):
-            log.info("%s: %s", after.reason, after.message, extra=_context(request, decision.status))
-            bad = decision.status.phase in (Phase.FAILED, Phase.SUPERSEDED) or after.reason in _WARNINGS
-            self._tell(
-                events.emit(self._api, "RollbackRequest", body["metadata"], after.reason, after.message, warning=bad)
-            )
-        _measure(decision.status)
         if decision.status.phase is not None and decision.status.phase.final:
             self._wake_others(request, decision.status)
         return written
 
-    def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
-        """Events are told beside the work, not before it: the effect does not wait for them."""
-        task = asyncio.create_task(telling)
-        self._told.add(task)
-        task.add_done_callback(self._told.discard)
-
     async def told(self) -> None:
         """Wait until all Events are recorded (before the process ends)."""
-        await asyncio.gather(*self._told, return_exceptions=True)
+        await self._reporter.told()
 
     def _wake_others(self, request: Request, status: RequestStatus) -> None:
         """Requests that waited for this one's target may go on."""
@@ -363,7 +346,7 @@ class RequestWorker:
             return False
         except errors.KubeError as error:
             metrics.RETRIES.labels("no answer").inc()
-            log.warning("The backup is not kept yet: %s", error, extra=_context(request, request.status))
+            log.warning("The backup is not kept yet: %s", error, extra=context_of(request, request.status))
             return False
         return True
 
@@ -389,7 +372,7 @@ class RequestWorker:
             if isinstance(error, errors.NotDone):
                 _note_answered(heard, request)
             metrics.RETRIES.labels("no answer").inc()
-            log.warning("No answer, looking at the target: %s", error, extra=_context(request, request.status))
+            log.warning("No answer, looking at the target: %s", error, extra=context_of(request, request.status))
 
     async def _finish(self, request: Request, ref: TargetRef, where: Where, target: Snapshot) -> float | None:
         heard = self._heard_of(request)
@@ -406,7 +389,7 @@ class RequestWorker:
                 level,
                 "What the effect left to do could not be done: %s",
                 error,
-                extra=_context(request, request.status),
+                extra=context_of(request, request.status),
             )
         else:
             if heard.kept == 1:
@@ -421,17 +404,12 @@ class RequestWorker:
         try:
             await module.stop(where, target)
         except errors.KubeError as error:
-            log.warning("The effect could not be called off: %s", error, extra=_context(request, request.status))
+            log.warning("The effect could not be called off: %s", error, extra=context_of(request, request.status))
             return pause(heard.stopped).total_seconds()
         return None
 
     def _heard_of(self, request: Request) -> _Heard:
         return self._heard.setdefault(request.uid, _Heard())
-
-
-def _says(ready: Condition) -> tuple[str, str]:
-    """What is worth an Event: another reason, or the next wave of a group."""
-    return ready.reason, ready.message if ready.reason == Reason.WAVE_RUNNING else ""
 
 
 def _policy_key(request: Request) -> Key:
@@ -464,20 +442,3 @@ def _too_late_to_send(request: Request) -> bool:
     (step,) = request.status.targets[0].steps
     assert step.last_attempt_at is not None
     return datetime.now(UTC) - step.last_attempt_at > SEND_WITHIN
-
-
-def _context(request: Request, status: RequestStatus) -> dict[str, Any]:
-    return {
-        "request": f"{request.namespace}/{request.name}",
-        "uid": request.uid,
-        "target": status.target,
-        "phase": status.phase,
-    }
-
-
-def _measure(status: RequestStatus) -> None:
-    if status.phase is None or not status.phase.final or status.finished_at is None or status.started_at is None:
-        return
-    ready = on.find(status.conditions, on.READY)
-    metrics.FINISHED.labels(status.phase, ready.reason if ready else "").inc()
-    metrics.TO_END.labels(status.phase).observe((status.finished_at - status.started_at).total_seconds())
