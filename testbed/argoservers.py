@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -64,6 +65,10 @@ class RepoServer(_Part):
     def grpc(self) -> str:
         """Where the controller asks it, `HOST:PORT`."""
         return f"{_LOOPBACK}:{self._grpc}"
+
+    def forget(self) -> None:
+        """While it is down: lose the clones that it made, so that it has to ask Git again."""
+        (self.folder / "tmp").rename(self.folder / f"forgotten-{time.monotonic_ns()}")
 
     def _choose_port(self) -> None:
         if not self._port:

@@ -70,13 +70,13 @@ def test_idle_policies_cost_no_write(idle: Watched) -> None:
 def killed(watched: Watched, operator: Operator) -> tuple[float, float]:
     """A release that is bad, and an operator killed half-way through `for`; since when, and when it was started."""
     watched.fail(0)
-    watched.watch(watched.errors(for_="8s"), soak="1h")
+    watched.watch(watched.errors(for_="16s"), soak="1h")
     watched.release(web("shop:1", replicas=1))
     watched.release(web("shop:2", replicas=1))
     watched.waits("current.revision", "2")
     watched.waits("verdict", "Healthy")
     bad = watched.fail(0.5)
-    until(lambda: time.time() > bad + 4, what="half of it has passed")
+    until(lambda: time.time() > bad + 8, what="half of it has passed")
     operator.kill()
     operator.again()
     return bad, time.time()
@@ -94,7 +94,7 @@ def test_an_operator_that_is_killed_goes_on_where_it_was_and_makes_one_request(
     body = watched.rolled_back()
     assert outcome(body) == ("Succeeded", "Completed")
     (creation,) = watched.creations()
-    assert bad + 7 <= made_at(creation) < started + 8  # with `for` from zero it would have been later than that
+    assert bad + 15 <= made_at(creation) < started + 16  # with `for` from zero it would have been later than that
     assert (watched.image(), watched.requests()) == ("shop:1", [body["metadata"]["name"]])
 
 
