@@ -40,6 +40,8 @@ class ApplicationRow:
     begun_by = "person of an Application"
     effect_call = "PUT applications/web"
     first_kills: tuple[str, ...] = (effect_call,)
+    own_calls: tuple[str, ...] = ("POST secrets", effect_call)
+    """The copy before, the effect, and the end of the hold: disturbed by every class of faults."""
     samples = True
 
     def __init__(self) -> None:

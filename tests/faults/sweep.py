@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tests.faults.applications import ApplicationRow
 from tests.faults.calls import Call
 from tests.faults.helm import HelmRow
 from tests.faults.proxy import Fault
@@ -60,7 +61,7 @@ def picked(row: Row, kind: str, calls: Sequence[Call]) -> list[Call]:
 
 def weighty(row: Row, call: Call) -> bool:
     """Whether a call is tried with every class, also where a row samples."""
-    own = {**OWN_CALLS, HelmRow.name: HelmRow.own_calls}
+    own = {**OWN_CALLS, **{one.name: one.own_calls for one in (HelmRow, ApplicationRow)}}
     return call.name in own[row.name] if row.name in own else call.weighty
 
 

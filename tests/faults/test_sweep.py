@@ -88,7 +88,7 @@ async def _second_kills(lab: Lab, row: Row, firsts: list[tuple[str, Call]], expe
         for first, journal in zip(firsts, recoveries, strict=True)
         for call in dict.fromkeys(journal)
         if call.writes and (deep or (weighty(row, call) and call.number == 1))
-        for kind in KILLS
+        for kind in (KILLS if deep else KILLS[1:])
     ]
     judge(await asyncio.gather(*(twice(lab, row, first, second, expected) for first, second in pairs)))
 
