@@ -195,6 +195,13 @@ RETURNS: dict[
     "nothing is known of before": (None, BACK, (), (), False),
     "nothing is known of now": (runs("c"), None, (), (), False),
     "a request did it, which verifies": (runs("c"), BACK, (), (rollback("c", "b", ended=None),), False),
+    "a request did it, and that is not noted yet": (
+        runs("c"),
+        BACK,
+        (),
+        (rollback("c", "b", ended=None, applied=False, phase=Phase.RUNNING),),
+        False,
+    ),
     "a request did it from a release that nobody saw": (runs("c"), BACK, (), (rollback("d", "b", ended=None),), False),
     "a request planned it and made no effect": (
         runs("c"),

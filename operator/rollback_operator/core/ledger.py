@@ -100,7 +100,8 @@ def _learn_of_return(
 ) -> None:
     """Somebody went back by hand: that says something of the release that was left, unless a bad one came back."""
     by_hand = current.rollback and before.uid == current.uid and before.fingerprint != current.fingerprint
-    later = [one for one in others if one.applied and (one.finished is None or one.finished >= before.since)]
+    # The effect of one that has not ended may be there before it is noted: what it left counts once it has ended.
+    later = [one for one in others if one.finished is None or (one.applied and one.finished >= before.since)]
     came_by_request = any(one.to == current.fingerprint for one in later)
     came_bad = current.fingerprint in known and known[current.fingerprint].verdict is Proof.BAD
     # A rollback that is being verified and is taken back: what it left counts as bad once it has ended.
