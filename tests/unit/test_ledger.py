@@ -175,8 +175,10 @@ def test_what_somebody_left_by_hand_is_bad() -> None:
     )
 
 
-def test_who_takes_back_a_rollback_that_is_being_verified_accuses_nobody() -> None:
-    unfinished = other("x", phase=Phase.VERIFYING, applied=True, left=fingerprint("c"), to=fingerprint("b"))
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.VERIFYING], ids=["is not noted yet", "is being verified"])
+def test_who_takes_back_a_rollback_accuses_nobody_while_it(phase: Phase) -> None:
+    noted = phase is Phase.VERIFYING
+    unfinished = other("x", phase=phase, applied=noted, left=fingerprint("c"), to=fingerprint("b"))
     before, current = runs("b", since=-20, rollback=True), runs("c", since=-5, rollback=True)
     assert learned((), before, current, (unfinished,), NOW, soaked=False) == ()
 

@@ -105,7 +105,7 @@ def _learn_of_return(
     came_by_request = any(one.to == current.fingerprint for one in later)
     came_bad = current.fingerprint in known and known[current.fingerprint].verdict is Proof.BAD
     # A rollback that is being verified and is taken back: what it left counts as bad once it has ended.
-    undone = any(one.applied and one.finished is None and one.left == current.fingerprint for one in others)
+    undone = any(one.finished is None and one.left == current.fingerprint for one in others)
     if by_hand and not came_by_request and not came_bad and not undone:
         reason = f"somebody went back from it to revision {current.revision}"
         _learn_bad(known, _entry(before.fingerprint, before.revision, Proof.BAD, now, reason))
