@@ -16,7 +16,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Member, TargetStatus
 from rollback_operator.core.group import advance_group
 from rollback_operator.core.group.values import Child, GroupDecision, Sight, child_spec, members, noted
-from rollback_operator.core.life.times import SEND_WITHIN
+from rollback_operator.core.life.times import over, too_late_to_send
 from rollback_operator.core.values import Refused, Request, Snapshot
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
@@ -96,7 +96,8 @@ class Groups:
         heard = self._heard_of(request)
         entry = next(one for one in request.status.targets if one.target == str(member.target))
         assert entry.request is not None
-        if _too_late_to_send(entry):
+        (step,) = entry.steps
+        if too_late_to_send(step, datetime.now(UTC)):
             _note_answered(heard, entry)
             return
         try:
@@ -155,18 +156,10 @@ def _is_ours(request: Request, body: Object) -> bool:
 
 
 def _note_answered(heard: _Heard, entry: TargetStatus) -> None:
-    """The last attempt is over. Earlier ones are only known to be if each was answered in its turn."""
+    """The last attempt is over."""
     (step,) = entry.steps
     assert entry.request is not None
-    if heard.answered.get(entry.request, 0) == step.attempts - 1:
-        heard.answered[entry.request] = step.attempts
-
-
-def _too_late_to_send(entry: TargetStatus) -> bool:
-    """Whether so much time passed since the attempt was written down that others may count it as over."""
-    (step,) = entry.steps
-    assert step.last_attempt_at is not None
-    return datetime.now(UTC) - step.last_attempt_at > SEND_WITHIN
+    heard.answered[entry.request] = over(heard.answered.get(entry.request, 0), step)
 
 
 def _context(request: Request) -> dict[str, str]:

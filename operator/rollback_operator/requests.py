@@ -21,7 +21,7 @@ from rollback_operator.backups import Backups, given_up
 from rollback_operator.configuration.recall import Recall
 from rollback_operator.core import backups
 from rollback_operator.core.life import advance
-from rollback_operator.core.life.times import SEND_WITHIN, deadline, pause
+from rollback_operator.core.life.times import deadline, over, pause, too_late_to_send
 from rollback_operator.core.values import (
     Action,
     Answer,
@@ -325,8 +325,8 @@ class RequestWorker:
             return await self._finish(request, ref, where, target)
         if isinstance(action, Stop):
             return await self._stop(request, ref, where, target)
-        kept = not _too_late_to_send(request) and await self._keep(request, ref, where, target)
-        if not kept or _too_late_to_send(request):
+        kept = not _too_late(request) and await self._keep(request, ref, where, target)
+        if not kept or _too_late(request):
             _note_answered(self._heard_of(request), request)
         else:
             await self._apply(request, ref, where, target, action)
@@ -355,7 +355,7 @@ class RequestWorker:
         try:
             moved = await owning.suspend(self._api, action.plan, request.uid, where.account)
             heard.answer = moved or heard.answer
-            if moved is not None or _too_late_to_send(request):
+            if moved is not None or _too_late(request):
                 _note_answered(heard, request)
                 return
             await self._targets[ref.kind].apply(where, target, action.plan, request.uid)
@@ -431,14 +431,12 @@ def _by_plan(request: Request, ref: TargetRef, plan: Plan) -> Where:
 
 
 def _note_answered(heard: _Heard, request: Request) -> None:
-    """The last attempt is over. Earlier ones are only known to be if each was answered in its turn."""
+    """The last attempt is over."""
     (step,) = request.status.targets[0].steps or (None,)
-    if step is not None and heard.answered == step.attempts - 1:
-        heard.answered = step.attempts
+    if step is not None:
+        heard.answered = over(heard.answered, step)
 
 
-def _too_late_to_send(request: Request) -> bool:
-    """Whether so much time passed since the attempt was written down that others may count it as over."""
+def _too_late(request: Request) -> bool:
     (step,) = request.status.targets[0].steps
-    assert step.last_attempt_at is not None
-    return datetime.now(UTC) - step.last_attempt_at > SEND_WITHIN
+    return too_late_to_send(step, datetime.now(UTC))

@@ -100,7 +100,7 @@ MISTAKES: dict[str, Mistake] = {
     "a status is written without the version that it replaces": _with(resources, "write_status", _unguarded),
     "a further attempt is not written down": _with(progress, "attempted", _not_counted),
     "one answer counts for all attempts": _with(requests, "_note_answered", _note_every_answer),
-    "an attempt is sent however long ago it was written down": _with(requests, "_too_late_to_send", lambda _: False),
+    "an attempt is sent however long ago it was written down": _with(requests, "too_late_to_send", lambda *_: False),
     "a copy counts as made before it is": _with(RequestWorker, "_keep", _unasked),
     "marks are not looked at": _seeing(marks=frozenset()),
     "fields are not given back": _seeing(unfinished=False),

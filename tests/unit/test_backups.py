@@ -318,6 +318,6 @@ async def test_a_copy_that_took_long_is_followed_by_no_effect_of_the_same_attemp
     """Others may count the attempt as over by then."""
     world = World()
     late = iter([False, True])
-    monkeypatch.setattr(requests, "_too_late_to_send", lambda _: next(late))
+    monkeypatch.setattr(requests, "too_late_to_send", lambda *_: next(late))
     await world.work()
     assert (len(copies(world)), world.effects()) == (1, [])

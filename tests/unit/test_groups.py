@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from rollback_operator import groups
 from rollback_operator.api import GROUP_LABEL
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.request import RequestStatus
@@ -229,7 +228,7 @@ async def test_an_operator_on_an_old_reading_makes_nothing() -> None:
 
 async def test_what_was_written_too_long_ago_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    monkeypatch.setattr(groups, "SEND_WITHIN", timedelta(seconds=-1))
+    monkeypatch.setattr(times, "SEND_WITHIN", timedelta(seconds=-1))
     await world.work()
     assert world.creations() == []
 

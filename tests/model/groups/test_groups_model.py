@@ -184,7 +184,7 @@ FOUND = {
         _with(entries, "SETTLE", timedelta()), Case((0,), faults=1, moves=1), model.AFTER_THE_END
     ),
     "what was written long ago is sent": Found(
-        _with(groups, "_too_late_to_send", _always(value=False)),
+        _with(groups, "too_late_to_send", _always(value=False)),
         Case((0,), operators=2, faults=1, moves=1),
         model.UNFINISHED,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rollback_operator.api.fields import parse_duration
-from rollback_operator.api.request import Phase, Plan
+from rollback_operator.api.request import Phase, Plan, Step
 from rollback_operator.core.values import Request
 
 SEND_WITHIN = timedelta(seconds=3)
@@ -29,6 +29,20 @@ MAKING_POLL = timedelta(seconds=1)
 def pause(tries: int) -> timedelta:
     """How long to wait after so many tries."""
     return min(FIRST_PAUSE * (1 << min(tries - 1, _DOUBLINGS)), LONGEST_PAUSE)
+
+
+def too_late_to_send(step: Step, now: datetime) -> bool:
+    """Whether so much time passed since the attempt was written down that others may count it as over."""
+    assert step.last_attempt_at is not None
+    return now - step.last_attempt_at > SEND_WITHIN
+
+
+def over(known: int, step: Step) -> int:
+    """Up to which attempt all are over, now that the last one is, if that was known of `known` before.
+
+    Earlier ones are only known to be over if each was answered in its turn.
+    """
+    return step.attempts if known == step.attempts - 1 else known
 
 
 def verify_deadline(request: Request) -> datetime:
