@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.targets.ownership import LAST_APPLIED, giving_back, held_by
+from rollback_operator.targets.ownership import LAST_APPLIED, giving_back, handing_over, held_by, owned_by
+from rollback_operator.targets.podtemplate import RESTARTED_AT
 from tests.unit.objects import Object, PatchError, deployment, patched
 
 OURS = "rollback-operator"
@@ -194,3 +195,45 @@ def test_whoever_holds_what_ours_is_gone_and_nothing_is_lost(managed: list[Objec
     assert len(differ) <= 1
     for before, now in differ:
         assert union(before["fieldsV1"], now["fieldsV1"]) == now["fieldsV1"], "only more"
+
+
+RESTART: Object = {"f:metadata": {"f:annotations": {".": {}, f"f:{RESTARTED_AT}": {}}}}
+
+
+def test_when_pods_were_restarted_belongs_to_nobody_so_the_next_apply_leaves_it() -> None:
+    owner = entry("kubectl", WHOLE, "Apply")
+    assert after_giving_back(owner, effect(RESTART)) == [owner]
+    both = {**RESTART, **OLD_ENV}
+    (kept,) = after_giving_back(owner, effect(both))
+    assert "OLD" in str(kept)
+    assert RESTARTED_AT not in str(kept)
+
+
+CONTENT = (("f:data",), ("f:binaryData",))
+
+
+def held(manager: str, *keys: str, operation: str = "Update") -> Object:
+    """What a manager holds of a ConfigMap."""
+    return entry(manager, None, operation, fields={"f:data": {f"f:{key}": {} for key in keys}})
+
+
+def test_what_is_in_a_config_map_goes_back_to_whoever_applies_it() -> None:
+    owner, other = held("kubectl", "mode", operation="Apply"), held("other", "a", "b", "c")
+    before = deployment(managed=[owner, other, held(OURS, "mode", "old")])
+    after = patched(before, giving_back(OURS, before["metadata"]["managedFields"], CONTENT))
+    kept, beside = after["metadata"]["managedFields"]
+    assert kept["fieldsV1"]["f:data"] == {"f:mode": {}, "f:old": {}}
+    assert beside == other
+
+
+def test_of_an_object_that_was_made_anew_the_former_owner_takes_over_everything() -> None:
+    owner = owned_by([held("kubectl", "mode", operation="Apply")], CONTENT)
+    assert owner is not None
+    before = deployment(managed=[held(OURS, "mode", "old")])
+    after = patched(before, handing_over(OURS, before["metadata"]["managedFields"], owner))
+    (kept,) = after["metadata"]["managedFields"]
+    assert (kept["manager"], kept["operation"], set(kept["fieldsV1"]["f:data"])) == (
+        "kubectl",
+        "Apply",
+        {"f:mode", "f:old"},
+    )

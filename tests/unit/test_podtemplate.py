@@ -17,10 +17,13 @@ from rollback_operator.targets.podtemplate import (
     fingerprint,
     moving_tags,
     needs,
+    not_restarted,
+    restarted,
     same,
     shown,
     without_hash,
 )
+from tests.unit.builders import NOW
 from tests.unit.objects import Object, template
 
 BASE: Object = {
@@ -280,3 +283,12 @@ def test_no_literal_is_shown(values: list[str]) -> None:
     assert not [value for value in (env, other_env, init_env, annotation, header) if value in text]
     assert "shop:3" in text
     assert whole == before, "what is shown is a copy"
+
+
+def test_a_restart_makes_no_other_release_and_can_be_told_from_what_the_owner_applies() -> None:
+    plain = template("shop:3")
+    again = restarted(plain, NOW)
+    assert again["metadata"]["annotations"] == {RESTARTED_AT: "2026-03-01T03:00:00Z"}
+    assert fingerprint(again) == fingerprint(plain)
+    assert not same(again, plain)
+    assert not_restarted(again) == plain

@@ -5,12 +5,13 @@ Pure functions over JSON patches. What a patch tests before is each kind's own.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.targets import ownership
 from rollback_operator.targets.metadata import annotation_path, annotations_of
 from rollback_operator.targets.ownership import LAST_APPLIED
+from rollback_operator.targets.podtemplate import not_restarted
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 
@@ -25,19 +26,36 @@ def going_back(thing: Object, template: Object, source: Object, key: str) -> lis
     now = annotations_of(thing)
     patch: list[Object] = [
         {"op": "test", "path": "/spec/template", "value": thing["spec"]["template"]},
-        _marked(now, key, "test"),
+        marked(now, key, "test"),
         {"op": "replace", "path": "/spec/template", "value": template},
-        _marked(now, key, "add"),
+        marked(now, key, "add"),
     ]
-    last_applied = now.get(LAST_APPLIED)
-    followed = _followed(last_applied, template)
-    if followed is not None:
-        patch.append({"op": "test", "path": annotation_path(LAST_APPLIED), "value": last_applied})
-        patch.append({"op": "replace", "path": annotation_path(LAST_APPLIED), "value": followed})
-    return patch + _cause(now, annotations_of(source))
+
+    def follow(applied: Object) -> bool:
+        if not isinstance(applied.get("spec"), dict) or "template" not in applied["spec"]:
+            return False
+        applied["spec"]["template"] = not_restarted(template)
+        return True
+
+    return [
+        *patch,
+        *following(now, ownership.followed(now.get(LAST_APPLIED), follow)),
+        *_cause(now, annotations_of(source)),
+    ]
 
 
-def _marked(now: dict[str, str], key: str, op: str) -> Object:
+def following(now: dict[str, str], followed: str | None) -> list[Object]:
+    """Operations that set what was applied last; none if there is nothing to follow."""
+    if followed is None:
+        return []
+    path = annotation_path(LAST_APPLIED)
+    return [
+        {"op": "test", "path": path, "value": now[LAST_APPLIED]},
+        {"op": "replace", "path": path, "value": followed},
+    ]
+
+
+def marked(now: dict[str, str], key: str, op: str) -> Object:
     """The mark, tested or set. An object without annotations has no place for one: then all of them are."""
     value = now.get(REQUEST_ANNOTATION) if op == "test" else key
     if now:
@@ -51,19 +69,3 @@ def _cause(now: dict[str, str], then: dict[str, str]) -> list[Object]:
     if CHANGE_CAUSE in then:
         return [{"op": "add", "path": annotation_path(CHANGE_CAUSE), "value": then[CHANGE_CAUSE]}]
     return [{"op": "remove", "path": annotation_path(CHANGE_CAUSE)}] if CHANGE_CAUSE in now else []
-
-
-def _followed(last_applied: str | None, template: Object) -> str | None:
-    """What `kubectl apply` is to believe it applied last: the template that now stands.
-
-    Otherwise the fields that only the restored revision has are strangers to the next apply, and stay for ever
-    (kubernetes#94698).
-    """
-    try:
-        applied = json.loads(last_applied) if last_applied else None
-    except ValueError:
-        return None
-    if not isinstance(applied, dict) or not isinstance(applied.get("spec"), dict) or "template" not in applied["spec"]:
-        return None
-    applied["spec"]["template"] = template
-    return json.dumps(applied, separators=(",", ":")) + "\n"

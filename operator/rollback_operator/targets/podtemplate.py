@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 HASH_LABEL = "pod-template-hash"
@@ -43,6 +44,23 @@ def fingerprint(template: Template) -> str:
     plain["metadata"] = {**metadata, "labels": metadata.get("labels") or {}, "annotations": annotations}
     canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "v1:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def restarted(template: Template, at: datetime) -> Template:
+    """A template that starts all pods anew, as `kubectl rollout restart` writes it."""
+    copied = copy.deepcopy(template)
+    copied.setdefault("metadata", {}).setdefault("annotations", {})[RESTARTED_AT] = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return copied
+
+
+def not_restarted(template: Template) -> Template:
+    """A template as its owner applies it: without what restarting its pods added."""
+    copied = copy.deepcopy(template)
+    metadata = copied.get("metadata") or {}
+    annotations = metadata.get("annotations") or {}
+    if annotations.pop(RESTARTED_AT, None) is not None and not annotations:
+        del metadata["annotations"]
+    return copied
 
 
 def containers(template: Template) -> Iterator[dict[str, Any]]:
