@@ -11,63 +11,25 @@ from dataclasses import dataclass, field
 from tests.model import invariants, statuses
 from tests.model.shell import Shell
 from tests.model.steps import Steps
+from tests.model.trails import Left, Trail, Violation, better
 from tests.model.world import Case, World, beginning, forget_what_cannot_matter, without_old_readings
 
-Left = tuple[int, int]
-"""Faults and moves that may still come."""
 
-
-@dataclass
-class Violation:
-    """An invariant that does not hold, and the shortest way there."""
-
-    wrong: str
-    story: list[str]
-
-    def __str__(self) -> str:
-        return "\n".join([self.wrong, *(f"  {number:2}. {line}" for number, line in enumerate(self.story, 1))])
-
-
-@dataclass
-class Walk:
-    """What a walk found. A state counts once, however much may still go wrong in it."""
+@dataclass(kw_only=True)
+class Walk(Trail[World]):
+    """What a walk found."""
 
     case: Case
     shell: Shell
-    worlds: list[World] = field(default_factory=list)
-    numbers: dict[World, int] = field(default_factory=dict)
-    left: list[list[Left]] = field(default_factory=list)
-    came: list[tuple[int, str, int]] = field(default_factory=list)
-    """For each state: the one before, the step's words, and how many steps it takes."""
-    transitions: int = 0
-    words: set[str] = field(default_factory=set)
-    """Every kind of step that was taken."""
-    fair: list[array[int]] = field(default_factory=list)
-    ends: list[bool] = field(default_factory=list)
-    violation: Violation | None = None
-    seconds: float = 0.0
-    """Of processor time."""
-
-    @property
-    def longest(self) -> int:
-        """Steps to the farthest state."""
-        return max(steps for *_, steps in self.came)
-
-    def story(self, number: int) -> list[str]:
-        """How a state was come to, a line a step, with the statuses as they changed."""
-        lines: list[str] = []
-        while number:
-            before, words, _ = self.came[number]
-            lines.append(words + _changes(self.worlds[before], self.worlds[number]))
-            number = before
-        return lines[::-1]
+    ends: dict[int, bool] = field(default_factory=dict)
+    """Whether a state is one in which nothing is left to be done."""
 
 
 def explore(case: Case, shell: Shell) -> Walk:
     """Walk the whole case; stops at the first violation, which is one of the nearest."""
-    walk, begun = Walk(case, shell), time.process_time()
+    walk, begun = Walk(case=case, shell=shell, changes=_changes), time.process_time()
     steps = Steps(case, shell)
-    queue: deque[tuple[int, Left]] = deque([(_enter(walk, beginning(case), (0, "", 0)), (case.faults, case.moves))])
+    queue: deque[tuple[int, Left]] = deque([(walk.enter(beginning(case), (0, "", 0)), (case.faults, case.moves))])
     walk.left[0].append((case.faults, case.moves))
     while queue and walk.violation is None:
         number, left = queue.popleft()
@@ -81,8 +43,8 @@ def explore(case: Case, shell: Shell) -> Walk:
                 break
             target = walk.numbers.get(world)
             if target is None:
-                target = _enter(walk, world, (number, words, walk.came[number][2] + 1))
-            if _better(walk.left[target], then):
+                target = walk.enter(world, (number, words, walk.came[number][2] + 1))
+            if better(walk.left[target], then):
                 queue.append((target, then))
     if walk.violation is None:
         _check_endings(walk)
@@ -108,7 +70,7 @@ def _next(walk: Walk, steps: Steps, number: int, left: Left) -> Iterator[tuple[W
         if step.fair:
             fair.add(walk.numbers[then])
     if first:
-        walk.fair[number] = array("l", sorted(fair))
+        walk.fair[number] = array("i", sorted(fair))
         walk.ends[number] = steps.over(world)
 
 
@@ -116,24 +78,6 @@ def _state_wrong(case: Case, world: World) -> str | None:
     if case.operators == 1 and case.faults == 0 and len(world.asking) > 1:
         return invariants.of_one_process(world)
     return None
-
-
-def _enter(walk: Walk, world: World, came: tuple[int, str, int]) -> int:
-    number = walk.numbers[world] = len(walk.worlds)
-    walk.worlds.append(world)
-    walk.left.append([])
-    walk.came.append(came)
-    walk.fair.append(array("l"))
-    walk.ends.append(False)
-    return number
-
-
-def _better(known: list[Left], left: Left) -> bool:
-    """Note what is left in a state, unless it was reached with as much already."""
-    if any(faults >= left[0] and moves >= left[1] for faults, moves in known):
-        return False
-    known[:] = [one for one in known if not (one[0] <= left[0] and one[1] <= left[1])] + [left]
-    return True
 
 
 def _check_endings(walk: Walk) -> None:

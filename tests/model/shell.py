@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple, cast
 from unittest import mock
@@ -25,6 +25,7 @@ from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from tests.model import statuses
 from tests.model.cluster import NAME, NAMESPACE, Deployment, document, patched, records
+from tests.model.replay import Replays
 
 OK = "ok"
 PUT, APPLY, GIVE_BACK, KEEP = "status", "effect", "giving back", "keeping a copy"
@@ -236,19 +237,11 @@ def request_body(it: Body, spec: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     }
 
 
-@dataclass
-class Shell:
-    """Replays rounds, each distinct one once."""
+class Shell(Replays[Start, Answered, Asked | Over]):
+    """Replays rounds of a request."""
 
-    runs: dict[tuple[Start, tuple[Answered, ...]], Asked | Over] = field(default_factory=dict)
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-
-    def run(self, start: Start, answers: tuple[Answered, ...] = ()) -> Asked | Over:
-        """What the worker does after it read `start` and its writes got `answers`."""
-        key = (start, answers)
-        if key not in self.runs:
-            self.runs[key] = self.loop.run_until_complete(_replay(start, answers))
-        return self.runs[key]
+    def __init__(self) -> None:
+        super().__init__(_replay)
 
 
 async def _replay(start: Start, answers: tuple[Answered, ...]) -> Asked | Over:

@@ -6,7 +6,6 @@ answer yet (`Asked`), or it is over (`Over`). What the requests of the group do 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -21,9 +20,11 @@ from rollback_operator.core.values import Health, Refused, Request, Revision, Sn
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import parse_request
+from rollback_operator.reporting import Reporter
 from rollback_operator.requests import RequestWorker
 from rollback_operator.settings import Settings
 from tests.model import statuses
+from tests.model.replay import Replays
 
 Object = dict[str, Any]
 NAMESPACE, GROUP, UID = "shop", "all", "uid-of-all"
@@ -158,9 +159,7 @@ class ScriptedApi:
             raise errors.NotFound(name)
         return kid_body(name, self.names[name], kid)
 
-    async def create(self, path: str, body: Object, **_: Any) -> Object:
-        if path.endswith("/events"):
-            return body
+    async def create(self, _: str, body: Object, **__: Any) -> Object:
         assert body["metadata"]["ownerReferences"][0]["uid"] == UID
         return self._answer(Asked(POST, "abcdefgh".index(body["spec"]["target"]["name"])), body)
 
@@ -195,31 +194,24 @@ class _Clock:
         return statuses.NOW + self._api.clock * statuses.TICK
 
 
-class _Worker(RequestWorker):
+class _Reporter(Reporter):
     """The real one, which tells nobody."""
 
     def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
         telling.close()
 
 
-@dataclass
-class Shell:
-    """Replays rounds, each distinct one once."""
+class Shell(Replays[Start, Answered, Asked | Over]):
+    """Replays rounds of a group."""
 
-    runs: dict[tuple[Start, tuple[Answered, ...]], Asked | Over] = field(default_factory=dict)
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-
-    def run(self, start: Start, answers: tuple[Answered, ...] = ()) -> Asked | Over:
-        """What the worker does after it read `start` and its writes got `answers`."""
-        key = (start, answers)
-        if key not in self.runs:
-            self.runs[key] = self.loop.run_until_complete(_replay(start, answers))
-        return self.runs[key]
+    def __init__(self) -> None:
+        super().__init__(_replay)
 
 
 async def _replay(start: Start, answers: tuple[Answered, ...]) -> Asked | Over:
     api = ScriptedApi(start, answers)
-    worker = _Worker(cast("Api", api), {}, Settings(), lambda _: None)
+    worker = RequestWorker(cast("Api", api), {}, Settings(), lambda _: None)
+    worker._reporter = _Reporter(cast("Api", api))
     worker._groups._look = _look
     body = group_body(start.waves, start.status, abort=start.abort)
     request = parse_request(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -18,45 +18,17 @@ from rollback_operator.requests import RequestWorker
 from tests.model.groups import world as model
 from tests.model.groups.shell import Shell
 from tests.model.groups.world import Case, Steps, World, beginning, final
+from tests.model.trails import Left, Trail, Violation, better
 
-
-@dataclass
-class Walk:
-    """What a walk found; a violation is told with the shortest way to it."""
-
-    numbers: dict[World, int] = field(default_factory=dict)
-    worlds: list[World] = field(default_factory=list)
-    came: list[tuple[int, str]] = field(default_factory=list)
-    fair: list[set[int]] = field(default_factory=list)
-    transitions: int = 0
-    wrong: str | None = None
-    story: list[str] = field(default_factory=list)
-
-    def enter(self, world: World, before: int, words: str) -> int:
-        if world not in self.numbers:
-            self.numbers[world] = len(self.worlds)
-            self.worlds.append(world)
-            self.came.append((before, words))
-            self.fair.append(set())
-        return self.numbers[world]
-
-    def violated(self, wrong: str, number: int, *last: str) -> Walk:
-        self.wrong, self.story = wrong, list(last)
-        while number:
-            number, words = self.came[number]
-            self.story.insert(0, words)
-        return self
-
-    def __str__(self) -> str:
-        return "\n".join([str(self.wrong), *(f"  {number:2}. {line}" for number, line in enumerate(self.story, 1))])
+Walk = Trail[World]
 
 
 def explore(case: Case, shell: Shell) -> Walk:
     """Breadth first over every state; then from each of them an end must be in reach without any more faults."""
-    walk, steps = Walk(), Steps(case, shell)
-    known: dict[int, list[tuple[int, int]]] = {}
-    queue = deque([(walk.enter(beginning(case), 0, ""), (case.faults, case.moves))])
-    while queue:
+    walk, steps = Walk(changes=lambda *_: ""), Steps(case, shell)
+    most = case.faults, case.moves
+    queue: deque[tuple[int, Left]] = deque([(walk.enter(beginning(case), (0, "", 0)), most)])
+    while queue and walk.violation is None:
         number, left = queue.popleft()
         for step in steps.of(walk.worlds[number]):
             then = left[0] - step.faults, left[1] - step.moves
@@ -64,20 +36,16 @@ def explore(case: Case, shell: Shell) -> Walk:
                 continue
             walk.transitions += 1
             if step.wrong:
-                return walk.violated(step.wrong, number, step.words)
-            target = walk.enter(step.world, number, step.words)
-            if then == left:
-                walk.fair[number].add(target)
-            if _better(known.setdefault(target, []), then):
+                walk.violation = Violation(step.wrong, [*walk.story(number), step.words])
+                break
+            target = walk.numbers.get(step.world)
+            if target is None:
+                target = walk.enter(step.world, (number, step.words, walk.came[number][2] + 1))
+            if then == left and target not in walk.fair[number]:
+                walk.fair[number].append(target)
+            if better(walk.left[target], then):
                 queue.append((target, then))
-    return _ends_in_reach(walk)
-
-
-def _better(known: list[tuple[int, int]], left: tuple[int, int]) -> bool:
-    if any(one[0] >= left[0] and one[1] >= left[1] for one in known):
-        return False
-    known.append(left)
-    return True
+    return walk if walk.violation else _ends_in_reach(walk)
 
 
 def _ends_in_reach(walk: Walk) -> Walk:
@@ -93,7 +61,9 @@ def _ends_in_reach(walk: Walk) -> Walk:
                 found.add(number)
                 queue.append(number)
     stuck = [number for number in range(len(walk.worlds)) if number not in found]
-    return walk.violated(model.STUCK, stuck[0]) if stuck else walk
+    if stuck:
+        walk.violation = Violation(model.STUCK, walk.story(stuck[0]))
+    return walk
 
 
 @pytest.fixture
@@ -137,7 +107,7 @@ CASES = [
 def test_a_group_goes_wave_after_wave_and_ends(case: Case, shell: Shell) -> None:
     walk = explore(case, shell)
 
-    assert walk.wrong is None, f"\n{walk}"
+    assert walk.violation is None, f"\n{walk.violation}"
     assert walk.transitions > len(walk.worlds) > 10
 
 
@@ -206,7 +176,8 @@ def test_a_mistake_is_found(name: str, shell: Shell, monkeypatch: pytest.MonkeyP
 
     walk = explore(found.case, shell)
 
-    assert walk.wrong == found.wrong, str(walk)
+    assert walk.violation is not None
+    assert walk.violation.wrong == found.wrong, str(walk.violation)
 
 
 # A limit that is known. Should it fail because it does not happen any more, walk deletions with faults always.
@@ -216,5 +187,6 @@ def test_a_mistake_is_found(name: str, shell: Shell, monkeypatch: pytest.MonkeyP
 def test_known_limit_a_request_that_is_deleted_before_it_was_seen_is_made_again(shell: Shell) -> None:
     walk = explore(Case((0,), faults=1, moves=1, deletes=True), shell)
 
-    assert walk.wrong == model.TWICE, str(walk)
-    assert any("is killed" in line or "Unavailable" in line for line in walk.story), str(walk)
+    assert walk.violation is not None
+    assert walk.violation.wrong == model.TWICE, str(walk.violation)
+    assert any("is killed" in line or "Unavailable" in line for line in walk.violation.story), str(walk.violation)

@@ -11,65 +11,29 @@ from tests.model.policies import invariants
 from tests.model.policies.shell import Shell
 from tests.model.policies.steps import Step, Steps
 from tests.model.policies.world import Case, World, a_tick_later, beginning
+from tests.model.trails import Left, Trail, Violation, better
 
-Left = tuple[int, int, int]
-"""Faults, moves and ticks that may still come."""
 LONG = 9
 """Ticks after which everything has come to rest: longer than the breaker's window and all pauses together."""
 ROUNDS = 60
 
 
-@dataclass
-class Violation:
-    """An invariant that does not hold, and the shortest way there."""
-
-    wrong: str
-    story: list[str]
-
-    def __str__(self) -> str:
-        return "\n".join([self.wrong, *(f"  {number:2}. {line}" for number, line in enumerate(self.story, 1))])
-
-
-@dataclass
-class Walk:
-    """What a walk found. A state counts once, however much may still happen in it."""
+@dataclass(kw_only=True)
+class Walk(Trail[World]):
+    """What a walk found."""
 
     case: Case
     shell: Shell
-    worlds: list[World] = field(default_factory=list)
-    numbers: dict[World, int] = field(default_factory=dict)
-    left: list[list[Left]] = field(default_factory=list)
-    came: list[tuple[int, str, int]] = field(default_factory=list)
-    """For each state: the one before, the step's words, and how many steps it takes."""
-    transitions: int = 0
-    words: set[str] = field(default_factory=set)
-    violation: Violation | None = None
-    seconds: float = 0.0
-    """Of processor time."""
     endings: int = 0
     ended: dict[tuple[World, str, int], tuple[str, list[str]] | None] = field(default_factory=dict)
-
-    @property
-    def longest(self) -> int:
-        """Steps to the farthest state."""
-        return max(steps for *_, steps in self.came)
-
-    def story(self, number: int) -> list[str]:
-        """How a state was come to, a line a step."""
-        lines: list[str] = []
-        while number:
-            before, words, _ = self.came[number]
-            lines.append(words + _changes(self.worlds[before], self.worlds[number]))
-            number = before
-        return lines[::-1]
 
 
 def explore(case: Case, shell: Shell, *, endings: bool = True) -> Walk:
     """Walk the whole case; stops at the first violation, which is one of the nearest."""
-    walk, begun = Walk(case, shell), time.process_time()
+    walk, begun = Walk(case=case, shell=shell, changes=_changes), time.process_time()
     steps = Steps(case, shell)
     most = case.faults, case.moves, case.ticks
-    queue: deque[tuple[int, Left]] = deque([(_enter(walk, beginning(case), (0, "", 0)), most)])
+    queue: deque[tuple[int, Left]] = deque([(walk.enter(beginning(case), (0, "", 0)), most)])
     walk.left[0].append(most)
     while queue and walk.violation is None:
         number, left = queue.popleft()
@@ -84,10 +48,10 @@ def explore(case: Case, shell: Shell, *, endings: bool = True) -> Walk:
                 break
             target = walk.numbers.get(world)
             if target is None:
-                target = _enter(walk, world, (number, step.words, walk.came[number][2] + 1))
+                target = walk.enter(world, (number, step.words, walk.came[number][2] + 1))
                 if endings and _check_endings(walk, target):
                     break
-            if _better(walk.left[target], then):
+            if better(walk.left[target], then):
                 queue.append((target, then))
     walk.seconds = time.process_time() - begun
     return walk
@@ -102,22 +66,6 @@ def _next(walk: Walk, steps: Steps, number: int, left: Left) -> Iterator[tuple[S
         then = step.world if faults else step.world._replace(before=None)
         if faults >= 0 and (then != world or step.wrong is not None):
             yield step, then, (faults, moves, ticks)
-
-
-def _enter(walk: Walk, world: World, came: tuple[int, str, int]) -> int:
-    number = walk.numbers[world] = len(walk.worlds)
-    walk.worlds.append(world)
-    walk.left.append([])
-    walk.came.append(came)
-    return number
-
-
-def _better(known: list[Left], left: Left) -> bool:
-    """Note what is left in a state, unless it was reached with as much already."""
-    if any(all(mine >= its for mine, its in zip(one, left, strict=True)) for one in known):
-        return False
-    known[:] = [one for one in known if not all(its >= mine for mine, its in zip(one, left, strict=True))] + [left]
-    return True
 
 
 # What becomes of a state if nothing more goes wrong, and the signal says the same for ever.
@@ -147,13 +95,7 @@ def ending(walk: Walk, world: World, answer: str) -> tuple[str, list[str]] | Non
         at_rest, writes, wrong = _until_rest(steps, world, lines)
         if wrong is None and tick == LONG:
             wrong = invariants.RESTLESS if writes else invariants.of_rest(walk.case, at_rest) if answer == "B" else None
-        if (
-            wrong is None
-            and answer == "H"
-            and tick
-            and at_rest.policy.mode != "Suspend"
-            and any(it.waits and not it.abort for it in at_rest.requests)
-        ):
+        if wrong is None and answer == "H" and tick and _kept(at_rest):
             wrong = invariants.KEPT
         if wrong is not None:
             return wrong, lines
@@ -166,6 +108,7 @@ def ending(walk: Walk, world: World, answer: str) -> tuple[str, list[str]] | Non
 
 
 def _kept(world: World) -> bool:
+    """Whether a request still waits for people although nothing is wrong any more."""
     return world.policy.mode != "Suspend" and any(it.waits and not it.abort for it in world.requests)
 
 

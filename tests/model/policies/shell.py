@@ -6,9 +6,8 @@ could be read then. It is run until it makes a write that has no answer yet (`As
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple, cast
 from unittest import mock
@@ -44,6 +43,7 @@ from tests.model.policies.values import (
     older_row,
     older_status,
 )
+from tests.model.replay import Replays
 
 KEY = (NAMESPACE, NAME)
 OK, UNKNOWN, CONFLICT, EXISTS, NOT_FOUND = "ok", "Unavailable", "Conflict", "AlreadyExists", "NotFound"
@@ -270,19 +270,11 @@ async def _requests_for(api: Any, *_: Any) -> tuple[Other, ...]:
     return tuple(values.other(one) for one in api.view.listed)
 
 
-@dataclass
-class Shell:
-    """Replays rounds, each distinct one once."""
+class Shell(Replays[Start, Answered, Asked | Over]):
+    """Replays rounds of a policy."""
 
-    runs: dict[tuple[Start, tuple[Answered, ...]], Asked | Over] = field(default_factory=dict)
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-
-    def run(self, start: Start, answers: tuple[Answered, ...] = ()) -> Asked | Over:
-        """What the worker does after `start`, with its writes answered so."""
-        key = (start, answers)
-        if key not in self.runs:
-            self.runs[key] = self.loop.run_until_complete(_replay(start, answers))
-        return self.runs[key]
+    def __init__(self) -> None:
+        super().__init__(_replay)
 
 
 async def _replay(start: Start, answers: tuple[Answered, ...]) -> Asked | Over:
