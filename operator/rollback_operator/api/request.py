@@ -22,6 +22,7 @@ from rollback_operator.api.fields import (
 from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.options import Backup, Options
 from rollback_operator.api.owner import OwnerRule, Suspension
+from rollback_operator.api.remember import MAX_OBJECTS
 
 IMMUTABLE = (
     "target",
@@ -263,6 +264,39 @@ class KeptCopy(Resource):
         default=None, max_length=640, description="Where the API server takes it, if it is one object."
     )
     required: bool = Field(default=False, description="Without it nothing is done.")
+    configuration: bool = Field(
+        default=False, description="It also keeps the configuration that is replaced, under a key of its own."
+    )
+
+
+class PutBack(Resource):
+    """An object that is put back as a policy remembered it."""
+
+    kind: str = Field(max_length=32, description="ConfigMap, Secret, Service or Ingress.")
+    name: str = Field(max_length=253, description="Its name, in the request's namespace.")
+    secret: str = Field(max_length=253, description="Name of the Secret that keeps it as it was.")
+    resource_version: str | None = Field(
+        default=None,
+        max_length=64,
+        description="The version that is replaced, and no other; missing: it is gone, and is made anew.",
+    )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class Restoration(Resource):
+    """The configuration that goes back with a target, and what tells the two revisions' pod templates."""
+
+    policy_uid: str = Field(max_length=64, description="UID of the policy that remembered it.")
+    template_from: str = Field(max_length=80, description="Digest of the pod template that is left.")
+    template_to: str = Field(max_length=80, description="Digest of the pod template that is brought back.")
+    restart: bool = Field(
+        default=False, description="All pods are started anew, because they read configuration when they start."
+    )
+    objects: tuple[PutBack, ...] = Field(
+        default=(), max_length=MAX_OBJECTS, description="What is put back, before the target itself is changed."
+    )
 
 
 _PLAN_RULES = rules(rule("self == oldSelf", "a plan is written once and never changed"))
@@ -305,9 +339,22 @@ class Plan(Resource):
     suspends: tuple[Suspension, ...] = Field(
         default=(), max_length=4, description="Flux objects that are suspended before the effect, and stay so."
     )
+    frees: bool | None = Field(
+        default=None,
+        description="The target has the template of `to` already: all that is done is to delete pods of other "
+        "revisions, such as `from`, that are not ready and keep it from rolling out.",
+    )
     backup: KeptCopy | None = Field(
         default=None, description="The copy of what is replaced; none is kept if this is missing."
     )
+    configuration: Restoration | None = Field(
+        default=None, description="The configuration that is put back, where a policy remembers it."
+    )
+
+    @property
+    def expects(self) -> RevisionRef:
+        """What has to stand for the effect to be made."""
+        return self.to if self.frees else self.from_
 
 
 class StepState(StrEnum):
@@ -367,7 +414,7 @@ class TargetStatus(Resource):
     )
     restore: str | None = Field(
         default=None,
-        max_length=1024,
+        max_length=2048,
         description="The command that puts back what was replaced, from the copy that was kept of it.",
     )
 

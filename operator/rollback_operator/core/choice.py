@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
-from rollback_operator.core.values import Ending, Revision, Snapshot
+from rollback_operator.core.values import Ending, HeldUp, Revision, Snapshot
 
 PREVIOUS = "Previous"
 LAST_KNOWN_GOOD = "LastKnownGood"
@@ -22,6 +22,8 @@ class Chosen:
 
     revision: Revision
     notes: tuple[str, ...] = ()
+    frees: HeldUp | None = None
+    """It stands already: all there is to do is to delete what keeps it from rolling out."""
 
 
 def choose(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -46,11 +47,12 @@ def make_plan(
     standing: Go = NOTHING_ELSE,
 ) -> Plan:
     """The plan as it is written down: everything that the effect will be held to."""
-    to = chosen.revision
+    to, left = chosen.revision, chosen.frees.by if chosen.frees else target.current
+    findings = replace(findings, copy=None) if chosen.frees else findings  # nothing is replaced
     plan = Plan(
         digest="",
         uid=target.uid,
-        from_=RevisionRef(revision=target.current.name, fingerprint=target.current.fingerprint),
+        from_=RevisionRef(revision=left.name, fingerprint=left.fingerprint),
         to=RevisionRef(revision=to.name, fingerprint=to.fingerprint),
         steps=tuple(on.shorten(step, 256) for step in _effects(findings, standing)[:16]),
         diff=cut_diff(findings.diff),
@@ -61,6 +63,7 @@ def make_plan(
         options=options,
         hold=hold,
         suspends=standing.suspends,
+        frees=True if chosen.frees else None,
         backup=findings.copy,
     )
     canonical = json.dumps(plan.dump(), sort_keys=True, separators=(",", ":"))
@@ -168,7 +171,7 @@ def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
     plan = mine.plan
     assert plan is not None
     whom = "Argo CD" if mine.target.startswith("Application/") else "its pods"
-    message = f"{mine.target} was set back to revision {plan.to.revision}; waiting for {whom}."
+    back = f"{mine.target} {_stands(plan)}"
     done = tuple(
         step.model_copy(update={"state": StepState.DONE, "finished_at": now, "message": _done(plan, step.message)})
         for step in mine.steps
@@ -178,10 +181,10 @@ def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
         request,
         now,
         Phase.VERIFYING,
-        (Reason.ROLLING_OUT, message),
+        (Reason.ROLLING_OUT, f"{back}; waiting for {whom}."),
         targets=(mine,),
         conditions={
-            on.APPLIED: ("True", Reason.APPLIED, f"{mine.target} was set back to revision {plan.to.revision}."),
+            on.APPLIED: ("True", Reason.APPLIED, f"{back}."),
             on.VERIFIED: ("False", Reason.ROLLING_OUT, "Waiting for the rollout."),
         },
     )
@@ -236,12 +239,26 @@ def shown_plan(ref: TargetRef, plan: Plan) -> dict[str, Any]:
     return _with_target(ref, plan, Phase.SUCCEEDED, ())
 
 
+def _stands(plan: Plan) -> str:
+    if plan.frees:
+        return f"stands at revision {plan.to.revision} and is freed of {_not_ready(plan)}"
+    return f"was set back to revision {plan.to.revision}"
+
+
+def _not_ready(plan: Plan) -> str:
+    return f"pods of revision {plan.from_.revision} that are not ready"
+
+
 def _rolling(target: str, plan: Plan) -> str:
+    if plan.frees:
+        return f"Freeing {target}, which stands at revision {plan.to.revision}, of {_not_ready(plan)}."
     return f"Rolling {target} back from revision {plan.from_.revision} to {plan.to.revision}."
 
 
 def _done(plan: Plan, before: str | None) -> str:
     done = f"Revision {plan.from_.revision} replaced by {plan.to.revision}."
+    if plan.frees:
+        done = f"Marked: revision {plan.to.revision} stood already."
     return f"{done} {before}" if before else done
 
 

@@ -74,6 +74,18 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldUp:
+    """What a target whose template is as it should be waits for in vain: pods of another revision."""
+
+    by: Revision
+    """The revision of these pods; of several the newest."""
+    pods: str
+    """Their names, each with its revision."""
+    left_to_people: bool = False
+    """The options say that nobody else is to delete them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A target as one reading shows it.
 
@@ -118,6 +130,8 @@ class Snapshot:
     """uids of requests whose effect somebody who is alive is making right now."""
     half_made: frozenset[str] = frozenset()
     """uids of requests whose effect was begun by somebody who is gone: it is to be made again, or given up."""
+    held_up: HeldUp | None = None
+    """Pods of another revision keep it from rolling out what it asks for; seen only before an effect."""
     excluded: Mapping[str, str] = field(default_factory=dict)
     """Revisions that are on record and cannot be gone back to, with a clause that says why."""
     only_proved: bool = False

@@ -160,7 +160,12 @@ class ControllerRevisionTarget(ABC):
         return sorted((one for one in listed["items"] if controller(one) == uid), key=lambda one: int(one["revision"]))
 
     async def _pods_of(self, where: Where, body: Object, record: Object) -> list[Object]:
-        selector = f"{_selector(body)},{POD_LABEL}={self._pod_label(record)}"
+        return await self._selected(where, body, f"{_selector(body)},{POD_LABEL}={self._pod_label(record)}")
+
+    async def _all_pods(self, where: Where, body: Object) -> list[Object]:
+        return await self._selected(where, body, _selector(body))
+
+    async def _selected(self, where: Where, body: Object, selector: str) -> list[Object]:
         path = f"/api/v1/namespaces/{where.namespace}/pods"
         listed = await self._api.get(path, as_=OPERATOR, query={"labelSelector": selector})
         return [one for one in listed["items"] if controller(one) == body["metadata"]["uid"]]

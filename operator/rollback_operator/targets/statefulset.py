@@ -3,6 +3,8 @@
 With the pod management policy OrderedReady the controller waits until every pod is ready before it replaces one: also
 for the pod that will never be, because of the release that was rolled back (kubernetes#67250). Once the template is
 back, such pods are deleted: those of that release only, that are not ready, and that the update strategy lets change.
+
+If the template was set back by others already (`kubectl rollout undo`), these pods are all that is left to deal with.
 """
 
 from __future__ import annotations
@@ -12,15 +14,18 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
-from rollback_operator.api.request import Plan
-from rollback_operator.core.values import Findings, Health, Revision, Snapshot, Wellbeing
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.values import Findings, Health, HeldUp, Obstacle, Revision, Snapshot, Wellbeing
 from rollback_operator.kube import access, errors
 from rollback_operator.kube.access import Right
 from rollback_operator.targets import podtemplate
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.controllerrevisions import (
+    POD_LABEL,
     ControllerRevisionTarget,
     Reading,
+    current_of,
     held,
     is_ready,
     on_delete,
@@ -42,10 +47,19 @@ class StatefulSetTarget(ControllerRevisionTarget):
         """See `Target.rights`."""
         return (*super().rights(where), *((_deleting(where),) if _may_free(where) else ()))
 
+    async def observe(self, where: Where, phase: Phase | None, plan: Plan | None) -> Snapshot | None:
+        """See `Target.observe`. Before an effect, one call more if the set is not rolled out."""
+        seen = await super().observe(where, phase, plan)
+        if seen is None or phase in (Phase.RUNNING, Phase.VERIFYING):
+            return seen
+        return replace(seen, held_up=await self._held_up(where, seen))
+
     async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
         """See `Target.examine`."""
         found = await super().examine(where, target, to)
         body = target.raw.body
+        if target.held_up is not None and to.fingerprint == target.current.fingerprint:
+            return await self._freeing(where, target.held_up, found)
         if not _waits_in_order(body):
             return found
         bad = f"pods of revision {target.current.name} that are not ready"
@@ -75,6 +89,18 @@ class StatefulSetTarget(ControllerRevisionTarget):
                     path, as_=where.account, uid=metadata["uid"], version=metadata["resourceVersion"]
                 )
 
+    async def _freeing(self, where: Where, held: HeldUp, found: Findings) -> Findings:
+        """What it means to delete the pods that hold it up, and nothing else."""
+        steps = (f"Delete {held.pods}: the StatefulSet waits for what is not ready.",)
+        lacking = await access.first_lacking(self._api, (_deleting(where),), where.account)
+        if lacking is None:
+            return replace(found, steps=steps)
+        message = (
+            f"Service account {where.account} may not {lacking}, and the StatefulSet waits for {held.pods}, not ready: "
+            "nothing was changed. Give it the right (examples/rbac.yaml shows it), or delete by hand what is not ready."
+        )
+        return replace(found, steps=steps, obstacle=Obstacle(Reason.FORBIDDEN, message))
+
     def _pod_label(self, record: Object) -> str:
         name: str = record["metadata"]["name"]
         return name
@@ -103,7 +129,7 @@ class StatefulSetTarget(ControllerRevisionTarget):
         if not found:
             return target
         health = target.health
-        waits = f"{health.message}; it waits for {_named(found)} of revision {plan.from_.revision}, not ready"
+        waits = f"{health.message}; it waits for {_named(found, target.raw.records)}, not ready"
         if not _may_free(where):
             waits = f"{waits}: delete it by hand (freeStuckPods is off)"
             return replace(target, health=Health(Wellbeing.FAILING, waits))
@@ -113,6 +139,9 @@ class StatefulSetTarget(ControllerRevisionTarget):
 
     async def _in_the_way(self, where: Where, target: Snapshot, plan: Plan) -> tuple[Object, ...]:
         """Pods of the plan's bad revision that are not ready, and that a controller with the old template waits for."""
+        if plan.frees:
+            stands = target.current.fingerprint == plan.to.fingerprint
+            return await self._waited_for(where, target) if stands else ()
         reading: Reading = target.raw
         body = reading.body
         settled = target.settled and target.current.fingerprint == plan.to.fingerprint
@@ -127,6 +156,40 @@ class StatefulSetTarget(ControllerRevisionTarget):
             for pod in pods
             if _ordinal(pod) >= reached and not is_ready(pod) and not pod["metadata"].get("deletionTimestamp")
         )
+
+    async def _held_up(self, where: Where, target: Snapshot) -> HeldUp | None:
+        reading: Reading = target.raw
+        found = await self._waited_for(where, target)
+        if not found:
+            return None
+        labels = {one["metadata"]["labels"][POD_LABEL] for one in found}
+        newest = [one for one in reading.records if self._pod_label(one) in labels][-1]
+        by = next(one for one in target.history if one.name == str(newest["revision"]))
+        return HeldUp(by, _named(found, reading.records), not _may_free(where))
+
+    async def _waited_for(self, where: Where, target: Snapshot) -> tuple[Object, ...]:
+        """Pods of other revisions than the current one that are not ready, if they alone are waited for.
+
+        None if the set makes progress, or if deleting them would not help: another pod is going, or not ready either.
+        """
+        reading: Reading = target.raw
+        body = reading.body
+        current = current_of(body, reading.records)
+        rolled_out = self._staged(body).state is Wellbeing.HEALTHY
+        if current is None or not target.settled or rolled_out or not _waits_in_order(body):
+            return ()
+        earlier = {self._pod_label(one) for one in reading.records} - {self._pod_label(current)}
+        pods = await self._all_pods(where, body)
+        broken = tuple(one for one in pods if one["metadata"].get("deletionTimestamp") or not is_ready(one))
+        reached = _first(body) + _kept_back(body)
+        return broken if all(_in_vain(one, earlier, reached) for one in broken) else ()
+
+
+def _in_vain(pod: Object, earlier: set[str], reached: int) -> bool:
+    """Whether a pod that is not ready would be replaced by the controller if it only got ready."""
+    metadata = pod["metadata"]
+    replaced = metadata["labels"].get(POD_LABEL) in earlier and _ordinal(pod) >= reached
+    return replaced and not metadata.get("deletionTimestamp")
 
 
 def _counted(body: Object, due: int) -> Health:
@@ -177,5 +240,11 @@ def _ordinal(pod: Object) -> int:
     return int(pod["metadata"]["name"].rpartition("-")[2])
 
 
-def _named(pods: tuple[Object, ...]) -> str:
-    return ", ".join(sorted(f"pod {one['metadata']['name']}" for one in pods))
+def _named(pods: tuple[Object, ...], records: list[Object]) -> str:
+    """The pods by their names, together with the revision that they have."""
+    numbers = {one["metadata"]["name"]: int(one["revision"]) for one in records}
+    named: dict[int, list[str]] = {}
+    for pod in pods:
+        number = numbers[pod["metadata"]["labels"][POD_LABEL]]
+        named.setdefault(number, []).append(f"pod {pod['metadata']['name']}")
+    return " and ".join(f"{', '.join(sorted(names))} of revision {number}" for number, names in sorted(named.items()))

@@ -22,6 +22,7 @@ from rollback_operator.core.life.endings import (
     not_what_was_seen,
     too_late,
 )
+from rollback_operator.core.life.freeing import freed_by_dry_run, made_already, rather_freed
 from rollback_operator.core.life.owned import go_by, stand
 from rollback_operator.core.life.times import (
     CONTROLLER_POLL,
@@ -138,6 +139,7 @@ def _pick(request: Request, ref: TargetRef, standing: Go, seen: Observation, now
     choice = choose(wanted, ref, target, bad, ledger.good)
     if isinstance(choice, Chosen) and choice.revision.fingerprint in bad and _made_by_policy(request):
         choice = counts_as_bad(ref, choice.revision, bad[choice.revision.fingerprint])
+    choice = rather_freed(ref, target, choice, made=made_already(request, wanted, target, bad))
     if isinstance(choice, Ending):
         to = None if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else wanted
         return end(request, now, choice, target=str(ref), from_=target.current.name, to=to)
@@ -200,5 +202,7 @@ def _dry_run_ended(request: Request, ref: TargetRef, plan: Plan, now: datetime) 
         f"Dry run: {ref} would go back from revision {plan.from_.revision} to {plan.to.revision}, and the API server "
         "would accept it. Nothing was changed."
     )
+    if plan.frees:
+        message = freed_by_dry_run(ref, plan)
     ending = Ending(Phase.SUCCEEDED, Reason.DRY_RUN, message)
     return end(request, now, ending, **progress.shown_plan(ref, plan))

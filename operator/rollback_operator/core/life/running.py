@@ -30,7 +30,8 @@ def carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
     target = seen.target
     if target is not None and request.uid in target.marks:
         action = Finish(plan) if target.unfinished else None
-        return Decision(progress.applied(request, now, target), action, HEALTH_POLL)
+        again = None if plan.frees else HEALTH_POLL  # what is to be freed is seen only from here on, and no event tells
+        return Decision(progress.applied(request, now, target), action, again)
     if target is not None and request.uid in target.being_made:
         return Decision(request.status, again=MAKING_POLL)
     ending = _moved_on(request, target) or _stopped(request, seen, now)
@@ -79,9 +80,10 @@ def _moved_on(request: Request, target: Snapshot | None) -> Ending | None:
     if target.uid != plan.uid:
         message = f"{name} was deleted and created anew after the plan was made: the new one was not changed."
         return Ending(Phase.SUPERSEDED, Reason.TARGET_RECREATED, message)
-    if (target.current.fingerprint, target.current.name) != (plan.from_.fingerprint, plan.from_.revision):
+    expected = plan.expects
+    if (target.current.fingerprint, target.current.name) != (expected.fingerprint, expected.revision):
         message = (
-            f"{name} moved on from revision {plan.from_.revision} before it could be rolled back: nothing was changed. "
+            f"{name} moved on from revision {expected.revision} before it could be rolled back: nothing was changed. "
             "If the new release is bad too, write a new request."
         )
         return Ending(Phase.SUPERSEDED, Reason.NEWER_RELEASE, message)
