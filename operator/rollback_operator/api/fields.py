@@ -14,7 +14,8 @@ RULES = "x-kubernetes-validations"
 
 DURATION = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 """The Gateway API's pattern (GEP-2257): what `kubectl` users already write, and nothing negative."""
-FINGERPRINT = r"v1:[0-9a-f]{64}"
+FINGERPRINT = r"v1:[0-9a-f]{64}([+][0-9a-f]{12})?"
+"""What a revision is; behind the `+` which configuration, if it is not its template's first."""
 LONGEST_TIMEOUT = "24h"
 
 _SECOND = 1000

@@ -12,6 +12,8 @@ MAX_REMEMBERED = 10
 """Revisions, each with its configuration."""
 MAX_OBJECTS = 32
 """Objects of one revision."""
+MAX_NUMBERS = 5
+"""Earlier numbers of one revision."""
 
 
 class AlsoRemembered(Resource):
@@ -45,8 +47,23 @@ class RememberedObject(Resource):
 class Remembered(Resource):
     """The configuration that ran with a revision."""
 
-    fingerprint: str = Field(max_length=80, description="What the revision is.")
-    revision: str = Field(max_length=80, description="Number that it had then.")
+    fingerprint: str = Field(max_length=80, description="What its pod template is.")
+    release: str | None = Field(
+        default=None,
+        max_length=80,
+        description="Fingerprint of both together, where it is not that of the template: with another configuration "
+        "than its first, a template is another revision.",
+    )
+    revision: str = Field(max_length=80, description="Number that it had last.")
+    earlier: tuple[Annotated[str, Field(max_length=80)], ...] = Field(
+        default=(), max_length=MAX_NUMBERS, description="Numbers that it had before."
+    )
     config: str = Field(max_length=80, description="Digest of the configuration.")
-    at: MicroTime = Field(description="When the two were first seen together.")
+    at: MicroTime = Field(description="Since when the two stood together, as far as that can be told.")
+    again: bool = Field(default=False, description="They stood together before, and something else came in between.")
     objects: tuple[RememberedObject, ...] = Field(default=(), max_length=MAX_OBJECTS, description="Where each is kept.")
+
+    @property
+    def identity(self) -> str:
+        """Fingerprint of both together."""
+        return self.release or self.fingerprint

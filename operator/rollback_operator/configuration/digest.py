@@ -6,10 +6,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from typing import Any
 
-from rollback_operator.api.remember import MAX_REMEMBERED, Remember, Remembered, RememberedObject
+from rollback_operator.api.remember import Remember, Remembered, RememberedObject
+from rollback_operator.configuration.identity import PASSING
 from rollback_operator.targets.podtemplate import Need
 
 Object = dict[str, Any]
@@ -21,11 +21,10 @@ _SAYS = {
     "Ingress": ("spec",),
 }
 """The parts of each kind that change what pods are given; labels and annotations do not."""
+ADDRESS = ("clusterIP", "clusterIPs")
 _HASH = re.compile(r"-[2456789bcdfghkmt]{10}$")
 """How names end that kustomize makes from the content (its digits avoid what could be read as words)."""
 _SHOWN = 20
-PASSING = timedelta(minutes=3)
-"""What stood for less than that was on the way to something else; it is looked at once a minute."""
 
 
 def to_remember(needed: Iterable[Need], asked: Remember) -> tuple[tuple[str, str], ...]:
@@ -43,14 +42,24 @@ def may_change(thing: Object) -> bool:
     return thing.get("immutable") is not True
 
 
+def says(kind: str, thing: Object) -> Object:
+    """The parts of an object that change what pods are given; the address that a Service was given is none of them."""
+    said = {part: thing[part] for part in _SAYS[kind] if thing.get(part) is not None}
+    return {**said, "spec": without_address(said["spec"])} if kind == "Service" and "spec" in said else said
+
+
+def without_address(spec: Object) -> Object:
+    """The spec of a Service without the address that the API server gave it; that it is to have none is kept."""
+    return spec if spec.get("clusterIP") == "None" else {k: v for k, v in spec.items() if k not in ADDRESS}
+
+
 def digest_of(kind: str, thing: Object, salt: str) -> str:
     """What an object says, as a digest.
 
     `salt` is the policy's uid: the same content reads the same for one policy, and cannot be looked up in a table made
     beforehand.
     """
-    said = {part: thing.get(part) for part in _SAYS[kind] if thing.get(part) is not None}
-    return _sha([salt, kind, thing["metadata"]["name"], said])[:_SHOWN]
+    return _sha([salt, kind, thing["metadata"]["name"], says(kind, thing)])[:_SHOWN]
 
 
 def secret_name(digest: str) -> str:
@@ -66,21 +75,6 @@ def whole(objects: Iterable[RememberedObject]) -> str:
 def _sha(value: Any) -> str:
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def learned(known: tuple[Remembered, ...], now_runs: Remembered) -> tuple[Remembered, ...]:
-    """What is remembered, with what runs now as the newest; the oldest are forgotten.
-
-    A change of the configuration alone is remembered as a revision of its own.
-    """
-    if known and _same(known[-1], now_runs):
-        return known
-    others = tuple(one for one in known if not _same(one, now_runs))
-    return (*others, now_runs)[-MAX_REMEMBERED:]
-
-
-def _same(one: Remembered, other: Remembered) -> bool:
-    return (one.fingerprint, one.config) == (other.fingerprint, other.config)
 
 
 def last_with(known: Sequence[Remembered], fingerprint: str) -> Remembered | None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from rollback_operator.api.policy import PolicyStatus
-from rollback_operator.configuration.digest import forgotten, learned
+from rollback_operator.configuration.digest import forgotten
+from rollback_operator.configuration.identity import learned
 from rollback_operator.configuration.memory import Memory, Unremembered, Whose
 from rollback_operator.core.values import Snapshot
 from rollback_operator.kube.client import Api

@@ -51,10 +51,14 @@ def choose(
 
 
 def _named(to: str, target: Snapshot) -> Revision | None:
-    """The newest revision of that number or fingerprint, else of that Git revision, else what the kind makes of it."""
+    """The newest revision of that number or fingerprint, or of that template; else of that Git revision.
+
+    Else what the kind makes of it.
+    """
     exact = [one for one in target.history if to in (one.name, one.fingerprint)]
+    by_template = [one for one in target.history if one.fingerprint.startswith(f"{to}+")]
     by_commit = [one for one in target.history if len(to) >= COMMIT and any(at.startswith(to) for at in one.aliases)]
-    return max(exact or by_commit, key=lambda one: one.order, default=None) or target.named(to)
+    return max(exact or by_template or by_commit, key=lambda one: one.rank, default=None) or target.named(to)
 
 
 def _may_be_gone_back_to(revision: Revision, target: Snapshot, bad: Mapping[str, str]) -> bool:
@@ -65,7 +69,7 @@ def _proved(ref: TargetRef, target: Snapshot, bad: Mapping[str, str], good: Coll
     """The newest revision that proved good; None if there is none, and Previous may stand in for it."""
     proved = [one for one in target.history if _may_be_gone_back_to(one, target, bad) and one.fingerprint in good]
     if proved:
-        return Chosen(max(proved, key=lambda one: one.order))
+        return Chosen(max(proved, key=lambda one: one.rank))
     if target.only_proved and _was_lost(target, bad, good):
         return Ending(Phase.FAILED, Reason.REVISION_NOT_FOUND, _lost(ref, target))
     return None
@@ -86,8 +90,8 @@ def _lost(ref: TargetRef, target: Snapshot) -> str:
 def _previous(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> Chosen | Ending:
     notes = ["Nothing earlier has proved good yet, so LastKnownGood means Previous."] if to == LAST_KNOWN_GOOD else []
     same: Revision | None = None
-    for revision in sorted(target.history, key=lambda one: -one.order):
-        if revision.order >= target.current.order:
+    for revision in sorted(target.history, key=lambda one: one.rank, reverse=True):
+        if revision.rank >= target.current.rank:
             continue
         if revision.fingerprint == target.current.fingerprint:
             same = same or revision
@@ -116,7 +120,7 @@ def _not_found(to: str, ref: TargetRef, target: Snapshot) -> str:
             f"Revision {to} of {ref} cannot be gone back to: {target.excluded[to]}. "
             "Name another one in `to`, or release the version you want anew."
         )
-    names = [revision.name for revision in sorted(target.history, key=lambda one: one.order)]
+    names = list(dict.fromkeys(one.name for one in sorted(target.history, key=lambda one: one.rank)))
     has = f"it has {_and(names)}" if names else "it has none"
     return (
         f"{ref} has no revision {to}: {has}. {target.keeps} "
@@ -125,7 +129,7 @@ def _not_found(to: str, ref: TargetRef, target: Snapshot) -> str:
 
 
 def _nothing(ref: TargetRef, target: Snapshot, bad: Mapping[str, str]) -> str:
-    earlier = [one for one in target.history if one.order < target.current.order and one.fingerprint in bad]
+    earlier = [one for one in target.history if one.rank < target.current.rank and one.fingerprint in bad]
     if earlier:
         names = _and([f"{one.name} ({bad[one.fingerprint]})" for one in earlier])
         return (

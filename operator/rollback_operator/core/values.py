@@ -14,7 +14,7 @@ from rollback_operator.api.options import Options
 from rollback_operator.api.owner import OwnerRule
 from rollback_operator.api.policy import Entry, PolicySpec
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import KeptCopy, Phase, Plan, RequestSpec, RequestStatus
+from rollback_operator.api.request import KeptCopy, Phase, Plan, RequestSpec, RequestStatus, Restoration
 from rollback_operator.core.owners import Lineage, Owner
 from rollback_operator.core.verdicts import Streak
 
@@ -36,6 +36,15 @@ class Revision:
     created: datetime | None = None
     aliases: tuple[str, ...] = ()
     """Git revisions that it stands for: their first digits name it, too."""
+    config: str = ""
+    """Digest of the remembered configuration that belongs to it; empty if none is known."""
+    turn: int = 0
+    """Of the same number with several configurations: the later, the higher."""
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """How late it is."""
+        return self.order, self.turn
 
 
 class Wellbeing(Enum):
@@ -117,6 +126,8 @@ class Snapshot:
     changed: datetime | None = None
     changed_estimated: bool = False
     reactivated: bool = False
+    arriving: datetime | None = None
+    """Until then, its release may be on its way: nothing but its configuration has changed yet."""
 
     def owners_of(self, argo_cd: str) -> tuple[Owner, ...]:
         """The owners, those in Argo CD's own namespace with its name."""
@@ -186,6 +197,8 @@ class Findings:
     """Why the target must not go there."""
     warning: str = ""
     """Why it may soon not be able to, as a sentence."""
+    configuration: Restoration | None = None
+    """The configuration that goes back with the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +226,20 @@ class Rehearsed:
 
 
 Answer = Findings | Refused | Rehearsed | Unkept
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """How far the configuration is that a plan puts back beside its target: objects, as people name them.
+
+    `put_back`: by this request. `due`: as the plan saw them. `changed`: by somebody else since. `held`: fields of some are
+    recorded as the operator's own.
+    """
+
+    put_back: tuple[str, ...] = ()
+    due: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +273,7 @@ class Observation:
     """What came of ending the suspensions of a request without an effect: empty if all is well; None: not tried."""
     argo_cd: str = "argocd"
     """Argo CD's own namespace."""
+    beside: Beside = field(default_factory=Beside)
 
 
 @dataclass(frozen=True, slots=True)
