@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rollback_operator import backups, owning
 from rollback_operator.api.common import TargetRef
-from rollback_operator.api.options import Backup, Options
+from rollback_operator.api.options import Backup
 from rollback_operator.api.reasons import Reason
 from rollback_operator.configuration import memory
 from rollback_operator.core.choice import choose
@@ -19,7 +19,7 @@ from rollback_operator.kube import access
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.settings import Settings
-from rollback_operator.targets.base import Target, Where
+from rollback_operator.targets.base import Target
 from rollback_operator.watching import Standing
 
 Disarmed = tuple[Reason, str]
@@ -31,7 +31,6 @@ class Arming:
     def __init__(self, api: Api, targets: Mapping[str, Target], settings: Settings) -> None:
         self._api = api
         self._targets = targets
-        self._default_account = settings.service_account
         self._argo_cd = settings.argo_cd_namespace
 
     async def look(self, standing: Standing, snapshot: Snapshot | None, requests: tuple[Other, ...]) -> Disarmed | None:
@@ -40,11 +39,11 @@ class Arming:
         Raises:
             kube.errors.KubeError: it could not be looked at.
         """
-        spec, namespace = standing.spec, standing.key[0]
+        spec, where = standing.spec, standing.where
+        account = where.account
         if snapshot is None:
-            place = spec.target.namespace or namespace
-            return Reason.TARGET_NOT_FOUND, f"There is no {spec.target.kind}/{spec.target.name} in namespace {place}."
-        account = ServiceAccount(namespace, spec.service_account_name or self._default_account)
+            what = f"{spec.target.kind}/{where.name} in namespace {where.namespace}"
+            return Reason.TARGET_NOT_FOUND, f"There is no {what}."
         stance = await self._stance(standing, snapshot, account)
         obstacle = stance if isinstance(stance, Obstacle) else snapshot.obstacle
         if obstacle is not None:
@@ -54,7 +53,6 @@ class Arming:
         if isinstance(choice, Ending):
             return choice.reason, choice.message
         target = self._targets[spec.target.kind]
-        where = Where(spec.target.namespace or namespace, spec.target.name, account, spec.options or Options())
         findings = await target.examine(where, snapshot, choice.revision)
         trouble = _in_the_way(findings, choice.revision, spec.target)
         if trouble is not None:

@@ -20,7 +20,6 @@ from rollback_operator import metrics
 from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, WITHDRAWN_ANNOTATION
 from rollback_operator.api.common import Place
 from rollback_operator.api.fields import parse_duration
-from rollback_operator.api.options import Options
 from rollback_operator.api.policy import CurrentRevision, LastRequest, PolicyStatus
 from rollback_operator.api.reasons import Reason
 from rollback_operator.arming import Arming
@@ -34,11 +33,11 @@ from rollback_operator.core.values import Other, Snapshot, Wellbeing
 from rollback_operator.core.verdicts import Sample, Streak, Verdict, fold
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
-from rollback_operator.kube.identity import OPERATOR, ServiceAccount
+from rollback_operator.kube.identity import OPERATOR
 from rollback_operator.kube.resources import Key
 from rollback_operator.settings import Settings
 from rollback_operator.signals.base import Checking, Signal
-from rollback_operator.targets.base import Target, Where
+from rollback_operator.targets.base import Target
 from rollback_operator.watching import Asking, Standing, Watching, horizon, parse_status, standing_of
 
 log = logging.getLogger(__name__)
@@ -304,7 +303,7 @@ class PolicyWorker:
             await self._follow(standing, snapshot, now)
             look_closely = look_closely or standing.current != standing.status.current
             await self._arm(standing, snapshot, requests, look_closely=look_closely)
-            await self._remembering.look(standing, snapshot, self._where(standing).account, now)
+            await self._remembering.look(standing, snapshot, standing.where.account, now)
         else:
             standing.target_changed = True  # its controller has not numbered the revision yet; it will tell
         await self._check(standing)
@@ -343,20 +342,15 @@ class PolicyWorker:
         await self._write(standing, self._scene(standing), Findings(standing.generation, trouble, asked=False))
         await self._trim(standing)
 
-    def _where(self, standing: Standing) -> Where:
-        namespace, spec = standing.key[0], standing.spec
-        account = ServiceAccount(namespace, spec.service_account_name or self._settings.service_account)
-        return Where(spec.target.namespace or namespace, spec.target.name, account, spec.options or Options())
-
     async def _gather(self, standing: Standing) -> tuple[Snapshot | None, tuple[Other, ...]]:
         namespace, ref = standing.key[0], standing.spec.target
-        observed = self._targets[ref.kind].observe(self._where(standing), None, None)
+        observed = self._targets[ref.kind].observe(standing.where, None, None)
         others = resources.requests_for(self._api, namespace, ref, self._settings.namespace or None)
         return await asyncio.gather(observed, others)
 
     async def _blind(self, standing: Standing, error: errors.Forbidden) -> None:
         """The target may not be looked at: say so, and leave the rest of what is said as it stands."""
-        account, status = self._where(standing).account, standing.status
+        account, status = standing.where.account, standing.status
         message = f"{standing.spec.target} cannot be looked at as service account {account}: {error}"
         standing.disarmed = Reason.MAY_NOT_ROLL_BACK, message
         found = Findings(standing.generation, _trouble(standing), standing.disarmed, _said(status), status.last_request)
@@ -539,7 +533,7 @@ class PolicyWorker:
             return
         standing.status = parse_status(written)
         standing.current = standing.status.current
-        await self._remembering.forget(standing, before, self._where(standing).account)
+        await self._remembering.forget(standing, before, standing.where.account)
         await self._tell(body, before, after)
 
     async def _tell(self, body: Object, before: PolicyStatus, after: PolicyStatus) -> None:

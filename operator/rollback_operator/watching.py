@@ -13,12 +13,15 @@ from pydantic import ValidationError
 
 from rollback_operator.api.common import Place
 from rollback_operator.api.fields import parse_duration
+from rollback_operator.api.options import Options
 from rollback_operator.api.policy import CurrentRevision, Mode, PolicySpec, PolicyStatus
 from rollback_operator.api.remember import Remembered
 from rollback_operator.api.trigger import Action
 from rollback_operator.core.verdicts import Rule, Streak, Verdict
+from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Key
 from rollback_operator.signals.base import Question
+from rollback_operator.targets.base import Where
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,8 @@ class Standing:
     spec: PolicySpec
     status: PolicyStatus
     asking: tuple[Asking, ...]
+    where: Where
+    """The target, as requests of the policy will find it."""
     streaks: dict[str, Streak] = field(default_factory=dict)
     excused: frozenset[str] = frozenset()
     current: CurrentRevision | None = None
@@ -106,17 +111,25 @@ def standing_of(body: Object, before: Standing | None, service_account: str) -> 
     metadata = body["metadata"]
     key = (metadata["namespace"], metadata["name"])
     spec, status = PolicySpec.model_validate(body["spec"]), parse_status(body)
-    account = spec.service_account_name or service_account
+    where = where_of(spec, key[0], service_account)
     asking = tuple(
-        Asking(Question(key[0], key[1], spec.target, account, one, spec.prometheus), Rule.of(one))
+        Asking(Question(key[0], key[1], spec.target, where.account.name, one, spec.prometheus), Rule.of(one))
         for one in spec.triggers
     )
-    standing = Standing(key, metadata["uid"], metadata["generation"], spec, status, asking, current=status.current)
+    standing = Standing(
+        key, metadata["uid"], metadata["generation"], spec, status, asking, where, current=status.current
+    )
     standing.excused = frozenset(one.name for one in status.triggers if one.excused)
     if before is not None and before.uid == standing.uid and before.spec.target == spec.target:
         _inherit(standing, before)
     _spread(standing)
     return standing
+
+
+def where_of(spec: PolicySpec, namespace: str, service_account: str) -> Where:
+    """Where the target of a policy is, and with whose rights it is read and rolled back."""
+    account = ServiceAccount(namespace, spec.service_account_name or service_account)
+    return Where(spec.target.namespace or namespace, spec.target.name, account, spec.options or Options())
 
 
 def parse_status(body: Object) -> PolicyStatus:

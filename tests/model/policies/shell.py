@@ -24,7 +24,7 @@ from rollback_operator.settings import Settings
 from rollback_operator.signals.base import Question, Signal
 from rollback_operator.targets.base import Target as TargetModule
 from rollback_operator.targets.base import Watched
-from rollback_operator.watching import Asking, Standing
+from rollback_operator.watching import Asking, Standing, where_of
 from tests.model.policies import values
 from tests.model.policies.values import (
     NAME,
@@ -309,7 +309,8 @@ def _standing(spec: str, it: Memory) -> Standing:
         )
         for one in orders.triggers
     )
-    known = Standing(KEY, POLICY_UID, it.generation, orders, values.policy_status(it.status), asking)
+    where = where_of(orders, NAMESPACE, "rollback")
+    known = Standing(KEY, POLICY_UID, it.generation, orders, values.policy_status(it.status), asking, where)
     known.streaks = {TRIGGER: values.streak(it.row)} if it.row is not None else {}
     known.excused = frozenset({TRIGGER} if it.excused else ())
     known.current = values.current_revision(it.current)
