@@ -30,7 +30,8 @@ cluster: $(READY) ## A cluster for .testbed/kubeconfig; NODES=fake|real|kind, by
 	$(PY) -m testbed up --nodes $(NODES)
 
 run: $(READY) ## The operator in the foreground against that cluster
-	KUBECONFIG=$(CURDIR)/.testbed/kubeconfig $(PY) -m rollback_operator
+	KUBECONFIG=$(CURDIR)/.testbed/kubeconfig ROLLBACK_HELM="$${ROLLBACK_HELM:-$(CURDIR)/.testbed/bin/helm}" \
+		$(PY) -m rollback_operator
 
 down: $(READY) ## End that cluster and leave nothing of it
 	$(PY) -m testbed down
