@@ -81,11 +81,15 @@ async def test_alerts_are_taken_from_nobody_without_one(file: str, tmp_path: Pat
     await made.close()
 
 
-async def test_an_alertmanager_is_asked_what_fires() -> None:
+@contextlib.asynccontextmanager
+async def alertmanager(token: str | None = None) -> AsyncIterator[tuple[str, list[str]]]:
+    """One at which an alert fires, and what it was asked; with a token, it answers only to who shows that."""
     asked: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(request.path_qs)
+        if request.headers.get("Authorization") != (f"Bearer {token}" if token else None):
+            return web.Response(status=401)
         labels = {"namespace": "shop", "rollback_policy": "checkout", "alertname": "Errors"}
         return web.json_response(
             [
@@ -101,11 +105,16 @@ async def test_an_alertmanager_is_asked_what_fires() -> None:
 
     app = web.Application()
     app.router.add_get("/am/api/v2/alerts", answer)
-    heard: list[tuple[str, str]] = []
     async with TestServer(app) as server:
-        made = signals(heard, alertmanager=f"http://127.0.0.1:{server.port}/am/")
+        yield f"http://127.0.0.1:{server.port}/am/", asked
+
+
+async def test_an_alertmanager_is_asked_what_fires() -> None:
+    heard: list[tuple[str, str]] = []
+    async with alertmanager() as (address, asked):
+        made = signals(heard, alertmanager=address)
         running = asyncio.create_task(made.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not heard:  # noqa: ASYNC110 - it tells nobody else
                 await asyncio.sleep(0.01)
         running.cancel()
@@ -115,6 +124,23 @@ async def test_an_alertmanager_is_asked_what_fires() -> None:
     assert heard == [("shop", "checkout")]
     assert asked
     assert all(path.startswith("/am/api/v2/alerts?") for path in asked)
+
+
+@pytest.mark.parametrize("held, heard_of", [("tea-for-two\n", True), ("coffee", False), (None, False)])
+async def test_an_alertmanager_behind_a_door_is_shown_the_token(
+    held: str | None, *, heard_of: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = tmp_path / "token"
+    if held is not None:
+        token.write_text(held)
+    heard: list[tuple[str, str]] = []
+    async with alertmanager("tea-for-two") as (address, _):
+        made = signals(heard, alertmanager=address, alertmanager_token_file=str(token))
+        await made.alerts.refresh()
+        await made.close()
+    assert bool(heard) == heard_of
+    assert heard_of or "Alertmanager cannot be asked which alerts fire" in caplog.text
+    assert held is None or held.strip() not in caplog.text
 
 
 async def test_it_runs_until_it_is_stopped(ready: Signals) -> None:

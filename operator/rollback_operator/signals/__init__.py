@@ -39,6 +39,7 @@ class Signals:
         self._outbound = Outbound(Fence(networks(settings.allowed_networks), api.addresses()))
         files = Files(_path(settings.prometheus_token_file), _path(settings.prometheus_ca_file))
         self._alertmanager = settings.alertmanager.rstrip("/")
+        self._shown = Files(_path(settings.alertmanager_token_file), _path(settings.alertmanager_ca_file))
         self._token = Files(_path(settings.alerts_token_file))
         self.alerts = AlertSignal(
             alerted,
@@ -82,8 +83,11 @@ class Signals:
         await self._outbound.close()
 
     async def _ask_alertmanager(self, path: str) -> bytes:
-        url = self._alertmanager + path
-        answer = await self._outbound.get(url, within=ASK_LIMIT, limit=LARGEST_ANSWER, trusted=True)
+        url, access = self._alertmanager + path, self._shown.access()
+        headers = {"Authorization": access.authorization} if access.authorization else {}
+        answer = await self._outbound.get(
+            url, within=ASK_LIMIT, limit=LARGEST_ANSWER, headers=headers, tls=access.tls, trusted=True
+        )
         if answer.status != HTTPStatus.OK:
             raise OSError(f"{self._alertmanager} answers {answer.status}")
         return answer.body
