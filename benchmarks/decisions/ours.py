@@ -2,7 +2,7 @@
 
 What is the operator's: what an answer means (`signals.answers.answered`), the fold, what a change of the target does
 to what was seen (`changed`), and the judgement. What is restated here, because it lives among calls to the API server
-there (`policies.PolicyWorker`): the order of these calls, that a Healthy answer ends an excuse, and how many policies
+there (`policies.worker.PolicyWorker`): the order of these calls, that a Healthy answer ends an excuse, and how many policies
 in Breach make a crowd.
 """
 

@@ -126,6 +126,11 @@ def standing_of(body: Object, before: Standing | None, service_account: str) -> 
     return standing
 
 
+def version_of(body: Object) -> tuple[str, int]:
+    """Which orders these are."""
+    return body["metadata"]["uid"], body["metadata"]["generation"]
+
+
 def where_of(spec: PolicySpec, namespace: str, service_account: str) -> Where:
     """Where the target of a policy is, and with whose rights it is read and rolled back."""
     account = ServiceAccount(namespace, spec.service_account_name or service_account)
@@ -198,6 +203,10 @@ class Watching:
     def get(self, key: Key) -> Standing | None:
         """The policy, if it is known."""
         return self._known.get(key)
+
+    def is_known(self, standing: Standing) -> bool:
+        """Whether the policy is still there, with these orders."""
+        return self._known.get(standing.key) is standing
 
     def put(self, standing: Standing) -> None:
         """A policy is there, or has changed."""

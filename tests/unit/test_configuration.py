@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from rollback_operator import policies
 from rollback_operator.api.policy import PolicyStatus
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remember import MAX_REMEMBERED, Remember, Remembered, RememberedObject
@@ -29,6 +28,7 @@ from rollback_operator.configuration.recall import Recalled
 from rollback_operator.core.values import Findings
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.policies import asking, looking, making, worker
 from rollback_operator.targets import manifests, podtemplate
 from rollback_operator.targets.podtemplate import Need
 from tests.unit.builders import NOW, revision
@@ -232,9 +232,10 @@ def test_what_only_stood_for_a_moment_is_better_than_nothing() -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for one in (policies, watch):
+    for one in (asking, looking, worker, watch):
         monkeypatch.setattr(one, "time", clock)
-    monkeypatch.setattr(policies, "datetime", clock.date())
+    for dated in (looking, making):
+        monkeypatch.setattr(dated, "datetime", clock.date())
     return clock
 
 

@@ -222,9 +222,9 @@ def test_a_target_wakes_those_that_wait_for_it_with_news_only() -> None:
 def test_a_trigger_that_says_something_new_wakes_requests_that_wait_for_its_target() -> None:
     operator, _ = an_operator()
     operator._requests.interest.gained(("shop", "undo"), ("Deployment", "shop", "checkout"))
-    operator._policies._tell_of(("Deployment", "shop", "other"))
+    operator._policies._asker._tell_of(("Deployment", "shop", "other"))
     assert not operator.agenda.knows(UNDO)
-    operator._policies._tell_of(("Deployment", "shop", "checkout"))
+    operator._policies._asker._tell_of(("Deployment", "shop", "checkout"))
     assert operator.agenda.knows(UNDO)
 
 

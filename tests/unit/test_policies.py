@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from rollback_operator import policies as module
 from rollback_operator import watching
 from rollback_operator.api import WITHDRAWN_ANNOTATION
 from rollback_operator.core.verdicts import Sample, Verdict
 from rollback_operator.kube import errors, resources
-from rollback_operator.policies import PolicyWorker, surplus
+from rollback_operator.policies import asking, looking, making, worker
+from rollback_operator.policies.making import surplus
+from rollback_operator.policies.worker import PolicyWorker
 from rollback_operator.settings import Settings
 from rollback_operator.signals.base import Question
 from rollback_operator.targets import by_kind, podtemplate
@@ -62,9 +63,9 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     ticking = Clock()
-    for place in (module, watching):
+    for place in (asking, looking, worker, watching):
         monkeypatch.setattr(place, "time", ticking)
-    for dated in (module, resources, fakes):
+    for dated in (looking, making, resources, fakes):
         monkeypatch.setattr(dated, "datetime", ticking.date())
     return ticking
 
@@ -1035,7 +1036,7 @@ DISARMED: dict[str, tuple[Callable[[World], None], str]] = {
 async def test_it_says_why_it_could_not_be_rolled_back_and_when_it_could_again(calm: World, case: str) -> None:
     change, expected = DISARMED[case]
     change(calm)
-    calm.clock.now += module.ARMED_EVERY
+    calm.clock.now += looking.ARMED_EVERY
     await calm.go(30)
     assert calm.condition("Armed")[:2] == ("False", expected)
     calm.api.put(*release(), deployment(generation=5))
@@ -1087,7 +1088,7 @@ async def test_a_status_that_changed_meanwhile_is_written_again(clock: Clock) ->
 async def test_what_was_found_is_written_although_the_first_write_failed(calm: World) -> None:
     """Nothing but the rights changed: no verdict would bring another look."""
     calm.api.lacking.add("patch")
-    calm.clock.now += module.ARMED_EVERY
+    calm.clock.now += looking.ARMED_EVERY
     calm.api.faults.append(failing("PUT ", errors.Unavailable("no answer"), times=1))
     with pytest.raises(errors.Unavailable):
         await calm.turn()
@@ -1162,7 +1163,7 @@ async def test_when_the_crowd_is_over_it_is_looked_at_at_once(clock: Clock) -> N
 
 async def test_alerts_have_it_asked_at_once(clock: Clock) -> None:
     world = World(clock, policy=orders(trigger(), {"name": "told", "alert": {}, "interval": "30s"}))
-    signals: Any = world.worker._signals
+    signals: Any = world.worker._asker._signals
     signals["alert"] = world.signal
     await world.go(59)
     world.signal.asked.clear()

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from rollback_operator import policies
 from rollback_operator.api.policy import LastRequest, PolicySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core import judge as judging
 from rollback_operator.core.judge import Judgement, Scene
 from rollback_operator.core.verdicts import Rule, Sample, Streak, Verdict, fold
+from rollback_operator.policies import asking, looking, making
 
 Mistake = Callable[[pytest.MonkeyPatch], None]
 
@@ -30,7 +30,7 @@ def _seeing(**fields: Any) -> Mistake:
     def blind(orders: PolicySpec, scene: Scene, now: datetime) -> Judgement:
         return judging.judge(orders, replace(scene, **fields), now)
 
-    return _with(policies, "judge", blind)
+    return _with(looking, "judge", blind)
 
 
 def _named_after(*names: str) -> Mistake:
@@ -90,7 +90,7 @@ async def _noted_before(_: Any, standing: Any, act: Any, found: Any, now: dateti
 
 async def _made_whatever_is_there(self: Any, standing: Any, act: Any, found: Any, now: datetime) -> Any:
     """Does not read the orders anew before it acts."""
-    await self._create(standing, act)
+    await making.create(self._api, standing, act)
     return replace(found, last_request=LastRequest(name=act.name, at=now))
 
 
@@ -98,17 +98,17 @@ MISTAKES: dict[str, Mistake] = {
     "a request's name does not say which try it is": _named_after("release", "revision"),
     "a request's name does not say which revision it is for": _named_after("release", "attempt"),
     "a request's name cannot be found again": _named_at_random(),
-    "the request is noted before it is made": _with(policies.PolicyWorker, "_make", _noted_before),
-    "orders are not read anew before a request is made": _with(policies.PolicyWorker, "_make", _made_whatever_is_there),
+    "the request is noted before it is made": _with(looking.Looker, "_make", _noted_before),
+    "orders are not read anew before a request is made": _with(looking.Looker, "_make", _made_whatever_is_there),
     "what was made and is deleted is not remembered": _seeing(last_request=None),
     "the list of requests is not looked at": _seeing(requests=()),
     "the ledger is not consulted": _seeing(entries=()),
-    "the ledger is not kept": _with(policies, "learned", _learns_nothing),
+    "the ledger is not kept": _with(looking, "learned", _learns_nothing),
     "the breaker does not count": _with(judging, "_breaker", lambda *_: None),
     "a trigger fires at once": _with(Streak, "fires", _at_once),
-    "Unknown counts as Breach": _with(policies, "fold", _unknown_counts),
-    "a return counts as a release": _with(policies, "judge", _returns_are_releases),
-    "what waits for people is never taken back": _with(policies, "judge", _never_taken_back),
+    "Unknown counts as Breach": _with(asking, "fold", _unknown_counts),
+    "a return counts as a release": _with(looking, "judge", _returns_are_releases),
+    "what waits for people is never taken back": _with(looking, "judge", _never_taken_back),
     "an abort is no veto": _with(judging, "_after", lambda made, *_: None if made else (Reason.FIRING, "")),
-    "nobody is told": _with(policies, "judge", _no_alert),
+    "nobody is told": _with(looking, "judge", _no_alert),
 }

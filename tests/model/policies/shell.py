@@ -12,14 +12,16 @@ from datetime import datetime, tzinfo
 from typing import Any, NamedTuple, cast
 from unittest import mock
 
-from rollback_operator import policies, watching
+from rollback_operator import watching
 from rollback_operator.api import WITHDRAWN_ANNOTATION
 from rollback_operator.api.policy import PolicyStatus
 from rollback_operator.core.values import Other, Snapshot
 from rollback_operator.core.verdicts import Rule, Sample, Verdict
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
-from rollback_operator.policies import PolicyWorker
+from rollback_operator.policies import asking, looking, making
+from rollback_operator.policies import worker as working
+from rollback_operator.policies.worker import PolicyWorker
 from rollback_operator.settings import Settings
 from rollback_operator.signals.base import Question, Signal
 from rollback_operator.targets.base import Target as TargetModule
@@ -282,7 +284,7 @@ async def _replay(start: Start, answers: tuple[Answered, ...]) -> Asked | Over:
     modules = {"Deployment": cast("TargetModule", _Target(api))}
     signals = {"prometheus": cast("Signal", _Signal(start.truth, start.remembers))}
     worker = PolicyWorker(cast("Api", api), modules, signals, Settings(), lambda _: None)
-    worker._arming = cast("Any", _Armed())
+    worker._looker._arming = cast("Any", _Armed())
     if start.memory is not None:
         worker.watching.put(_standing(start.spec, start.memory))
         if start.memory.generation != start.view.policy.generation and not start.behind:
@@ -316,7 +318,7 @@ def _standing(spec: str, it: Memory) -> Standing:
     known.current = values.current_revision(it.current)
     known.rebuilt = it.rebuilt
     known.target_changed, known.requests_changed = it.news_of_target, it.news_of_requests
-    known.looked_at = 0.0 if it.looked else -policies.CROWD_PAUSE
+    known.looked_at = 0.0 if it.looked else -looking.CROWD_PAUSE
     known.checked, known.armed_at = True, 0.0
     return known
 
@@ -343,10 +345,10 @@ def _memory(worker: PolicyWorker) -> Memory | None:
 def patches() -> list[Any]:
     """What has to be in force while rounds are replayed: the model's clock, and requests as its views show them."""
     return [
-        mock.patch.object(policies, "time", _Clock()),
+        *(mock.patch.object(module, "time", _Clock()) for module in (asking, looking, working)),
         mock.patch.object(watching, "time", _Clock()),
         mock.patch.object(watching, "_SOON", 0.0),
-        mock.patch.object(policies, "datetime", _Calendar()),
+        *(mock.patch.object(module, "datetime", _Calendar()) for module in (looking, making)),
         mock.patch.object(resources, "datetime", _Calendar()),
         mock.patch.object(resources, "requests_for", _requests_for),
     ]
