@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.remember import MAX_NUMBERS, MAX_REMEMBERED, Remembered
+from rollback_operator.configuration.digest import written
 from rollback_operator.configuration.identity import PASSING, identified, learned, template_of, together
 from rollback_operator.core.choice import Chosen, choose
 from rollback_operator.core.values import Ending, Revision, Snapshot
@@ -275,3 +276,27 @@ def _goes_to(to: str, shown: Snapshot, bad: dict[str, str] | None = None, good: 
     assert isinstance(chosen, Chosen), chosen
     revision: Revision = chosen.revision
     return revision.fingerprint
+
+
+# Since when.
+
+
+def managed(time: str | None, *parts: str, **more: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {"manager": "kubectl", "fieldsV1": {part: {} for part in parts}, **more}
+    return entry | ({"time": time} if time else {})
+
+
+LATER = "2026-03-01T03:00:07Z"
+WRITTEN: dict[str, tuple[str, list[dict[str, Any]], bool]] = {
+    "its data": ("ConfigMap", [managed("2026-03-01T02:00:00Z", "f:data"), managed(LATER, "f:binaryData")], True),
+    "the values of a Secret": ("Secret", [managed(LATER, "f:data", "f:type")], True),
+    "nothing but a label": ("ConfigMap", [managed(LATER, "f:metadata")], False),
+    "its status": ("Ingress", [managed(LATER, "f:spec", subresource="status")], False),
+    "nobody knows when": ("ConfigMap", [managed(None, "f:data")], False),
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_the_managed_fields_tell_when_was_written(case: str) -> None:
+    kind, entries, known = WRITTEN[case]
+    assert written(kind, {"metadata": {"managedFields": entries}}) == (after(7) if known else None)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from rollback_operator.api.remember import Remember, Remembered, RememberedObject
@@ -60,6 +61,17 @@ def digest_of(kind: str, thing: Object, salt: str) -> str:
     beforehand.
     """
     return _sha([salt, kind, thing["metadata"]["name"], says(kind, thing)])[:_SHOWN]
+
+
+def written(kind: str, thing: Object) -> datetime | None:
+    """When what an object says was written last, to the second, as its managed fields have it; None if they do not."""
+    parts = {f"f:{part}" for part in _SAYS[kind]}
+    times = [
+        datetime.fromisoformat(entry["time"])
+        for entry in thing["metadata"].get("managedFields") or []
+        if entry.get("time") and not entry.get("subresource") and parts & set(entry.get("fieldsV1") or {})
+    ]
+    return max(times, default=None)
 
 
 def secret_name(digest: str) -> str:
