@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -371,6 +372,55 @@ async def test_who_cannot_say_that_he_lives_writes_nothing_more(
             await helm.door.beat()
         assert await helm.call("PATCH", "/apis/apps/v1/namespaces/shop/deployments/web", {}) == 403
         assert await helm.call("GET", "/apis/apps/v1/namespaces/shop/deployments/web") == 200
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.slept: list[float] = []
+        monkeypatch.setattr(doors, "time", self)
+        monkeypatch.setattr(doors, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": self.sleep}))
+        monkeypatch.setattr(doors, "LEASE", 60.0)
+
+    def monotonic(self) -> float:
+        return 100.0 + sum(self.slept)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.mark.parametrize("status", ["deployed", "failed"])
+async def test_the_record_stays_pending_until_no_write_without_an_answer_can_arrive(
+    store: tuple[Store, Api], monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    kept, api = store
+    clock = Clock(monkeypatch)
+    async with child(api) as helm:
+        await helm.create()
+        kept.instead = [("PATCH", 0, False)]
+        await helm.call("PATCH", "/api/v1/x", b"{}", Content_Type=APPLY)
+        assert await helm.call("PATCH", "/api/v1/x", b"{}", Content_Type=APPLY) == 200
+        assert await helm.write(status="pending-rollback") == 200
+        assert clock.slept == []
+        assert await helm.write(status=status) == 200
+
+    assert clock.slept == [doors.WRITE + 1]
+
+
+@pytest.mark.parametrize("answer", [200, 403, 429, 500])
+async def test_a_write_with_an_answer_keeps_the_record_open_no_longer(
+    store: tuple[Store, Api], monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    kept, api = store
+    clock = Clock(monkeypatch)
+    async with child(api) as helm:
+        await helm.create()
+        kept.instead = [("PATCH", answer, False)] if answer != 200 else []
+        await helm.call("PATCH", "/api/v1/x", b"{}", Content_Type=APPLY)
+        assert await helm.write() == 200
+
+    assert clock.slept == []
 
 
 AGAIN = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +16,11 @@ from rollback_operator.api.options import Force, HelmOptions, Options
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.base import Where
+from rollback_operator.targets.helm.effect import Finished
 from rollback_operator.targets.helm.records import Record
 from rollback_operator.targets.helm.rollback import AT_ONCE, Means, Rollback
 from rollback_operator.targets.helm.standing import DEAD_AFTER, MOST_ATTEMPTS, Standing, standing_of
+from tests.unit.helm import release, secret
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 PATIENCE = timedelta(minutes=15)
@@ -136,6 +139,36 @@ async def test_no_more_helms_run_than_there_is_memory_for() -> None:
     with pytest.raises(errors.NotDone):
         async with asyncio.timeout(5):
             await one.make("request-1")
+
+
+class Gone:
+    """Records that cannot be written."""
+
+    def __init__(self, error: type[errors.KubeError]) -> None:
+        self.error = error
+
+    async def write(self, where: Where, secret: Any) -> None:
+        raise self.error(f"{where.name}: {secret['metadata']['name']}")
+
+
+@pytest.mark.parametrize("error", [errors.NotFound, errors.Conflict, errors.Forbidden, errors.Invalid])
+async def test_an_attempt_that_had_begun_is_never_said_to_have_changed_nothing(error: type[errors.KubeError]) -> None:
+    one = Rollback(
+        Means(NOTHING, cast("Any", Gone(error)), "helm"),
+        Where("shop", "shop", ServiceAccount("shop", "rollback")),
+        standing_of(records(1, 2), NOW, PATIENCE),
+        "1",
+    )
+    door: Any = SimpleNamespace(
+        record=secret(3, release(3, status="pending-rollback")), outrun=False, broken={}, quiet=_at_once
+    )
+
+    with pytest.raises(errors.Unavailable, match="could not be recorded"):
+        await one._after(door, Finished(1, "it failed"), 0)
+
+
+async def _at_once() -> None:
+    return
 
 
 # A small world: one request, operators that come and go, and other people, against the real `standing_of`.

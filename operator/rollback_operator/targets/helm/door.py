@@ -31,6 +31,7 @@ from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import APPLY, JSON, Api
 from rollback_operator.targets.base import Where
+from rollback_operator.targets.helm import answers
 from rollback_operator.targets.helm.records import ALIVE_ANNOTATION, PENDING, PREFIX, TYPE, number_of, secret_name
 from rollback_operator.targets.helm.store import secrets
 from rollback_operator.targets.helm.wire import WireError, secret_in
@@ -95,6 +96,7 @@ class Door:
         self._token = randomness.token_urlsafe(32)
         self.url = ""
         self.record: Object | None = None
+        self._may_arrive: dict[object, float] = {}
         self.outrun = False
         self.forbidden = ""
         self.broken: dict[tuple[str, str], str] = {}
@@ -138,6 +140,16 @@ class Door:
             else:
                 self._confirmed = begun
 
+    async def quiet(self) -> None:
+        """Wait until no write can arrive any more whose answer is not known.
+
+        While the record is pending nobody else releases. So it stays pending until then: what arrived later would
+        change objects of a release that came in between.
+        """
+        left = max(self._may_arrive.values(), default=0.0) - time.monotonic()
+        if left > 0:
+            await asyncio.sleep(left)
+
     def _lapsed(self) -> bool:
         return self.record is not None and time.monotonic() - self._confirmed > LEASE
 
@@ -146,13 +158,13 @@ class Door:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         shown, _, rest = request.path_qs[1:].partition("/")
         if not randomness.compare_digest(shown.encode(), self._token.encode()):
-            return _status(HTTPStatus.UNAUTHORIZED, "this door is for one run of Helm")
+            return answers.status(HTTPStatus.UNAUTHORIZED, "this door is for one run of Helm")
         asked = request.clone(rel_url=URL(f"/{rest}", encoded=True))
         try:
             return await self._admit(asked, await asked.read())
         except _Refusal as refusal:
             log.warning("Refused to Helm: %s %s: %s", request.method, request.path, refusal.message)
-            return _status(refusal.status, refusal.message)
+            return answers.status(refusal.status, refusal.message)
 
     async def _admit(self, request: web.Request, body: bytes) -> web.StreamResponse:
         """Decide about a call and make it."""
@@ -162,10 +174,13 @@ class Door:
             if request.query.getall("dryRun", []) != ["All"]:
                 raise _Refusal("a dry run changes nothing")
             return await self._pass_on(request, body)
-        if self.outrun or self._lapsed():
-            raise _Refusal("another operator may be at work on this release")
+        self._check_alive()
         found = _SECRETS.fullmatch(request.path)
         return await (self._pass_on(request, body) if found is None else self._secret(request, found, body))
+
+    def _check_alive(self) -> None:
+        if self.outrun or self._lapsed():
+            raise _Refusal("another operator may be at work on this release")
 
     async def _secret(self, request: web.Request, found: re.Match[str], body: bytes) -> web.StreamResponse:
         """Writes of Secrets: any but records of releases are the chart's own business."""
@@ -212,12 +227,15 @@ class Door:
                 if status == HTTPStatus.CONFLICT:
                     self.outrun = True
                     break
-                if not _transient(status) or time.monotonic() - self._opened > CREATE_WITHIN:
+                if not answers.transient(status) or time.monotonic() - self._opened > CREATE_WITHIN:
                     break
                 await asyncio.sleep(0.2)
             return web.json_response(answer, status=status)
 
     async def _replace(self, request: web.Request, new: Object) -> web.StreamResponse:
+        if not _pending(new):
+            await self.quiet()
+            self._check_alive()
         async with self._writing:
             for _ in range(TRIES):
                 if self.record is None:
@@ -234,7 +252,7 @@ class Door:
                     return web.json_response(self.record, status=HTTPStatus.OK)
                 if status == HTTPStatus.CONFLICT and self.record["metadata"] != metadata:
                     continue
-                if not _transient(status) and status != HTTPStatus.CONFLICT:
+                if not answers.transient(status) and status != HTTPStatus.CONFLICT:
                     break
                 await asyncio.sleep(0.2)
             return web.json_response(answer, status=status)
@@ -277,8 +295,8 @@ class Door:
                 text = await response.read()
                 status = response.status
         except errors.Unavailable as error:
-            return self._note(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error)), _failure(503, str(error))
-        answer = _parsed(text)
+            return self._note(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error)), answers.failure(503, str(error))
+        answer = answers.parsed(text)
         return self._note(request, status, str(answer.get("message", ""))), answer
 
     # All else.
@@ -287,11 +305,14 @@ class Door:
         reads = request.method in _READS
         where, limit = (request.path_qs, None) if reads else (_bounded(request, WRITE), float(WRITE + 1))
         watches = request.query.get("watch", "") in ("1", "true")
-        response = web.StreamResponse()
+        response, this = web.StreamResponse(), object()
+        if not reads:
+            self._may_arrive[this] = time.monotonic() + WRITE + 1
         try:
             async with self._api.forward(
                 request.method, where, request.headers, body, as_=self._where.account, limit=limit
             ) as answer:
+                self._may_arrive.pop(this, None)
                 if answer.status >= HTTPStatus.BAD_REQUEST:
                     return self._failed(request, answer.status, await answer.read(), dict(answer.headers))
                 response.set_status(answer.status)
@@ -300,6 +321,8 @@ class Door:
                 async for chunk in answer.content.iter_any():
                     await response.write(chunk)
         except errors.Unavailable as error:
+            if isinstance(error, errors.NotDone):
+                self._may_arrive.pop(this, None)
             if response.prepared:
                 return _cut(request, response)
             return self._failed(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error).encode(), {})
@@ -310,19 +333,19 @@ class Door:
 
     def _failed(self, request: web.Request, status: int, text: bytes, headers: dict[str, str]) -> web.Response:
         """A bad answer; one after which the same call may be made again is given as one that asks for that."""
-        answer = _parsed(text)
+        answer = answers.parsed(text)
         said = str(answer.get("message", "")) or text[:200].decode(errors="replace")
-        passing = _transient(status) or (status == HTTPStatus.CONFLICT and not _of_managers(answer))
+        passing = answers.transient(status) or (status == HTTPStatus.CONFLICT and not answers.of_managers(answer))
         self._note(request, HTTPStatus.SERVICE_UNAVAILABLE if passing else status, said)
         if passing and _repeatable(request):
-            return _status(HTTPStatus.TOO_MANY_REQUESTS, said, _RETRY)
+            return answers.status(HTTPStatus.TOO_MANY_REQUESTS, said, _RETRY)
         kept = {name: headers[name] for name in _ANSWERED if name in headers}
         return web.Response(status=status, body=text, headers=kept)
 
     def _note(self, request: web.Request, status: int, said: str) -> int:
         """What an answer says of how the run fares."""
         call = (request.method, request.path)
-        if _transient(status):
+        if answers.transient(status):
             self.broken[call] = f"{request.method} {request.path}: {said}"[:500]
         else:
             self.broken.pop(call, None)
@@ -346,24 +369,6 @@ def _secret_in(request: web.Request, body: bytes) -> Object:
         raise _Refusal(f"this is not understood as a Secret: {error}", HTTPStatus.UNSUPPORTED_MEDIA_TYPE) from None
 
 
-def _parsed(text: bytes) -> Object:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _transient(status: int) -> bool:
-    return status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-
-
-def _of_managers(answer: Object) -> bool:
-    """Whether others own what was to be applied: that stays so."""
-    causes = (answer.get("details") or {}).get("causes") or []
-    return any(isinstance(one, dict) and one.get("reason") == "FieldManagerConflict" for one in causes)
-
-
 def _repeatable(request: web.Request) -> bool:
     """Whether the call may be made twice: reads, applies, deletions, and what replaces a whole object."""
     if request.method == "PATCH":
@@ -374,29 +379,6 @@ def _repeatable(request: web.Request) -> bool:
 def _bounded(request: web.Request, seconds: int) -> str:
     joint = "&" if request.query_string else "?"
     return f"{request.path_qs}{joint}timeout={seconds}s"
-
-
-def _failure(status: int, message: str) -> Object:
-    reasons = {
-        401: "Unauthorized",
-        403: "Forbidden",
-        409: "Conflict",
-        429: "TooManyRequests",
-        503: "ServiceUnavailable",
-    }
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": reasons.get(status, "Unknown"),
-        "code": int(status),
-    }
-
-
-def _status(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response(_failure(status, message), status=status, headers=headers)
 
 
 def _cut(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

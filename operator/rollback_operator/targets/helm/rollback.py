@@ -268,9 +268,21 @@ class Rollback:
             release = _closed(release, f"Rollback failed: {done.words}")
             if disturbed:
                 release["manifest"] = await self._with_what_is_left(release)
-            await self._store.write(self._where, _packed(door.record, release, interrupted=disturbed))
+            await door.quiet()
+            await self._close(_packed(door.record, release, interrupted=disturbed))
         if disturbed:
             raise errors.Unavailable(f"Helm was disturbed: {'; '.join(door.broken.values())[:500]}")
+
+    async def _close(self, secret: Object) -> None:
+        """Write what became of an attempt that had begun; whatever keeps that from being written, it had begun.
+
+        Raises:
+            kube.errors.Unavailable: it could not be written.
+        """
+        try:
+            await self._store.write(self._where, secret)
+        except errors.KubeError as error:
+            raise errors.Unavailable(f"the end of the rollback could not be recorded: {error}") from error
 
 
 def _before(door: Door, done: Finished) -> errors.KubeError:
