@@ -21,7 +21,7 @@ from rollback_operator.backups import Backups, given_up
 from rollback_operator.configuration.recall import Recall
 from rollback_operator.core import backups
 from rollback_operator.core.life import advance
-from rollback_operator.core.life.times import deadline, over, pause, too_late_to_send
+from rollback_operator.core.life.times import deadline, over, pause, too_late_to_send, untold
 from rollback_operator.core.values import (
     Action,
     Answer,
@@ -68,10 +68,6 @@ class _Heard:
     answered: int = 0
     kept: int = 0
     stopped: int = 0
-
-
-UNTOLD = 1.0
-"""Seconds between looks at a rollback that no event tells of, while it is verified."""
 
 
 class RequestWorker:
@@ -146,15 +142,16 @@ class RequestWorker:
                 return await self._afresh(request), None
         if decision.action is not None and ref is not None:
             return body, await self._act(resources.parse_request(body), ref, observation.target, decision.action)
-        return body, self._patience(decision, ref)
+        return body, self._patience(request, decision, ref)
 
-    def _patience(self, decision: Decision, ref: TargetRef | None) -> float | None:
+    def _patience(self, request: Request, decision: Decision, ref: TargetRef | None) -> float | None:
         """The seconds until the next look. Of some kinds no event tells how a rollback of them fares."""
         if decision.again is None:
             return None
-        again = decision.again.total_seconds()
-        untold = ref is not None and self._targets[ref.kind].watched is None
-        return min(again, UNTOLD) if untold and decision.status.phase is Phase.VERIFYING else again
+        again = decision.again
+        if ref is not None and self._targets[ref.kind].watched is None and decision.status.phase is Phase.VERIFYING:
+            again = min(again, untold(replace(request, status=decision.status), datetime.now(UTC)))
+        return again.total_seconds()
 
     async def _one_round_of_group(self, body: Object, request: Request) -> tuple[Object | None, float | None]:
         """The same for a group, whose targets are rolled back by requests of their own."""

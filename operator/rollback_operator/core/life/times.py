@@ -23,6 +23,7 @@ QUEUE_POLL = timedelta(seconds=10)
 CONTROLLER_POLL = timedelta(milliseconds=500)
 HEALTH_POLL = timedelta(seconds=5)
 MAKING_POLL = timedelta(seconds=1)
+FIRST_LOOK, LAST_LOOK = timedelta(milliseconds=100), timedelta(seconds=1)
 """Polls are for what no event announces; a change of the target or of another request wakes the request earlier."""
 
 
@@ -92,6 +93,13 @@ def made(request: Request) -> datetime | None:
     """When the effect was seen on the target."""
     (mine,) = request.status.targets
     return max((step.finished_at for step in mine.steps if step.finished_at is not None), default=None)
+
+
+def untold(request: Request, now: datetime) -> timedelta:
+    """When to look again at an effect that no event tells of: soon at first, and then ever more rarely."""
+    effect_seen = made(request)
+    since = timedelta() if effect_seen is None else now - effect_seen
+    return min(max(since / 2, FIRST_LOOK), LAST_LOOK)
 
 
 def planned(request: Request) -> tuple[Plan, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -147,8 +148,8 @@ class HelmTarget:
         there = next((one for one in standing.records if str(one.number) == to), None)
         if there is None:
             raise errors.NotFound(f"revision {to} is gone")
-        now = (await self._store.read(where, standing.newest)).release
-        then = (await self._store.read(where, there)).release
+        stored = await asyncio.gather(*(self._store.read(where, one) for one in (standing.newest, there)))
+        now, then = (one.release for one in stored)
         return Move(now, then, manifest.objects(_text(now)), manifest.objects(_text(then)))
 
     async def backup(self, where: Where, target: Snapshot) -> list[Object]:
