@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
 
-from benchmarks import detection, gitops, policies, requests
+from benchmarks import detection, gitops, policies, releases, requests
 from benchmarks.table import Table
 
 MEASUREMENTS: Mapping[str, Callable[[Path], Table]] = {
     "single": requests.one_after_another,
     "thousand": requests.a_thousand_at_once,
+    "helm": releases.one_after_another,
     "argocd": gitops.one_after_another,
     "detection": detection.run,
     "policies": policies.a_thousand,

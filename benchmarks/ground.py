@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -72,8 +72,13 @@ class Ground:
     async def beside(self, namespace: str) -> Ground:
         """The same in another namespace, which is made, with the service account."""
         await self.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-        self.cluster.kubectl("-n", namespace, "apply", "-f", "-", input=_rights(namespace))
-        return Ground(self.cluster, self.operator, self._session, self._gate, namespace)
+        ground = Ground(self.cluster, self.operator, self._session, self._gate, namespace)
+        ground.allow("rbac.yaml")
+        return ground
+
+    def allow(self, example: str) -> None:
+        """Give the service account what this file of `examples/` gives it."""
+        self.cluster.kubectl("-n", self.namespace, "apply", "-f", "-", input=_rights(self.namespace, example))
 
     async def call(self, verb: str, path: str, body: Object | None = None, content: str = "application/json") -> Object:
         """A call as the administrator; made again while the API server asks for that (a new CRD's storage, say)."""
@@ -125,9 +130,9 @@ class Ground:
                 return
             await asyncio.sleep(0.1 if len(names) < AT_ONCE else 2)
 
-    async def timings(self, names: Iterable[str]) -> list[Timing]:
-        """What the audit log says of the requests."""
-        log = AuditTimes(self.cluster)
+    async def timings(self, names: Iterable[str], effect: Effect | None = None) -> list[Timing]:
+        """What the audit log says of the requests; `effect` is by default the patch of a Deployment."""
+        log = AuditTimes(self.cluster, effect or patch_of_a_deployment)
         items = {one["metadata"]["name"]: one for one in (await self.call("GET", _REQUESTS))["items"]}
         return [log.of(name, items[name]["status"]["phase"]) for name in names]
 
@@ -145,10 +150,15 @@ class Ground:
             await asyncio.sleep(0.2)
 
 
+Effect = Callable[[Object], str | None]
+"""The name of what was rolled back, if this successful call of the audit log is the effect; the last one counts."""
+
+
 class AuditTimes:
     """When the API server accepted, patched and ended, read once from its audit log."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, effect: Effect) -> None:
+        self._effect = effect
         self._accepted: dict[str, datetime] = {}
         self._patched: dict[str, datetime] = {}
         self._ended: dict[str, datetime] = {}
@@ -156,7 +166,7 @@ class AuditTimes:
             self._note(event)
 
     def of(self, name: str, phase: str) -> Timing:
-        """Of the request `name`, which is about the Deployment of the same name."""
+        """Of the request `name`, which is about the target of the same name."""
         accepted = self._accepted[name]
         patched, ended = self._patched.get(name, accepted), self._ended[name]
         return Timing((patched - accepted).total_seconds(), (ended - accepted).total_seconds(), phase)
@@ -171,8 +181,15 @@ class AuditTimes:
             self._accepted[about["name"]] = at
         elif what == ("update", "rollbackrequests", "status"):
             self._ended[about["name"]] = at
-        elif what == ("patch", "deployments", "") and "fieldManager=rollback-operator&" in event["requestURI"]:
-            self._patched[about["name"]] = at
+        elif (changed := self._effect(event)) is not None:
+            self._patched[changed] = at
+
+
+def patch_of_a_deployment(event: Object) -> str | None:
+    """See `Effect`."""
+    about = event["objectRef"]
+    ours = event["verb"] == "patch" and "fieldManager=rollback-operator&" in event["requestURI"]
+    return str(about["name"]) if ours and about["resource"] == "deployments" else None
 
 
 _REQUESTS = f"/apis/rollback.dev/v1alpha1/namespaces/{NAMESPACE}/rollbackrequests"
@@ -213,8 +230,8 @@ def _available(body: Object, replicas: int) -> bool:
     return counts == {replicas} and status.get("observedGeneration") == body["metadata"]["generation"]
 
 
-def _rights(namespace: str) -> str:
-    bodies = list(yaml.safe_load_all((ROOT / "examples" / "rbac.yaml").read_text()))
+def _rights(namespace: str, example: str) -> str:
+    bodies = list(yaml.safe_load_all((ROOT / "examples" / example).read_text()))
     for body in bodies:
         body["metadata"].pop("namespace", None)
         for subject in body.get("subjects", []):
