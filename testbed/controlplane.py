@@ -1,8 +1,6 @@
 """The command lines of etcd, the API server and the controllers."""
 
-import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import yaml
 from testbed.access import Access
 from testbed.binaries import Binaries
 from testbed.pki import Pki
+from testbed.servers import free_port
 
 SERVICES = "10.96.0.0/16"
 FIRST_SERVICE = "10.96.0.1"
@@ -34,9 +33,7 @@ class Ports:
 
 def free_ports(address: str) -> Ports:
     """Ports that nobody listens on now; someone else may be faster, so a start with them may have to be repeated."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server((host, 0))) for host in ("127.0.0.1", "127.0.0.1", address)]
-        return Ports(*(listener.getsockname()[1] for listener in sockets))
+    return Ports(free_port(), free_port(), free_port(address))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """A program that answers HTTP, as a process in a folder of its own."""
 
+import contextlib
+import secrets
 import shutil
 import signal
 import socket
@@ -14,6 +16,9 @@ from testbed.errors import TestbedError
 from testbed.processes import ComponentEndedError, Roster, wait_until
 
 _ATTEMPTS = 3
+# Below those that Linux gives to connections (from 32768 on), and below those of Services.
+_PORTS = range(15000, 30000)
+_GIVEN: set[int] = set()
 # No proxy: the machine may have one for the outside.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -79,7 +84,7 @@ class Server:
             self._choose_port()
             self._roster.launch(self.name, self._command(), self.log, self._environment())
             try:
-                self.wait_until(self.ready, f"Getting {self.name} ready", timeout=60)
+                self.wait_until(self.ready, f"Getting {self.name} ready", timeout=180)
             except ComponentEndedError as error:
                 # Someone was faster. Another port will do as long as nobody knows this one.
                 if known or attempt == _ATTEMPTS or "address already in use" not in str(error):
@@ -129,7 +134,7 @@ class Server:
             self.url + path, data=body, headers={"Content-Type": content}
         )
         try:
-            with _OPENER.open(request, timeout=30) as answer:
+            with _OPENER.open(request, timeout=90) as answer:
                 return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             with error:
@@ -166,7 +171,17 @@ class Server:
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now; someone else may be faster."""
-    with socket.create_server((address, 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
+    """A port that nobody listens on now; each is given once. Another process may be faster, but hardly is.
+
+    The kernel gives it to nobody meanwhile: not to a connection, and not to whoever listens on any port.
+
+    Raises:
+        TestbedError: when none is free.
+    """
+    for _ in range(len(_PORTS)):
+        port = secrets.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server((address, port)):
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port
+    raise TestbedError(f"No port from {_PORTS.start} to {_PORTS.stop - 1} is free on {address}.")
