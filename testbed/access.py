@@ -76,7 +76,7 @@ class Access:
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
         try:
-            with opener.open(request, timeout=10) as answer:
+            with opener.open(request, timeout=60) as answer:
                 text = answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -149,7 +149,7 @@ class ArgoCD:
         return found
 
     def wait(
-        self, name: str, condition: Callable[[dict[str, Any]], object], namespace: str = NAMESPACE, timeout: float = 30
+        self, name: str, condition: Callable[[dict[str, Any]], object], namespace: str = NAMESPACE, timeout: float = 150
     ) -> dict[str, Any]:
         """Look until `condition` holds of the Application, which is given back.
 
@@ -213,7 +213,7 @@ class ArgoCD:
         files = [f"--filename={Binaries().asset(module, Path(name).name)}" for name in module.assets]
         # They are too big for the annotation of a plain apply.
         self._cluster.kubectl("apply", "--server-side", *files)
-        self.cache.wait_until(self._served, "Serving Argo CD's resources", timeout=30)
+        self.cache.wait_until(self._served, "Serving Argo CD's resources", timeout=150)
         self.apply(*_settings())
 
     def _served(self) -> bool:

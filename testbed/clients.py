@@ -24,7 +24,7 @@ class Clients:
         *arguments: str,
         input: str | None = None,  # noqa: A002 - as subprocess has it
         check: bool = True,
-        timeout: float = 60,
+        timeout: float = 180,
     ) -> str:
         """What kubectl prints on stdout, as the administrator.
 
@@ -39,7 +39,7 @@ class Clients:
         *arguments: str,
         input: str | None = None,  # noqa: A002 - as subprocess has it
         check: bool = True,
-        timeout: float = 120,
+        timeout: float = 300,
     ) -> str:
         """What helm prints on stdout; otherwise as `kubectl`."""
         return self._checked("helm", arguments, input, timeout, check=check)
@@ -48,7 +48,7 @@ class Clients:
         self,
         *arguments: str,
         input: str | None = None,  # noqa: A002 - as subprocess has it
-        timeout: float = 60,
+        timeout: float = 180,
     ) -> subprocess.CompletedProcess[str]:
         """The finished kubectl, whatever its exit code."""
         return self._run("kubectl", arguments, input, timeout)

@@ -121,7 +121,7 @@ class Cluster(Clients):
             lambda: sum(_is_fake(node) and _is_ready(node) for node in self._nodes()) >= existing + count,
             "Getting the fake nodes ready",
             self._roster,
-            timeout=30 + count / 10,
+            timeout=150 + count / 10,
         )
 
     def load_image(self, archive: Path) -> None:

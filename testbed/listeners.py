@@ -87,7 +87,7 @@ class Listener:
         """End it for good."""
         self.down()
 
-    def wait(self, condition: Callable[[list[Asked]], object], timeout: float = 15) -> None:
+    def wait(self, condition: Callable[[list[Asked]], object], timeout: float = 90) -> None:
         """Wait until `condition` holds of what was asked so far.
 
         Raises:

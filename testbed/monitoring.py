@@ -110,7 +110,7 @@ class Prometheus(Server):
         """The values alone of an instant query that gives a vector."""
         return [float(series["value"][1]) for series in self.query(promql, at)]
 
-    def wait(self, promql: str, timeout: float = 20) -> Any:
+    def wait(self, promql: str, timeout: float = 120) -> Any:
         """Ask until a query gives something, which is given back.
 
         Raises:

@@ -41,10 +41,10 @@ class OperatorProcess:
         """End it as the kubelet would."""
         self.process.terminate()
         try:
-            self.process.wait(15)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"did not stop on SIGTERM within 15 s:\n{self.lines()}") from None
+            raise AssertionError(f"did not stop on SIGTERM within 60 s:\n{self.lines()}") from None
 
     def memory(self) -> tuple[float, float]:
         """Resident memory now and at its highest, in MiB."""
@@ -57,7 +57,7 @@ class OperatorProcess:
     def kill(self) -> None:
         """End it as the kernel would."""
         self.process.kill()
-        self.process.wait(15)
+        self.process.wait(60)
 
     def lines(self) -> str:
         """Everything it logged."""
@@ -68,7 +68,9 @@ def install(cluster: Cluster, folder: Path) -> Path:
     """Install `crds/` and `deploy/`, the Deployment at zero; gives a kubeconfig of the operator's own account."""
     cluster.kubectl("apply", "-k", str(ROOT / "deploy"))
     cluster.kubectl("-n", SYSTEM, "scale", f"deployment/{ACCOUNT}", "--replicas=0")
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/name=rollback-operator")
+    cluster.kubectl(
+        "wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/name=rollback-operator", "--timeout=150s"
+    )
     return kubeconfig(cluster, folder)
 
 

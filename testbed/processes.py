@@ -40,7 +40,7 @@ class Identity:
         """Whether that very process runs."""
         return Identity.of(self.pid) == self
 
-    def end(self, signal_number: int = signal.SIGKILL, timeout: float = 10.0) -> bool:
+    def end(self, signal_number: int = signal.SIGKILL, timeout: float = 60.0) -> bool:
         """Signal it, if it is still the same, and wait at most `timeout` seconds until all its threads are gone."""
         try:
             handle = os.pidfd_open(self.pid)
@@ -179,7 +179,7 @@ class Roster:
         ended = {identity.pid for identity in chosen}
         for child in self._children:
             if child.pid in ended:
-                child.wait(timeout=10)  # no zombies of ours
+                child.wait(timeout=60)  # no zombies of ours
 
 
 def _start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:

@@ -91,7 +91,7 @@ class RealNode:
         files, launch = self._files, self.roster.launch
         environment = {"PATH": packages.search_path(), clearing.MARK: self.roster.facts["mark"]}
         launch("containerd", files.containerd(), files.log("containerd"), environment)
-        wait_until(lambda: self._ctr("version").returncode == 0, "Getting containerd ready", self.roster, 30)
+        wait_until(lambda: self._ctr("version").returncode == 0, "Getting containerd ready", self.roster, 120)
         self.load_image(archives.pause(plane.binaries))
         port = free_port(network.GATEWAY)
         kubelet = files.kubelet(plane.binaries, plane.kubeconfig("kubelet"), plane.pki, port)
@@ -103,8 +103,8 @@ class RealNode:
             environment,
         )
         launch("coredns", files.coredns(plane.binaries, plane.kubeconfig("coredns")), files.log("coredns"))
-        wait_until(lambda: _is_ready(plane), "Getting the node ready", self.roster, 90)
-        wait_until(_names_resolve, "Getting CoreDNS ready", self.roster, 30)
+        wait_until(lambda: _is_ready(plane), "Getting the node ready", self.roster, 300)
+        wait_until(_names_resolve, "Getting CoreDNS ready", self.roster, 120)
 
     def load_image(self, archive: Path) -> None:
         """Give containerd the images of a docker-archive.

@@ -111,7 +111,7 @@ def _start_control_plane(plane: ControlPlane, options: Options, roster: Roster) 
         roster.launch(name, arguments, plane.directory / "logs" / f"{name}.log")
 
     def wait(what: str, path: str) -> None:
-        wait_until(_answers(plane.access, path), what, roster, timeout=60)
+        wait_until(_answers(plane.access, path), what, roster, timeout=180)
 
     launch("etcd", plane.etcd())
     launch("kube-apiserver", plane.apiserver(options.apiserver_flags))
