@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,22 @@ from testbed import Cluster
 from testbed.monitoring import Alertmanager, Prometheus
 from testbed.operating import OperatorProcess, install
 from testbed.servers import free_port
+from tests.e2e import evidence
 from tests.e2e.watched import Operator, Watched
 from tests.e2e.world import World
 
 ALERTS_TOKEN = "shown-by-alertmanager"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure, tell what there was, for whoever has nothing but the output."""
+    report = yield
+    if report.failed and call.when != "teardown":
+        evidence.add(report, getattr(item, "funcargs", {}))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +56,11 @@ def operator(
     """One operator for all tests of a module: two with different settings would contradict each other."""
     log = tmp_path_factory.mktemp("log") / "operator.log"
     running = Operator(credentials, log, port, {"log_level": "DEBUG", **settings})
-    yield running
-    running.stop()
+    try:
+        running.up()
+        yield running
+    finally:
+        running.stop()
     defects = [line for line in running.lines().splitlines() if '"exc_info"' in line or "Traceback" in line]
     assert not defects, "the operator logged defects:\n" + "\n".join(defects)
 
@@ -77,7 +92,9 @@ def world(bare_world: World) -> World:
 @pytest.fixture(scope="session")
 def prometheus(monitoring: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:  # noqa: ARG001
     """One Prometheus for all tests that push what it knows."""
-    with Prometheus.start(tmp_path_factory.mktemp("monitoring") / "prometheus") as running:
+    # What a test pushed once counts until it pushes something else, however long the tests of a module take.
+    lasting = ["--query.lookback-delta=2h"]
+    with Prometheus.start(tmp_path_factory.mktemp("monitoring") / "prometheus", flags=lasting) as running:
         yield running
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from testbed import Cluster
 from testbed.monitoring import Prometheus, Series
 from testbed.operating import OperatorProcess
-from tests.e2e.world import Object, World, condition, policy, until, web
+from tests.e2e.world import PATIENCE, Object, World, condition, policy, until, web
 
 SYSTEM_ACCOUNT = "system:serviceaccount:rollback-system:rollback-operator"
 WRITES = ("create", "update", "patch", "delete")
@@ -24,7 +23,11 @@ WRITES = ("create", "update", "patch", "delete")
 class Operator(OperatorProcess):
     """The operator on a port that it keeps when it is started again."""
 
+    newest: ClassVar[Operator | None] = None
+    """The one that was made last: what is told of a test that failed before it had one."""
+
     def __init__(self, credentials: Path, log: Path, port: int, settings: dict[str, str]) -> None:
+        Operator.newest = self
         self._credentials = credentials
         self._settings = settings
         super().__init__(credentials, log, port=port, **settings)
@@ -40,12 +43,17 @@ class Operator(OperatorProcess):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
                 return bool(answer.status == 200)
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # refused, cut off, told that it is not, or nothing in time
             return False
 
     def up(self) -> None:
         """Wait until it is ready."""
-        until(self.ready, what="the operator is ready")
+
+        def ready() -> bool:
+            assert self.process.poll() is None, f"the operator ended:\n{self.lines()}"
+            return self.ready()
+
+        until(ready, what="the operator is ready")
 
 
 class Watched(World):
@@ -100,18 +108,18 @@ class Watched(World):
 
     # What the operator does.
 
-    def waits(self, what: str, value: str = "", name: str = "web", within: int = 30) -> None:
+    def waits(self, what: str, value: str = "", name: str = "web", within: int = PATIENCE) -> None:
         """Wait until a field of a policy's status (a JSON path below it) has this value, or any."""
         wanted = f"jsonpath={{.status.{what}}}" + (f"={value}" if value else "")
         how = ["-n", self.namespace, "wait", f"rbp/{name}", f"--for={wanted}", f"--timeout={within}s"]
-        done = self.cluster.kubectl_process(*how, timeout=within + 10)
+        done = self.cluster.kubectl_process(*how, timeout=within + 30)
         assert done.returncode == 0, f"{done.stderr}{wanted}:\n{yaml.safe_dump(self.policy(name).get('status'))}"
 
     def proved(self, revision: str, name: str = "web") -> None:
         """Wait until this revision is known good."""
         self.waits("lastKnownGood.revision", revision, name)
 
-    def says(self, kind: str, reason: str, name: str = "web", within: int = 30) -> str:
+    def says(self, kind: str, reason: str, name: str = "web", within: int = PATIENCE) -> str:
         """Wait until a policy's condition has this reason; gives its message."""
         self.waits(f'conditions[?(@.type=="{kind}")].reason', reason, name, within)
         message: str = condition(self.policy(name), kind)["message"]
@@ -126,7 +134,7 @@ class Watched(World):
         said: str | None = self.policy(name)["status"].get("verdict")
         return said
 
-    def made(self, name: str = "web", within: int = 30) -> str:
+    def made(self, name: str = "web", within: int = PATIENCE) -> str:
         """Wait until a policy made a request; gives its name."""
         self.waits("lastRequest.name", name=name, within=within)
         last: str = self.policy(name)["status"]["lastRequest"]["name"]
@@ -141,7 +149,7 @@ class Watched(World):
     def is_back(self, image: str, name: str = "web") -> None:
         """Wait until a Deployment has this image."""
         path = "{.spec.template.spec.containers[0].image}"
-        self.kubectl("wait", f"deployment/{name}", f"--for=jsonpath={path}={image}", "--timeout=30s")
+        self.wait(f"deployment/{name}", f"--for=jsonpath={path}={image}")
 
     def rolled_back(self, name: str = "web") -> Object:
         """Wait until a policy's newest request has ended; gives it."""

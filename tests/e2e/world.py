@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -15,9 +15,11 @@ from testbed import Cluster
 ROOT = Path(__file__).parents[2]
 Object = dict[str, Any]
 T = TypeVar("T")
+PATIENCE = 150
+"""Seconds after which a wait is given up. What works takes a few of them, on a busy machine ten times as many."""
 
 
-def until(question: Callable[[], T], *, within: float = 30, what: str) -> T:
+def until(question: Callable[[], T], *, within: float = PATIENCE, what: str) -> T:
     """Ask again and again until the answer is true-ish; it is given back."""
     deadline = time.monotonic() + within
     while True:
@@ -31,12 +33,20 @@ def until(question: Callable[[], T], *, within: float = 30, what: str) -> T:
 class World:
     """A namespace with what people do in it."""
 
+    newest: ClassVar[World | None] = None
+    """The one that was made last: what is told of a test that failed before it had one."""
+
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster = cluster
         self.namespace = namespace
+        World.newest = self
 
     def kubectl(self, *args: str, **options: Any) -> str:
         return self.cluster.kubectl("-n", self.namespace, *args, **options)
+
+    def wait(self, *args: str, within: int = PATIENCE) -> None:
+        """`kubectl wait`."""
+        self.kubectl("wait", *args, f"--timeout={within}s", timeout=within + 30)
 
     def apply(self, *objects: Object, server_side: bool = False) -> None:
         """`kubectl apply`, as people do it."""
@@ -59,7 +69,13 @@ class World:
         self.rolled_out(body["metadata"]["name"], body["kind"])
 
     def rolled_out(self, name: str, kind: str = "Deployment") -> None:
-        self.kubectl("rollout", "status", f"{kind}/{name}", "--timeout=30s")
+        self.kubectl("rollout", "status", f"{kind}/{name}", f"--timeout={PATIENCE}s", timeout=PATIENCE + 30)
+
+    def begin(self, body: Object) -> None:
+        """Apply a workload whose pods need not come up, and wait until its controller has a revision of it."""
+        self.apply(body)
+        kind, name = body["kind"], body["metadata"]["name"]
+        until(lambda: _seen(self.get(kind, name)), what=f"{kind}/{name} is numbered")
 
     def request(self, name: str, **spec: Any) -> str:
         """Apply a RollbackRequest for the Deployment `web` (unless said otherwise); gives its name."""
@@ -68,12 +84,14 @@ class World:
         self.apply(body)
         return name
 
-    def ended(self, name: str, within: int = 40) -> Object:
+    def ended(self, name: str, within: int = PATIENCE) -> Object:
         """The request once it has ended."""
-        self.kubectl(
-            "wait", f"rbr/{name}", "--for=jsonpath={.status.finishedAt}", f"--timeout={within}s", timeout=within + 10
-        )
+        self.wait(f"rbr/{name}", "--for=jsonpath={.status.finishedAt}", within=within)
         return self.get("rbr", name)
+
+    def in_phase(self, name: str, phase: str) -> None:
+        """Wait until the request is in this phase."""
+        self.wait(f"rbr/{name}", f"--for=jsonpath={{.status.phase}}={phase}")
 
     def roll_back(self, name: str, **spec: Any) -> Object:
         """Request a rollback and wait for its end."""
@@ -84,10 +102,44 @@ class World:
         objects = list(yaml.safe_load_all((ROOT / "examples" / "rbac.yaml").read_text()))
         text = yaml.safe_dump_all([_in(body, self.namespace, account, secrets=secrets) for body in objects])
         self.kubectl("apply", "-f", "-", input=text)
+        self.may("patch", "apps/deployments", account=account)
+
+    def may(self, verb: str, resource: str, *, name: str = "", account: str = "rollback", answer: bool = True) -> None:
+        """Wait until the API server says that the account may do this, or may not: it hears of roles a moment later.
+
+        Args:
+            verb: as roles have it.
+            resource: as roles have it, behind its group and a slash where it has one; in this namespace, or behind
+                another's name and a colon.
+            name: of the one object that it is about, if it is about one.
+            account: a service account of this namespace.
+            answer: which answer to wait for.
+        """
+        where, _, what = resource.rpartition(":")
+        group, _, plural = what.rpartition("/")
+        asked = {"namespace": where or self.namespace, "verb": verb, "group": group, "resource": plural, "name": name}
+        user = f"system:serviceaccount:{self.namespace}:{account}"
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated"]
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": user, "groups": groups, "resourceAttributes": asked},
+        }
+
+        def answered() -> bool:
+            reviewed = self.cluster.access.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+            return bool(reviewed["status"]["allowed"]) is answer
+
+        until(answered, what=f"{user} may {'' if answer else 'not '}{verb} {resource} {name}")
 
     def image(self, name: str = "web", kind: str = "Deployment") -> str:
         image: str = self.get(kind, name)["spec"]["template"]["spec"]["containers"][0]["image"]
         return image
+
+
+def _seen(body: Object) -> bool:
+    """Whether a workload's controller has acted on its newest change, which it numbers first."""
+    return bool(body.get("status", {}).get("observedGeneration", 0) >= body["metadata"]["generation"])
 
 
 def _in(body: Object, namespace: str, account: str, *, secrets: bool) -> Object:
