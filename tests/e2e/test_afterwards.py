@@ -74,7 +74,7 @@ def test_kubectl_rollout_undo_still_works(world: World) -> None:
 
 def test_the_next_helm_upgrade_succeeds_and_strands_nothing(world: World, tmp_path: Path) -> None:
     chart = _chart(tmp_path)
-    helm = ["--namespace", world.namespace, "--wait", "--timeout=60s"]
+    helm = ["--namespace", world.namespace, "--wait", "--timeout=180s"]
     world.cluster.helm("install", "web", str(chart), *helm, "--set=image=shop:1,old=true")
     world.cluster.helm("upgrade", "web", str(chart), *helm, "--set=image=shop:2")
     assert outcome(world.roll_back("back", owner="Ignore")) == ("Succeeded", "Completed")

@@ -104,7 +104,7 @@ def test_a_revision_that_needs_what_is_gone(
 def test_a_revision_that_needs_a_claim_that_is_gone(world: World) -> None:
     first = web("shop:1")
     first["spec"]["template"]["spec"]["volumes"] = [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]
-    world.apply(first)
+    world.begin(first)
     world.release(web("shop:2"))
 
     body = world.roll_back("back")
@@ -209,10 +209,10 @@ def stuck(image: str) -> dict[str, Any]:
 
 
 def test_an_abort_after_the_effect_leaves_it_and_says_so(world: World) -> None:
-    world.apply(stuck("shop:1"))
+    world.begin(stuck("shop:1"))
     world.release(web("shop:2"))
     world.request("back")
-    world.kubectl("wait", "rbr/back", "--for=jsonpath={.status.phase}=Verifying", "--timeout=20s")
+    world.in_phase("back", "Verifying")
 
     world.kubectl("patch", "rbr/back", "--type=merge", "-p", '{"spec":{"abort":true}}')
 
@@ -224,10 +224,10 @@ def test_an_abort_after_the_effect_leaves_it_and_says_so(world: World) -> None:
 
 
 def test_a_revision_whose_pods_do_not_come_up_in_time(world: World) -> None:
-    world.apply(stuck("shop:1"))
+    world.begin(stuck("shop:1"))
     world.release(web("shop:2"))
 
-    body = world.roll_back("back", timeout="3s")
+    body = world.roll_back("back", timeout="12s")
 
     assert outcome(body) == ("Failed", "Timeout")
     assert "is not scheduled" in said(body)
@@ -236,10 +236,10 @@ def test_a_revision_whose_pods_do_not_come_up_in_time(world: World) -> None:
 
 
 def test_a_newer_release_while_the_rollback_is_verified(world: World) -> None:
-    world.apply(stuck("shop:1"))
+    world.begin(stuck("shop:1"))
     world.release(web("shop:2"))
     world.request("back")
-    world.kubectl("wait", "rbr/back", "--for=jsonpath={.status.phase}=Verifying", "--timeout=20s")
+    world.in_phase("back", "Verifying")
 
     world.apply(web("shop:3"))
 
@@ -249,10 +249,10 @@ def test_a_newer_release_while_the_rollback_is_verified(world: World) -> None:
 
 
 def test_someone_who_puts_the_bad_release_back(world: World) -> None:
-    world.apply(stuck("shop:1"))
+    world.begin(stuck("shop:1"))
     world.release(web("shop:2"))
     world.request("back")
-    world.kubectl("wait", "rbr/back", "--for=jsonpath={.status.phase}=Verifying", "--timeout=20s")
+    world.in_phase("back", "Verifying")
 
     world.apply(web("shop:2"))
 
@@ -262,10 +262,10 @@ def test_someone_who_puts_the_bad_release_back(world: World) -> None:
 
 
 def test_a_deployment_deleted_while_the_rollback_is_verified(world: World) -> None:
-    world.apply(stuck("shop:1"))
+    world.begin(stuck("shop:1"))
     world.release(web("shop:2"))
     world.request("back")
-    world.kubectl("wait", "rbr/back", "--for=jsonpath={.status.phase}=Verifying", "--timeout=20s")
+    world.in_phase("back", "Verifying")
 
     world.kubectl("delete", "deployment/web")
 
@@ -273,17 +273,15 @@ def test_a_deployment_deleted_while_the_rollback_is_verified(world: World) -> No
 
 
 def test_an_explicit_request_waits_for_the_one_before_it(world: World) -> None:
-    world.apply(stuck("shop:1"))
+    world.begin(stuck("shop:1"))
     world.release(web("shop:2"))
     world.release(web("shop:3"))
     world.request("first", to="1")
-    world.kubectl("wait", "rbr/first", "--for=jsonpath={.status.phase}=Verifying", "--timeout=20s")
+    world.in_phase("first", "Verifying")
 
     world.request("second", to="2")
 
-    world.kubectl(
-        "wait", "rbr/second", '--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Queued', "--timeout=20s"
-    )
+    world.wait("rbr/second", '--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Queued')
     assert "Waiting for first" in condition(world.get("rbr", "second"), "Ready")["message"]
     world.kubectl("patch", "rbr/first", "--type=merge", "-p", '{"spec":{"abort":true}}')
     assert outcome(world.ended("second")) == ("Succeeded", "Completed")

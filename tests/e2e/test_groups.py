@@ -54,14 +54,7 @@ def holding_up(world: World, name: str) -> None:
     """A release of which no pod can be scheduled: going back to it is never verified."""
     body = web("shop:0", name=name, replicas=1)
     body["spec"]["template"]["spec"]["nodeSelector"] = {"no": "such-node"}
-    world.apply(body)
-    until(
-        lambda: (
-            world.get("deployment", name)["status"].get("observedGeneration", 0)
-            >= world.get("deployment", name)["metadata"]["generation"]
-        ),
-        what="the release that hangs is numbered",
-    )
+    world.begin(body)
     world.release(web("shop:3", name=name, replicas=1))
 
 
@@ -101,7 +94,7 @@ def test_its_events_are_told_once(shop: World) -> None:
 
 def test_a_wave_that_fails_is_the_last(shop: World) -> None:
     holding_up(shop, "a")
-    group = shop.ended(ask(shop, "stops", members("a", "b"), timeout="4s"))
+    group = shop.ended(ask(shop, "stops", members("a", "b"), timeout="12s"))
 
     assert outcome(group) == ("Failed", "WaveFailed")
     said = condition(group, "Ready")["message"]
@@ -142,7 +135,7 @@ def test_an_abort_reaches_what_is_under_way_and_begins_nothing_more(shop: World)
 
 def test_a_release_that_comes_while_the_group_is_under_way_is_left_alone(shop: World) -> None:
     ask(shop, "asks", members("a", "b"), grace="10m")
-    until(lambda: shop.get("rbr", "asks")["status"].get("phase") == "AwaitingApproval", what="people are asked")
+    shop.in_phase("asks", "AwaitingApproval")
     shop.release(web("shop:3", name="b", replicas=1))
     shop.kubectl("patch", "rbr", "asks", "--type=merge", "-p", '{"spec":{"approve":true}}')
     group = shop.ended("asks")

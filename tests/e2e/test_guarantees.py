@@ -173,8 +173,11 @@ def test_log_lines_are_json_with_the_request_on_them(world: World, operator: Ope
     world.release(web("shop:2"))
     world.roll_back("back")
 
-    lines = [json.loads(line) for line in operator.lines().splitlines()]
+    def told() -> list[str]:
+        whole = operator.lines().rpartition("\n")[0]  # the last one may be half written
+        lines = [json.loads(line) for line in whole.splitlines()]
+        mine = [line for line in lines if line.get("request") == f"{world.namespace}/back" and line["level"] == "INFO"]
+        return [line["message"].split(":")[0] for line in mine]  # a conflict, met and overcome, is a WARNING
 
-    told = [line for line in lines if line.get("request") == f"{world.namespace}/back" and line["level"] == "INFO"]
-    mine = [line["message"].split(":")[0] for line in told]  # a conflict, met and overcome, is a WARNING
-    assert mine == ["Applying", "RollingOut", "Completed"]
+    until(lambda: "Completed" in told(), what="the end is in the log")
+    assert told() == ["Applying", "RollingOut", "Completed"]

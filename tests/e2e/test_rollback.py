@@ -22,7 +22,7 @@ def released(world: World) -> World:
 def test_the_previous_revision_comes_back_and_the_request_tells(released: World) -> None:
     name = released.request("back")
 
-    released.kubectl("wait", f"rbr/{name}", "--for=condition=Verified", "--timeout=30s")
+    released.wait(f"rbr/{name}", "--for=condition=Verified")
 
     body = released.ended(name)
     assert outcome(body) == ("Succeeded", "Completed")
@@ -107,7 +107,7 @@ def test_previous_skips_what_was_rolled_back_from(released: World) -> None:
     released.roll_back("first")
     released.release(web("shop:3"))
 
-    body = released.roll_back("second")
+    body = _later(released, "second")
 
     assert outcome(body) == ("Succeeded", "Completed")
     assert released.image() == "shop:1"
@@ -115,7 +115,6 @@ def test_previous_skips_what_was_rolled_back_from(released: World) -> None:
 
 def test_undoing_twice_does_not_restore_the_bad_release(released: World) -> None:
     released.roll_back("first")
-    released.roll_back("look", dryRun=True, to="2")  # a second passes: the next request is a later one
 
     body = _later(released, "second")
 
@@ -124,7 +123,7 @@ def test_undoing_twice_does_not_restore_the_bad_release(released: World) -> None
     assert released.image() == "shop:1"
 
 
-def _later(world: World, name: str) -> dict[str, object]:
+def _later(world: World, name: str) -> Object:
     """A request that was certainly made after the last one ended (creation times are whole seconds)."""
     ended = max(
         one["status"].get("finishedAt", "") for one in json.loads(world.kubectl("get", "rbr", "-o", "json"))["items"]
@@ -168,7 +167,7 @@ def test_a_policy_lends_target_service_account_and_revision(bare_world: World) -
     bare_world.release(web("shop:1"))
     bare_world.release(web("shop:2"))
     bare_world.apply(policy("web", serviceAccountName="mine"))
-    bare_world.kubectl("wait", "rbp/web", "--for=condition=Ready", "--timeout=20s")
+    bare_world.wait("rbp/web", "--for=condition=Ready")
 
     body = bare_world.roll_back("back", policyRef={"name": "web"})
 
@@ -181,7 +180,7 @@ def test_a_policy_lends_target_service_account_and_revision(bare_world: World) -
 
 def test_a_policy_created_a_moment_after_its_request_is_waited_for(released: World) -> None:
     name = released.request("back", policyRef={"name": "web"})
-    released.kubectl("wait", f"rbr/{name}", "--for=jsonpath={.status.phase}=Pending", "--timeout=10s")
+    released.in_phase(name, "Pending")
 
     released.apply(policy("web"))
 
