@@ -85,6 +85,7 @@ class Shop(World):
         """Give the service account what `examples/rbac-helm.yaml` gives it."""
         text = (ROOT / "examples" / "rbac-helm.yaml").read_text()
         self.kubectl("apply", "-f", "-", input=text.replace("namespace: shop", f"namespace: {self.namespace}"))
+        self.may("list", "secrets")
 
     def chart(self, **templates: str) -> Path:
         """The chart, with more templates; `_` in their names stands for a dot."""
@@ -110,9 +111,9 @@ class Shop(World):
         """Request a rollback of the release."""
         return self.request(name, target={"kind": "Helm", "name": "shop"}, **spec)
 
-    def back(self, name: str, *, within: int = 40, **spec: Any) -> Object:
+    def back(self, name: str, **spec: Any) -> Object:
         """Request a rollback of the release and wait for its end."""
-        return self.ended(self.ask(name, **spec), within)
+        return self.ended(self.ask(name, **spec))
 
     def history(self) -> list[tuple[int, str]]:
         """Number and status of each revision."""

@@ -70,7 +70,7 @@ def revisions(world: World, kind: str) -> list[str]:
 def waits_for(world: World, pod: str, image: str) -> None:
     """Wait until the pod is there with that image, and is not scheduled."""
     until(lambda: pods(world).get(pod, ("", ""))[0] == image, what=f"{pod} has {image}")
-    world.kubectl("wait", f"pod/{pod}", "--for=jsonpath={.status.phase}=Pending", "--timeout=10s")
+    world.wait(f"pod/{pod}", "--for=jsonpath={.status.phase}=Pending")
 
 
 @pytest.fixture(params=KINDS)
@@ -282,7 +282,7 @@ def test_a_statefulset_that_waits_is_left_to_people_when_they_say_so(world: Worl
     waits_for(world, "web-1", "shop:2")
     before = pods(world)
 
-    body = back(world, options={"statefulSet": {"freeStuckPods": False}}, timeout="5s")
+    body = back(world, options={"statefulSet": {"freeStuckPods": False}}, timeout="15s")
 
     assert outcome(body) == ("Failed", "Unhealthy")
     assert "it waits for pod web-1 of revision 2, not ready: delete it by hand (freeStuckPods is off)" in said(body)
@@ -293,12 +293,13 @@ def test_without_the_right_to_delete_pods_the_request_says_so(world: World) -> N
     rules = world.get("role", "rollback")["rules"]
     at = next(number for number, one in enumerate(rules) if one["resources"] == ["pods"])
     world.kubectl("patch", "role/rollback", "--type=json", "-p", json.dumps([{"op": "remove", "path": f"/rules/{at}"}]))
+    world.may("delete", "pods", answer=False)
     world.release(stateful("shop:1"))
     world.apply(stateful("shop:2", pods=NOWHERE))
     waits_for(world, "web-1", "shop:2")
     before = pods(world)
 
-    body = back(world, timeout="8s")
+    body = back(world, timeout="15s")
 
     account = f"{world.namespace}/rollback"
     assert outcome(body) == ("Failed", "Unhealthy")
@@ -314,11 +315,10 @@ PARALLEL = {"podManagementPolicy": "Parallel"}
 @pytest.fixture
 def verifying(world: World) -> World:
     """A rollback to a release whose pods no node takes."""
-    world.apply(stateful("shop:1", spec=PARALLEL, pods=NOWHERE))
-    until(lambda: revisions(world, "StatefulSet") == ["1"], what="the first revision is numbered")
+    world.begin(stateful("shop:1", spec=PARALLEL, pods=NOWHERE))
     world.release(stateful("shop:2", spec=PARALLEL, pods={"nodeSelector": None}))
     world.request("back", **_asked("StatefulSet", {}))
-    world.kubectl("wait", "rbr/back", "--for=jsonpath={.status.phase}=Verifying", "--timeout=20s")
+    world.in_phase("back", "Verifying")
     return world
 
 
@@ -342,11 +342,11 @@ def test_a_policy_that_sees_pods_not_ready_rolls_a_statefulset_back(world: World
     world.release(stateful("shop:1"))
     trigger = {"name": "not-ready", "pods": {"notReady": "> 0"}, "interval": "1s", "consecutive": 2}
     world.apply(policy("web", target={"kind": "StatefulSet", "name": "web"}, triggers=[trigger], soak="1s"))
-    world.kubectl("wait", "rbp/web", "--for=jsonpath={.status.lastKnownGood.revision}=1", "--timeout=30s")
+    world.wait("rbp/web", "--for=jsonpath={.status.lastKnownGood.revision}=1")
 
     world.apply(stateful("shop:2", pods=NOWHERE))
 
-    world.kubectl("wait", "rbp/web", "--for=jsonpath={.status.lastRequest.name}", "--timeout=30s")
+    world.wait("rbp/web", "--for=jsonpath={.status.lastRequest.name}")
     body = world.ended(world.get("rbp", "web")["status"]["lastRequest"]["name"])
     assert outcome(body) == ("Succeeded", "Completed")
     assert images(world) == ["shop:1", "shop:1"]
