@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +14,7 @@ from rollback_operator.api.common import TargetRef
 from rollback_operator.api.options import Backup
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import KeptCopy
-from rollback_operator.core.backups import name_of
+from rollback_operator.core.backups import CONFIGURATION, MANIFESTS, name_of
 from rollback_operator.core.values import Findings, Refused, Request, Snapshot, Unkept
 from rollback_operator.kube import access, errors
 from rollback_operator.kube.access import Right
@@ -75,9 +75,18 @@ class Backups:
         return allowed
 
     async def prepare(
-        self, request: Request, ref: TargetRef, where: Where, target: Snapshot, wish: Backup
+        self,
+        request: Request,
+        ref: TargetRef,
+        where: Where,
+        target: Snapshot,
+        wish: Backup,
+        *,
+        beside: Sequence[Object] = (),
     ) -> Prepared | Refused:
         """Whether a copy will be kept, for the plan to say; nothing is made yet.
+
+        `beside`: the configuration that is replaced besides, as objects that `kubectl replace` takes.
 
         Raises:
             kube.errors.KubeError: no answer.
@@ -91,20 +100,32 @@ class Backups:
         manifests = await self._targets[ref.kind].backup(where, target)
         if not manifests:
             return _cannot(Reason.REJECTED, "what would be replaced cannot be read", required=required)
-        size = len(packed(manifests))
+        size = sum(len(data) for data in _data(manifests, beside).values())
         if size > LARGEST:
             why = f"what would be replaced takes {size} bytes, and a Secret holds {LARGEST}"
             return _cannot(Reason.REJECTED, why, required=required)
-        return Prepared(KeptCopy(secret=name_of(request, ref), path=_path(manifests), required=required))
+        copy = KeptCopy(
+            secret=name_of(request, ref), path=_path(manifests), required=required, configuration=bool(beside)
+        )
+        return Prepared(copy)
 
-    async def keep(self, request: Request, ref: TargetRef, where: Where, target: Snapshot, copy: KeptCopy) -> None:
+    async def keep(
+        self,
+        request: Request,
+        ref: TargetRef,
+        where: Where,
+        target: Snapshot,
+        copy: KeptCopy,
+        *,
+        beside: Sequence[Object] = (),
+    ) -> None:
         """Make the copy of what stands now; one that this request made already stays as it is.
 
         Raises:
             kube.errors.Forbidden, Invalid, NotFound: refused, or its name is taken; nothing was made.
             kube.errors.Unavailable: no answer; it may or may not have been made.
         """
-        body = secret(request, ref, copy.secret, packed(await self._targets[ref.kind].backup(where, target)))
+        body = secret(request, ref, copy.secret, _data(await self._targets[ref.kind].backup(where, target), beside))
         path = f"/api/v1/namespaces/{request.namespace}/secrets"
         try:
             await self._api.create(path, body, as_=where.account)
@@ -128,8 +149,17 @@ class Backups:
 
 def packed(manifests: list[Object]) -> bytes:
     """The one object, or a List of them, compressed; the same manifests give the same bytes."""
-    whole = {"apiVersion": "v1", "kind": "List", "items": manifests} if _path(manifests) is None else manifests[0]
-    return compressed(whole)
+    return compressed(_list(manifests) if _path(manifests) is None else manifests[0])
+
+
+def _list(manifests: Sequence[Object]) -> Object:
+    return {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+
+
+def _data(manifests: list[Object], beside: Sequence[Object]) -> dict[str, bytes]:
+    """What the Secret holds: configuration for itself, so that it can be put back without the target."""
+    configuration = {CONFIGURATION: compressed(_list(beside))} if beside else {}
+    return {MANIFESTS: packed(manifests), **configuration}
 
 
 def _path(manifests: list[Object]) -> str | None:
@@ -142,7 +172,7 @@ def _path(manifests: list[Object]) -> str | None:
     return f"{base}/{thing['kind'].lower()}s/{metadata['name']}"
 
 
-def secret(request: Request, ref: TargetRef, name: str, data: bytes) -> Object:
+def secret(request: Request, ref: TargetRef, name: str, data: Mapping[str, bytes]) -> Object:
     """The Secret; it is deleted with its request."""
     owner = {"apiVersion": API_VERSION, "kind": "RollbackRequest", "name": request.name, "uid": request.uid}
     labels = {REQUEST_ANNOTATION: request.uid, TARGET_LABEL: _label(ref)}

@@ -15,17 +15,18 @@ from rollback_operator import metrics, owning
 from rollback_operator.api import REQUESTS
 from rollback_operator.api.common import Place, TargetRef
 from rollback_operator.api.options import Backup, Options
-from rollback_operator.api.policy import Entry, PolicySpec
+from rollback_operator.api.policy import PolicySpec
 from rollback_operator.api.request import Phase, Plan, RequestStatus
 from rollback_operator.backups import Backups, given_up
-from rollback_operator.configuration.recall import Recall
+from rollback_operator.configuration.together import Together
 from rollback_operator.core import backups
 from rollback_operator.core.life import advance
-from rollback_operator.core.life.times import deadline, over, pause, too_late_to_send, untold
+from rollback_operator.core.life.times import deadline, last_moment, over, pause, too_late_to_send, untold
 from rollback_operator.core.values import (
     Action,
     Answer,
     Apply,
+    Beside,
     Decision,
     Examine,
     Finish,
@@ -49,7 +50,7 @@ from rollback_operator.groups import Groups
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
-from rollback_operator.kube.resources import Key
+from rollback_operator.kube.resources import Key, Orders
 from rollback_operator.memory import Bodies, Interest
 from rollback_operator.refusals import reading_refused, refusal, unfinished
 from rollback_operator.reporting import Reporter, context_of
@@ -88,7 +89,7 @@ class RequestWorker:
         self._streaks = streaks
         self._backups = Backups(api, targets)
         self._groups = Groups(api, lambda asked, ref: self._observe(asked, ref, None))
-        self._recall = Recall(api)
+        self._together = Together(api, targets)
         self._bodies = Bodies()
         self._heard: dict[str, _Heard] = {}
         self._claims: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
@@ -131,11 +132,11 @@ class RequestWorker:
 
     async def _one_round(self, body: Object, request: Request) -> tuple[Object | None, float | None]:
         """One decision, written and acted on; gives the request as it is then and, if it has to wait, for how long."""
-        policy, entries = await self._policy(request) or (None, ())
-        ref = current_target(request, policy)
+        orders = await self._policy(request)
+        ref = current_target(request, orders.spec if orders is not None else None)
         async with self._claim(request, ref):
-            observation = replace(await self._gather(request, ref, policy), entries=entries)
-            decision = await self._decide(request, observation, ref)
+            observation = await self._gather(request, ref, orders)
+            decision = await self._decide(request, observation, ref, orders)
             try:
                 body = await self._report(body, request, decision)
             except (errors.Conflict, errors.NotFound):
@@ -169,7 +170,9 @@ class RequestWorker:
         self._bodies.forget((request.namespace, request.name))
         return await resources.read(self._api, REQUESTS, (request.namespace, request.name))
 
-    async def _decide(self, request: Request, observation: Observation, ref: TargetRef | None) -> Decision:
+    async def _decide(
+        self, request: Request, observation: Observation, ref: TargetRef | None, orders: Orders | None
+    ) -> Decision:
         """Decide; questions that change nothing are asked and decided on at once, on the same observation."""
         while True:
             decision = advance(request, observation, datetime.now(UTC))
@@ -180,7 +183,7 @@ class RequestWorker:
                 continue
             if observation.target is None:
                 return decision
-            answer = await self._ask(request, ref, observation.policy, observation.target, decision.action)
+            answer = await self._ask(request, ref, orders, observation.target, decision.action)
             observation = replace(observation, answer=answer)
 
     async def _about_owners(
@@ -194,20 +197,24 @@ class RequestWorker:
 
     # Gather.
 
-    async def _policy(self, request: Request) -> tuple[PolicySpec, tuple[Entry, ...]] | None:
+    async def _policy(self, request: Request) -> Orders | None:
         if request.spec.policy_ref is None:
             return None
         return await resources.read_policy(self._api, (request.namespace, request.spec.policy_ref.name))
 
-    async def _gather(self, request: Request, ref: TargetRef | None, policy: PolicySpec | None) -> Observation:
+    async def _gather(self, request: Request, ref: TargetRef | None, orders: Orders | None) -> Observation:
+        policy = orders.spec if orders is not None else None
         if ref is None:
             return Observation(policy=policy)
         self.interest.gained((request.namespace, request.name), ref.place(request.namespace))
         heard = self._heard_of(request)
         since = datetime.now(UTC)
         try:
-            target, others, _ = await asyncio.gather(
-                self._observe(request, ref, policy), self._others(request, ref), self._foresee(request, ref, policy)
+            target, others, beside, _ = await asyncio.gather(
+                self._observe(request, ref, orders),
+                self._others(request, ref),
+                self._beside(request, ref, policy),
+                self._foresee(request, ref, policy),
             )
         except errors.Forbidden as error:
             refused = reading_refused(error, ref, self._where(request, ref, policy).account)
@@ -223,12 +230,20 @@ class RequestWorker:
             heard.kept,
             stopped=heard.stopped,
             argo_cd=self._settings.argo_cd_namespace,
+            entries=orders.ledger if orders is not None else (),
+            beside=beside,
             streaks=self._streaks((request.namespace, request.spec.policy_ref.name)) if request.spec.policy_ref else {},
         )
 
-    async def _observe(self, request: Request, ref: TargetRef, policy: PolicySpec | None) -> Snapshot | None:
+    async def _observe(self, request: Request, ref: TargetRef, orders: Orders | None) -> Snapshot | None:
+        where, plan = self._where(request, ref, orders.spec if orders is not None else None), _plan_of(request)
+        if plan is None:
+            return await self._together.observe(ref.kind, where, orders)
+        return await self._together.observe_planned(ref.kind, where, request.status.phase, plan, request.uid)
+
+    async def _beside(self, request: Request, ref: TargetRef, policy: PolicySpec | None) -> Beside:
         where = self._where(request, ref, policy)
-        return await self._targets[ref.kind].observe(where, request.status.phase, _plan_of(request))
+        return await self._together.beside(where, request.status.phase, _plan_of(request), request.uid)
 
     def _where(self, request: Request, ref: TargetRef, policy: PolicySpec | None) -> Where:
         """The target's place, and the account and options for it: the plan's, once there is one."""
@@ -289,23 +304,25 @@ class RequestWorker:
         self,
         request: Request,
         ref: TargetRef,
-        policy: PolicySpec | None,
+        orders: Orders | None,
         target: Snapshot,
         action: Examine | Rehearse,
     ) -> Answer:
-        module, where = self._targets[ref.kind], self._where(request, ref, policy)
+        policy = orders.spec if orders is not None else None
+        where = self._where(request, ref, policy)
         if isinstance(action, Examine):
-            findings, copy, recalled = await asyncio.gather(
-                module.examine(where, target, action.to),
-                self._backups.prepare(request, ref, where, target, backups.wish(request.spec, policy)),
-                self._recall.look(_policy_key(request), policy, where.account, action.to),
+            recalled = await self._together.recall(ref.kind, where, orders, action.to)
+            wish = backups.wish(request.spec, policy)
+            findings, copy = await asyncio.gather(
+                self._targets[ref.kind].examine(where, target, action.to),
+                self._backups.prepare(request, ref, where, target, wish, beside=recalled.replaced),
             )
-            return copy if isinstance(copy, Refused) else recalled.added_to(copy.added_to(findings))
+            return copy if isinstance(copy, Refused) else recalled.added_to(copy.added_to(findings), target.uid)
         try:
             moved = await owning.suspend(self._api, action.plan, request.uid, where.account, dry_run=True)
             if moved is not None:
                 return replace(moved, plan=action.plan)
-            await module.apply(where, target, action.plan, request.uid, dry_run=True)
+            await self._together.apply(ref.kind, where, target, action.plan, request.uid, dry_run=True)
         except (errors.Forbidden, errors.Invalid) as error:
             return replace(refusal(error, ref, where.account), plan=action.plan)
         return Rehearsed(action.plan)
@@ -315,11 +332,11 @@ class RequestWorker:
 
         Gives the seconds until that round, if it should not follow at once.
         """
-        assert target is not None
         assert isinstance(action, Apply | Finish | Stop)
         where = _by_plan(request, ref, action.plan)
         if isinstance(action, Finish):
             return await self._finish(request, ref, where, target)
+        assert target is not None
         if isinstance(action, Stop):
             return await self._stop(request, ref, where, target)
         kept = not _too_late(request) and await self._keep(request, ref, where, target)
@@ -337,7 +354,8 @@ class RequestWorker:
             return True
         heard = self._heard_of(request)
         try:
-            await self._backups.keep(request, ref, where, target, mine.plan.backup)
+            beside = await self._together.replaced(where, mine.plan)
+            await self._backups.keep(request, ref, where, target, mine.plan.backup, beside=beside)
         except (errors.Forbidden, errors.Invalid) as error:
             heard.answer = given_up(error, ref, where.account, required=mine.plan.backup.required)
             return False
@@ -355,7 +373,7 @@ class RequestWorker:
             if moved is not None or _too_late(request):
                 _note_answered(heard, request)
                 return
-            await self._targets[ref.kind].apply(where, target, action.plan, request.uid)
+            await self._together.apply(ref.kind, where, target, action.plan, request.uid)
             metrics.TO_EFFECT.observe((datetime.now(UTC) - request.created).total_seconds())
         except errors.Conflict:
             metrics.RETRIES.labels("conflict").inc()
@@ -371,11 +389,12 @@ class RequestWorker:
             metrics.RETRIES.labels("no answer").inc()
             log.warning("No answer, looking at the target: %s", error, extra=context_of(request, request.status))
 
-    async def _finish(self, request: Request, ref: TargetRef, where: Where, target: Snapshot) -> float | None:
-        heard = self._heard_of(request)
+    async def _finish(self, request: Request, ref: TargetRef, where: Where, target: Snapshot | None) -> float | None:
+        heard, plan = self._heard_of(request), _plan_of(request)
         heard.kept += 1
+        assert plan is not None
         try:
-            await self._targets[ref.kind].finish(where, target)
+            await self._together.finish(ref.kind, where, target, plan, request.uid)
         except (errors.Forbidden, errors.Invalid) as error:
             heard.answer = unfinished(error, ref, where.account)
         except errors.KubeError as error:
@@ -409,10 +428,6 @@ class RequestWorker:
         return self._heard.setdefault(request.uid, _Heard())
 
 
-def _policy_key(request: Request) -> Key:
-    return request.namespace, request.spec.policy_ref.name if request.spec.policy_ref is not None else ""
-
-
 def _begun(request: Request) -> bool:
     return request.status.phase in (Phase.RUNNING, Phase.VERIFYING)
 
@@ -424,7 +439,9 @@ def _plan_of(request: Request) -> Plan | None:
 def _by_plan(request: Request, ref: TargetRef, plan: Plan) -> Where:
     account = ServiceAccount(request.namespace, plan.service_account_name)
     until = deadline(request) if request.status.started_at is not None else None
-    return Where(ref.namespace or request.namespace, ref.name, account, plan.options or Options(), until)
+    (step,) = request.status.targets[0].steps or (None,)
+    by = last_moment(step) if step is not None else None
+    return Where(ref.namespace or request.namespace, ref.name, account, plan.options or Options(), until, by)
 
 
 def _note_answered(heard: _Heard, request: Request) -> None:

@@ -109,9 +109,9 @@ class FakeApi:
                 return {"metadata": {}, "items": list(self._listed(path, query or {}))}
             return self._existing(path)
 
-    async def create(self, path: str, body: Object, *, as_: Identity) -> Object:
+    async def create(self, path: str, body: Object, *, as_: Identity, dry_run: bool = False) -> Object:
         """Create an object."""
-        with self._answering(Call("POST", path, str(as_), body=body)):
+        with self._answering(Call("POST", path, str(as_), {"dryRun": "All"} if dry_run else {}, body)):
             if path == _REVIEWS:
                 right = body["spec"]["resourceAttributes"]
                 lacking = {right["verb"], f"{right['verb']} {right['resource']}"} & self.lacking
@@ -119,7 +119,7 @@ class FakeApi:
             where = f"{path}/{body['metadata']['name']}"
             if where in self._things:
                 raise errors.AlreadyExists(f"{where} exists")
-            return self._store(where, self._new(body))
+            return self._new(body) if dry_run else self._store(where, self._new(body))
 
     async def replace(self, path: str, body: Object, *, as_: Identity, dry_run: bool = False) -> Object:
         """PUT the object, or its status, of exactly the version that was read."""
@@ -153,8 +153,8 @@ class FakeApi:
                 after = patched(before, operations)
             except PatchError as error:
                 raise errors.Conflict(str(error)) from error
-            if after["spec"] != before["spec"]:
-                after["metadata"]["generation"] += 1
+            if after.get("spec") != before.get("spec"):
+                after["metadata"]["generation"] = after["metadata"].get("generation", 0) + 1
             return after if dry_run else self._store(path, after)
 
     async def delete(self, path: str, *, as_: Identity, uid: str, version: str | None = None) -> Object:

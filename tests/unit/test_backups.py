@@ -133,7 +133,7 @@ def test_a_kind_that_takes_no_update_without_a_version_is_left_to_kubectl() -> N
 
 
 def test_a_label_is_no_longer_than_labels_may_be() -> None:
-    body = backups.secret(request(), TargetRef(kind="Deployment", name="n" * 253), "copy", b"")
+    body = backups.secret(request(), TargetRef(kind="Deployment", name="n" * 253), "copy", {})
     assert len(body["metadata"]["labels"][backups.TARGET_LABEL]) <= 63
 
 

@@ -24,7 +24,7 @@ from rollback_operator.configuration.digest import (
 )
 from rollback_operator.configuration.identity import PASSING, learned
 from rollback_operator.configuration.memory import Memory, Unremembered, Whose
-from rollback_operator.configuration.recall import Recalled
+from rollback_operator.configuration.recall import Recall, Recalled
 from rollback_operator.core.values import Findings
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
@@ -33,10 +33,9 @@ from rollback_operator.targets import manifests, podtemplate
 from rollback_operator.targets.podtemplate import Need
 from tests.unit.builders import NOW, revision
 from tests.unit.fakes import FakeApi, failing
-from tests.unit.objects import Object, deployment, policy_body, replica_set, template
+from tests.unit.objects import Object, deployment, replica_set, template
 from tests.unit.test_policies import Clock, orders, trigger
 from tests.unit.test_policies import World as Policies
-from tests.unit.test_requests import World, asked
 
 ACCOUNT = ServiceAccount("shop", "rollback")
 SECRETS = "/api/v1/namespaces/shop/secrets"
@@ -288,43 +287,31 @@ async def test_what_is_forgotten_is_deleted(clock: Clock) -> None:
     assert deleted == [f"{SECRETS}/{first.objects[0].secret}"]
 
 
-# A rollback.
+# A rollback of a kind whose pods refer to nothing: it is only told of.
 
 
-async def test_a_rollback_says_what_is_not_as_it_was_and_how_that_is_brought_back() -> None:
-    good = template("shop:2", envFrom=[{"configMapRef": {"name": "settings"}}])
-    policy = policy_body(remember={"config": True})
-    api = FakeApi(config_map())
-    found = await Memory(_door(api)).remember(
-        Whose("checkout", policy["metadata"]["uid"], ACCOUNT, Remember(config=True)), [CONFIG], revision(2), NOW
-    )
-    then = found.model_copy(update={"fingerprint": podtemplate.fingerprint(good)})
-    policy["status"] = {"remembered": [then.dump()]}
-    world = World(policy, config_map(mode="broken"), undo=asked(policyRef={"name": "checkout"}, to="2"))
-    world.api.drop(replica_set(2))
-    world.api.put(replica_set(2, pods=good))
-    await world.work()
-    (mine,) = world.status().targets
-    assert mine.plan is not None
-    assert mine.plan.notes[-1] == (
-        "Configuration is not as it was when revision 2 ran, and this rollback leaves it as it is: ConfigMap settings. "
-        "To bring it back as well, which takes a restart of pods that run by then: "
-        f"for one in {found.objects[0].secret}; do kubectl -n shop get secret $one -o jsonpath='{{.data.manifests}}' "
-        "| base64 -d | gunzip; done | kubectl replace -f -"
-    )
-
-
-def _door(api: Any) -> Any:
-    return api
+TOLD = Recalled(told=(RememberedObject(kind="ConfigMap", name="settings", secret="kept"),), notes=("as it is",))
 
 
 def test_what_is_gone_and_kept_is_said_where() -> None:
-    recalled = Recalled("shop", "2", (RememberedObject(kind="ConfigMap", name="settings", secret="kept"),))
-    found = recalled.added_to(Findings((), "", missing=("ConfigMap settings (key a)", "Secret db")))
+    found = TOLD.added_to(Findings((), "", missing=("ConfigMap settings (key a)", "Secret db")), "salt")
     assert found.missing == ("ConfigMap settings (key a) (kept in Secret kept)", "Secret db")
+    assert (found.notes, found.configuration) == (("as it is",), None)
 
 
-def test_many_objects_are_counted() -> None:
-    objects = tuple(RememberedObject(kind="ConfigMap", name=f"c{n}", secret=f"s{n}") for n in range(9))
-    (note,) = Recalled("shop", "2", objects).added_to(Findings((), "")).notes
-    assert note.endswith("9 objects. The policy's status.remembered says where each is kept.")
+MANY: dict[int, str] = {
+    1: "ConfigMap c0. To bring it back as well: for one in {}; do kubectl -n shop get secret $one ",
+    9: "9 objects. The policy's status.remembered says where each is kept.",
+}
+
+
+@pytest.mark.parametrize("number", MANY)
+async def test_what_is_not_as_it_was_is_told_with_the_command(number: int) -> None:
+    things = [config_map(f"c{one}") for one in range(number)]
+    then = await remembered(FakeApi(*things), *(Need("ConfigMap", f"c{one}") for one in range(number)))
+    door: Any = FakeApi(*(config_map(f"c{one}", mode="other") for one in range(number)))
+
+    (note,) = (await Recall(door).look(whose(), (then,), revision(3), restores=False)).notes
+
+    assert note.startswith("Configuration is not as it was when revision 3 ran, and this rollback leaves it as it is: ")
+    assert MANY[number].format(then.objects[0].secret) in note

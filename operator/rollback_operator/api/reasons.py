@@ -52,6 +52,7 @@ class Reason(StrEnum):
     REVERTED = "Reverted"
     OVERTAKEN = "Overtaken"
     WAVE_FAILED = "WaveFailed"
+    PARTLY_MADE = "PartlyMade"
 
     # Aborted, before or after the effect.
     ABORTED = "Aborted"

@@ -222,8 +222,9 @@ class RequestSpec(Resource):
     )
     hold: HoldOrders | None = Field(
         default=None,
-        description="How long automation (of an Argo CD Application) is kept off afterwards, so that what is rolled "
-        "back from does not come back. Omitted: as the policy says, else until Git brings something else.",
+        description="How long automation (of an Argo CD Application, or of Flux that was suspended) is kept off "
+        "afterwards, so that what is rolled back from does not come back. Omitted: as the policy says, else until Git "
+        "brings something else.",
     )
     owner: OwnerRule | None = Field(
         default=None,
@@ -286,11 +287,9 @@ class PutBack(Resource):
 
 
 class Restoration(Resource):
-    """The configuration that goes back with a target, and what tells the two revisions' pod templates."""
+    """The configuration that goes back with a target."""
 
     policy_uid: str = Field(max_length=64, description="UID of the policy that remembered it.")
-    template_from: str = Field(max_length=80, description="Digest of the pod template that is left.")
-    template_to: str = Field(max_length=80, description="Digest of the pod template that is brought back.")
     restart: bool = Field(
         default=False, description="All pods are started anew, because they read configuration when they start."
     )

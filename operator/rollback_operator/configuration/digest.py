@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from rollback_operator.api.remember import Remember, Remembered, RememberedObject
-from rollback_operator.configuration.identity import PASSING
+from rollback_operator.configuration.identity import PASSING, template_of
+from rollback_operator.core.values import Revision
 from rollback_operator.targets.podtemplate import Need
 
 Object = dict[str, Any]
@@ -99,6 +100,12 @@ def last_with(known: Sequence[Remembered], fingerprint: str) -> Remembered | Non
     lasting = [one for one, then in its if then is None or then.at - one.at >= PASSING]
     candidates = lasting or [one for one, _ in its]
     return candidates[-1] if candidates else None
+
+
+def belonging(known: Sequence[Remembered], to: Revision) -> Remembered | None:
+    """The configuration that belongs to a revision: its own, or the last one that its template ran with."""
+    its = [one for one in known if one.identity == to.fingerprint and one.config == to.config]
+    return its[-1] if its else last_with(known, template_of(to.fingerprint))
 
 
 def forgotten(before: Iterable[Remembered], after: Iterable[Remembered]) -> tuple[str, ...]:

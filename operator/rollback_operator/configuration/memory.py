@@ -11,7 +11,9 @@ from typing import Any
 from rollback_operator.api import API_VERSION, GROUP
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remember import MAX_OBJECTS, Remember, Remembered, RememberedObject
-from rollback_operator.configuration.digest import digest_of, may_change, secret_name, to_remember, whole
+from rollback_operator.configuration.digest import digest_of, may_change, secret_name, to_remember, whole, written
+from rollback_operator.configuration.places import path_of, resource_of
+from rollback_operator.configuration.restoring import OWNER, bare, owner_of
 from rollback_operator.core.backups import MANIFESTS
 from rollback_operator.core.values import Revision
 from rollback_operator.kube import errors
@@ -23,12 +25,6 @@ from rollback_operator.targets.podtemplate import Need
 
 SECRET_TYPE = f"{GROUP}/config"
 POLICY_LABEL = f"{GROUP}/policy-uid"
-_PLURALS = {
-    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
-    "Secret": "/api/v1/namespaces/{}/secrets",
-    "Service": "/api/v1/namespaces/{}/services",
-    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
-}
 _KNOWN = 4096
 """Secrets that are known to be there; more are asked for again."""
 
@@ -84,23 +80,41 @@ class Memory:
                 if thing is not None and may_change(thing)
             )
         )
+        since = _since([(kind, thing) for (kind, _), thing in zip(objects, found, strict=True)], now)
         return Remembered(
-            fingerprint=current.fingerprint, revision=current.name, config=whole(kept), at=now, objects=kept
+            fingerprint=current.fingerprint, revision=current.name, config=whole(kept), at=since, objects=kept
         )
 
-    async def changed(self, whose: Whose, then: Remembered) -> tuple[RememberedObject, ...]:
-        """What is not as it was remembered; what the account may not read counts as unchanged.
+    async def now(self, whose: Whose, needed: Iterable[Need]) -> str | None:
+        """Digest of the configuration that is there; None if the account may not read all of it.
 
         Raises:
             kube.errors.KubeError: no answer.
         """
-        now = await asyncio.gather(*(self._digest(whose, one) for one in then.objects))
-        return tuple(one for one, digest in zip(then.objects, now, strict=True) if secret_name(digest) != one.secret)
+        objects = to_remember(needed, whose.asked)
+        try:
+            found = await asyncio.gather(*(self._read(whose.account, kind, name) for kind, name in objects))
+        except Unremembered:
+            return None
+        return whole(
+            _as_kept(whose, kind, thing)
+            for (kind, _), thing in zip(objects, found, strict=True)
+            if thing is not None and may_change(thing)
+        )
+
+    async def changed(self, whose: Whose, then: Remembered) -> dict[RememberedObject, Object | None]:
+        """What is not as it was remembered, as it is now (None: gone); what the account may not read is left out.
+
+        Raises:
+            kube.errors.KubeError: no answer.
+        """
+        now = await asyncio.gather(*(self._compared(whose, one) for one in then.objects))
+        return {one: thing for one, (same, thing) in zip(then.objects, now, strict=True) if not same}
 
     async def forget(self, account: ServiceAccount, secrets: Iterable[str]) -> None:
         """Delete what nothing refers to any more. What cannot be deleted goes with the policy."""
         for name in secrets:
-            path = f"{_PLURALS['Secret'].format(account.namespace)}/{name}"
+            path = path_of(account.namespace, "Secret", name)
             self._there.discard((account.namespace, name))
             try:
                 found = await dependencies.read(self._api, path, account)
@@ -109,25 +123,24 @@ class Memory:
             except (errors.NotFound, errors.Conflict, errors.Forbidden):
                 continue
 
-    async def _digest(self, whose: Whose, one: RememberedObject) -> str:
+    async def _compared(self, whose: Whose, one: RememberedObject) -> tuple[bool, Object | None]:
+        """Whether the object is as it was, as far as anybody can tell, and the object."""
         try:
             thing = await self._read(whose.account, one.kind, one.name)
         except Unremembered:
-            return one.secret.removeprefix(secret_name(""))
-        return "gone" if thing is None else digest_of(one.kind, thing, whose.uid)
+            return True, None
+        return thing is not None and _as_kept(whose, one.kind, thing) == one, thing
 
     async def _read(self, account: ServiceAccount, kind: str, name: str) -> Object | None:
-        path = f"{_PLURALS[kind].format(account.namespace)}/{name}"
+        path = path_of(account.namespace, kind, name)
         try:
             return await dependencies.read(self._api, path, account)
         except errors.Forbidden as error:
-            plural = _PLURALS[kind].rpartition("/")[2]
+            _, plural = resource_of(kind)
             raise Unremembered(Reason.MAY_NOT_ROLL_BACK, _lacking(account, f"get {plural} {name}")) from error
 
     async def _keep(self, whose: Whose, kind: str, thing: Object) -> RememberedObject:
-        metadata = thing["metadata"]
-        digest = digest_of(kind, thing, whose.uid)
-        kept = RememberedObject(kind=kind, name=metadata["name"], secret=secret_name(digest))
+        kept = _as_kept(whose, kind, thing)
         place = (whose.account.namespace, kept.secret)
         if place not in self._there:
             await self._create(whose, kind, thing, kept)
@@ -137,8 +150,7 @@ class Memory:
         return kept
 
     async def _create(self, whose: Whose, kind: str, thing: Object, kept: RememberedObject) -> None:
-        whole = {**manifests.bare(thing), "kind": kind, "apiVersion": thing.get("apiVersion", "v1")}
-        data = manifests.compressed(whole)
+        data = manifests.compressed(bare(kind, thing))
         if len(data) > manifests.LARGEST:
             message = (
                 f"{kind} {kept.name} takes {len(data)} bytes, and a Secret holds {manifests.LARGEST}: it cannot be "
@@ -147,15 +159,30 @@ class Memory:
             raise Unremembered(Reason.NOT_REMEMBERED, message)
         owner = {"apiVersion": API_VERSION, "kind": "RollbackPolicy", "name": whose.name, "uid": whose.uid}
         place = (whose.account.namespace, kept.secret)
-        body = manifests.holding(place, SECRET_TYPE, {POLICY_LABEL: whose.uid}, owner, data)
+        body = manifests.holding(place, SECRET_TYPE, {POLICY_LABEL: whose.uid}, owner, {MANIFESTS: data})
+        content_owner = owner_of(kind, thing)
+        if content_owner is not None:
+            body["metadata"]["annotations"] = {OWNER: content_owner}
         try:
-            await self._api.create(_PLURALS["Secret"].format(place[0]), body, as_=whose.account)
+            await self._api.create(path_of(place[0], "Secret"), body, as_=whose.account)
         except errors.AlreadyExists:
             return
         except errors.Forbidden as error:
             raise Unremembered(Reason.MAY_NOT_ROLL_BACK, _lacking(whose.account, "create secrets")) from error
         except errors.Invalid as error:
             raise Unremembered(Reason.NOT_REMEMBERED, f"{kind} {kept.name} cannot be remembered: {error}") from error
+
+
+def _since(found: Iterable[tuple[str, Object | None]], now: datetime) -> datetime:
+    """Since when all of it says what it says; now, if that cannot be told."""
+    times = [written(kind, thing) for kind, thing in found if thing is not None and may_change(thing)]
+    known = [time for time in times if time is not None]
+    return min(max(known), now) if known and len(known) == len(times) else now
+
+
+def _as_kept(whose: Whose, kind: str, thing: Object) -> RememberedObject:
+    secret = secret_name(digest_of(kind, thing, whose.uid))
+    return RememberedObject(kind=kind, name=thing["metadata"]["name"], secret=secret)
 
 
 def restoring(namespace: str, objects: Iterable[RememberedObject]) -> str:

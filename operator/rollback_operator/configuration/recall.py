@@ -1,53 +1,83 @@
-"""What a rollback says of configuration: what is not as it was when the revision ran, and how that is brought back."""
+"""What a rollback does about configuration: what is not as it was when the revision ran, and how that comes back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from rollback_operator.api import POLICIES
-from rollback_operator.api.policy import PolicySpec
-from rollback_operator.api.remember import RememberedObject
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remember import Remembered, RememberedObject
+from rollback_operator.api.request import PutBack, Restoration
+from rollback_operator.configuration import change
 from rollback_operator.configuration.digest import last_with
+from rollback_operator.configuration.identity import template_of
 from rollback_operator.configuration.memory import Memory, Whose, restoring
-from rollback_operator.core.values import Findings, Revision
-from rollback_operator.kube import resources
+from rollback_operator.configuration.restoring import Restorer, bare, rights
+from rollback_operator.core.owners import recognised
+from rollback_operator.core.values import Findings, Obstacle, Revision
+from rollback_operator.kube import access, errors
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
-from rollback_operator.kube.resources import Key
-from rollback_operator.watching import parse_status
+
+Object = dict[str, Any]
 
 _NAMED = 8
-"""Objects that a note can name together with its command."""
+"""Objects that are named one by one: a plan has room for so many sentences."""
+_READ_AT_START = ("ConfigMap", "Secret")
+INSTEAD = "To roll back the pod template alone, write a request with target instead of policyRef."
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """An object that is not as it was, as it is, and as it is kept (None: the Secret that kept it is gone)."""
+
+    one: PutBack
+    live: Object | None
+    kept: Object | None
 
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What is not as it was when a revision ran."""
+    """What is to be put back beside a target; `replaced` is what stands there now, to be copied."""
 
-    namespace: str
-    revision: str
-    changed: tuple[RememberedObject, ...] = ()
+    restoration: Restoration | None = None
+    differing: tuple[Differing, ...] = ()
+    notes: tuple[str, ...] = ()
+    obstacle: Obstacle | None = None
+    told: tuple[RememberedObject, ...] = ()
+    """Objects that are not as they were, and that this rollback leaves as they are."""
 
-    def added_to(self, findings: Findings) -> Findings:
-        """`findings`, with a note on what changed, and with where that is kept which is gone."""
-        if not self.changed:
-            return findings
-        kept = {f"{one.kind} {one.name}": one.secret for one in self.changed}
-        missing = tuple(
-            f"{one} (kept in Secret {kept[thing]})" if (thing := one.partition(" (key ")[0]) in kept else one
-            for one in findings.missing
+    @property
+    def replaced(self) -> list[Object]:
+        """What putting back replaces, as objects that `kubectl replace` takes."""
+        return [bare(one.one.kind, one.live) for one in self.differing if one.live is not None]
+
+    def added_to(self, findings: Findings, salt: str) -> Findings:
+        """`findings` of the target, with what is done beside it. `salt` is for the digests of values in the diff."""
+        notes = (*findings.notes, *self.notes)
+        if self.restoration is None:
+            return replace(findings, missing=self._kept(findings.missing), notes=notes)
+        again = {str(one) for one in self.restoration.objects}
+        restart = (_RESTART,) if self.restoration.restart else ()
+        return replace(
+            findings,
+            steps=(*_steps(self.restoration.objects), *findings.steps, *restart),
+            diff=findings.diff + "".join(_difference(one, salt) for one in self.differing),
+            missing=tuple(one for one in findings.missing if _thing(one) not in again),
+            notes=notes,
+            obstacle=findings.obstacle or self.obstacle,
+            configuration=self.restoration,
         )
-        return replace(findings, missing=missing, notes=(*findings.notes, self._note()))
 
-    def _note(self) -> str:
-        said = f"Configuration is not as it was when revision {self.revision} ran, and this rollback leaves it as it is"
-        if len(self.changed) > _NAMED:
-            return f"{said}: {len(self.changed)} objects. The policy's status.remembered says where each is kept."
-        return (
-            f"{said}: {_list(self.changed)}. To bring it back as well, which takes a restart of pods that run by then: "
-            f"{restoring(self.namespace, self.changed)}"
-        )
+    def _kept(self, missing: Iterable[str]) -> tuple[str, ...]:
+        """What is missing, each with where it is kept."""
+        kept = {f"{one.kind} {one.name}": one.secret for one in self.told}
+        return tuple(f"{one} (kept in Secret {kept[_thing(one)]})" if _thing(one) in kept else one for one in missing)
+
+
+_RESTART = "Start all pods anew, for they read configuration when they start (kubectl.kubernetes.io/restartedAt)."
 
 
 class Recall:
@@ -56,23 +86,116 @@ class Recall:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._memory = Memory(api)
+        self._restorer = Restorer(api)
 
-    async def look(self, policy: Key, orders: PolicySpec | None, account: ServiceAccount, to: Revision) -> Recalled:
+    async def look(self, whose: Whose, known: Sequence[Remembered], to: Revision, *, restores: bool) -> Recalled:
         """What changed since `to` ran, as far as the policy remembers and the account may read.
+
+        `restores`: it is put back; otherwise it is only told of.
 
         Raises:
             kube.errors.KubeError: no answer.
         """
-        nothing = Recalled(policy[0], to.name)
-        if orders is None or orders.remember is None:
-            return nothing
-        body = await resources.read(self._api, POLICIES, policy)
-        then = last_with(parse_status(body).remembered, to.fingerprint) if body is not None else None
-        if body is None or then is None:
-            return nothing
-        whose = Whose(policy[1], body["metadata"]["uid"], account, orders.remember)
-        return replace(nothing, changed=await self._memory.changed(whose, then))
+        then = _with(known, to)
+        changed = await self._memory.changed(whose, then) if then is not None else ()
+        if not changed:
+            return Recalled()
+        if not restores:
+            return Recalled(notes=(_note(whose.account.namespace, to, changed),), told=tuple(changed))
+        differing = await asyncio.gather(*(self._differing(whose.account, *one) for one in changed.items()))
+        restoration = Restoration(
+            policy_uid=whose.uid,
+            restart=any(one.one.kind in _READ_AT_START for one in differing),
+            objects=tuple(one.one for one in differing),
+        )
+        obstacle = await self._forbidden(whose.account, restoration) or _in_the_way(differing)
+        return Recalled(restoration, tuple(differing), _managed(differing), obstacle)
+
+    async def _differing(self, account: ServiceAccount, one: RememberedObject, live: Object | None) -> Differing:
+        version = None if live is None else live["metadata"]["resourceVersion"]
+        planned = PutBack(kind=one.kind, name=one.name, secret=one.secret, resource_version=version)
+        try:
+            kept = await self._restorer.kept(account, one.secret)
+        except errors.Forbidden:
+            kept = None  # which right is missing is asked for as well
+        return Differing(planned, live, kept)
+
+    async def _forbidden(self, account: ServiceAccount, restoration: Restoration) -> Obstacle | None:
+        lacking = await access.first_lacking(self._api, rights(account, restoration.objects), account)
+        if lacking is None:
+            return None
+        message = (
+            f"Service account {account} may not {lacking}, and the policy brings configuration back (spec.remember): "
+            f"nothing was changed. Give it the right: examples/rbac-remember.yaml shows which. {INSTEAD}"
+        )
+        return Obstacle(Reason.FORBIDDEN, message)
 
 
-def _list(objects: Iterable[RememberedObject]) -> str:
-    return ", ".join(f"{one.kind} {one.name}" for one in objects)
+def _with(known: Sequence[Remembered], to: Revision) -> Remembered | None:
+    """The configuration that belongs to a revision: its own, or the last one that its template ran with."""
+    its = [one for one in known if one.identity == to.fingerprint and one.config == to.config]
+    return its[-1] if its else last_with(known, template_of(to.fingerprint))
+
+
+def _in_the_way(differing: Iterable[Differing]) -> Obstacle | None:
+    """Why something cannot be put back, whoever tries."""
+    for one in differing:
+        if one.kept is None:
+            message = (
+                f"Secret {one.one.secret}, which kept {one.one} as it was, is gone: nothing was changed. Restore "
+                f"{one.one} by hand, and write a new request. {INSTEAD}"
+            )
+            return Obstacle(Reason.MISSING_DEPENDENCY, message)
+        fixed = _fixed(one.live, one.kept)
+        if fixed is not None:
+            message = (
+                f"{one.one} cannot be put back as it was, because {fixed}: nothing was changed. Delete it and write "
+                f"a new request: then it is made anew. {INSTEAD}"
+            )
+            return Obstacle(Reason.REJECTED, message)
+    return None
+
+
+def _fixed(live: Object | None, kept: Object) -> str | None:
+    """What of the object the API server lets nobody change."""
+    if live is not None and live.get("immutable") is True:
+        return "it is immutable now"
+    if live is not None and live.get("type") != kept.get("type"):
+        return "its type is another one now, and the type of a Secret cannot be changed"
+    return None
+
+
+def _managed(differing: Iterable[Differing]) -> tuple[str, ...]:
+    """Who may undo it."""
+    found = {one.one: recognised(one.live) for one in differing if one.live is not None}
+    return tuple(f"{owners[0]} manages {one}, and may set it anew." for one, owners in found.items() if owners)[:_NAMED]
+
+
+def _steps(objects: Sequence[PutBack]) -> tuple[str, ...]:
+    named = tuple(_step(one) for one in objects[:_NAMED])
+    more = len(objects) - _NAMED
+    return (*named, f"Put {more} more objects back: plan.configuration names them.") if more > 0 else named
+
+
+def _step(one: PutBack) -> str:
+    if one.resource_version is None:
+        return f"Make {one} anew as it was (kept in Secret {one.secret})."
+    return f"Put {one} back as it was (kept in Secret {one.secret})."
+
+
+def _difference(one: Differing, salt: str) -> str:
+    return "" if one.kept is None else change.difference(one.one.kind, one.live, one.kept, salt)
+
+
+def _thing(missing: str) -> str:
+    """The object, of which perhaps only a key is missing."""
+    return missing.partition(" (key ")[0]
+
+
+def _note(namespace: str, to: Revision, changed: Iterable[RememberedObject]) -> str:
+    changed = list(changed)
+    said = f"Configuration is not as it was when revision {to.name} ran, and this rollback leaves it as it is"
+    if len(changed) > _NAMED:
+        return f"{said}: {len(changed)} objects. The policy's status.remembered says where each is kept."
+    names = ", ".join(f"{one.kind} {one.name}" for one in changed)
+    return f"{said}: {names}. To bring it back as well: {restoring(namespace, changed)}"

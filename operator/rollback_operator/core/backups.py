@@ -12,6 +12,8 @@ from rollback_operator.core.values import Request
 
 MANIFESTS = "manifests"
 """Key of the Secret's data: JSON, compressed by gzip."""
+CONFIGURATION = "configuration"
+"""Key of the configuration that was replaced, if any was: a List."""
 _ROOM_FOR_NAME = 200
 
 
@@ -32,6 +34,15 @@ def restoring(namespace: str, copy: KeptCopy) -> str:
     Where it can be, the object is handed over as it is: otherwise `kubectl replace` would note all of it, defaults and
     the autoscaler's number of replicas too, as what was applied last, and the next `kubectl apply` would undo these.
     """
-    reading = f"kubectl -n {namespace} get secret {copy.secret} -o jsonpath='{{.data.{MANIFESTS}}}'"
     replacing = "kubectl replace -f -" if copy.path is None else f"kubectl replace --raw {copy.path} -f - > /dev/null"
-    return f"{reading} | base64 -d | gunzip | {replacing}"
+    whole = f"{_reading(namespace, copy, MANIFESTS)} | {replacing}"
+    return f"{undoing(namespace, copy)} && {whole}" if copy.configuration else whole
+
+
+def undoing(namespace: str, copy: KeptCopy) -> str:
+    """The command that puts back the configuration that was replaced, and nothing else."""
+    return f"{_reading(namespace, copy, CONFIGURATION)} | kubectl replace -f -"
+
+
+def _reading(namespace: str, copy: KeptCopy, key: str) -> str:
+    return f"kubectl -n {namespace} get secret {copy.secret} -o jsonpath='{{.data.{key}}}' | base64 -d | gunzip"

@@ -65,6 +65,7 @@ def make_plan(
         suspends=standing.suspends,
         frees=True if chosen.frees else None,
         backup=findings.copy,
+        configuration=None if chosen.frees else findings.configuration,
     )
     canonical = json.dumps(plan.dump(), sort_keys=True, separators=(",", ":"))
     return plan.model_copy(update={"digest": "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()})
@@ -190,8 +191,13 @@ def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
     )
 
 
-def ended(request: Request, now: datetime, ending: Ending, *, certain: bool = True, **fields: Any) -> RequestStatus:
-    """Final: Ready and Stalled say how, Applied whether anything was changed (Unknown if nobody can tell any more)."""
+def ended(
+    request: Request, now: datetime, ending: Ending, *, certain: bool = True, part: str | None = None, **fields: Any
+) -> RequestStatus:
+    """Final: Ready and Stalled say how, Applied whether anything was changed (Unknown if nobody can tell any more).
+
+    `part`: what was changed beside a target that was not.
+    """
     phase, reason, message = ending.phase, ending.reason, ending.message
     good = phase is Phase.SUCCEEDED
     conditions: dict[str, on.Change] = {
@@ -201,7 +207,8 @@ def ended(request: Request, now: datetime, ending: Ending, *, certain: bool = Tr
     }
     untouched = on.find(request.status.conditions, on.APPLIED) is None
     if untouched:
-        conditions[on.APPLIED] = ("False", reason, "Nothing was changed.") if certain else ("Unknown", reason, _LOST)
+        said = part or "Nothing was changed."
+        conditions[on.APPLIED] = ("False", reason, said) if certain else ("Unknown", reason, _LOST)
     if on.is_true(request.status.conditions, on.APPLIED):
         conditions[on.VERIFIED] = ("True" if good else "False", reason, message)
     started = request.status.started_at or now
@@ -212,7 +219,12 @@ def ended(request: Request, now: datetime, ending: Ending, *, certain: bool = Tr
         conditions,
         phase=phase,
         targets=tuple(
-            _closed(one, phase, StepState.NOT_MADE if certain else StepState.UNKNOWN, untouched=untouched and certain)
+            _closed(
+                one,
+                phase,
+                StepState.NOT_MADE if certain else StepState.UNKNOWN,
+                untouched=untouched and certain and part is None,
+            )
             for one in targets
         ),
         started_at=started,

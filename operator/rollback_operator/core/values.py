@@ -232,8 +232,8 @@ Answer = Findings | Refused | Rehearsed | Unkept
 class Beside:
     """How far the configuration is that a plan puts back beside its target: objects, as people name them.
 
-    `put_back`: by this request. `due`: as the plan saw them. `changed`: by somebody else since. `held`: fields of some are
-    recorded as the operator's own.
+    `put_back`: by this request. `due`: as the plan saw them. `changed`: by somebody else since. `held`: fields of some
+    are recorded as the operator's own.
     """
 
     put_back: tuple[str, ...] = ()

@@ -105,9 +105,9 @@ class Api:
         """One object, or a list; of a list perhaps the objects' metadata alone."""
         return await self._call("GET", path, as_, query=query, accept=METADATA_ONLY if metadata_only else JSON)
 
-    async def create(self, path: str, body: JsonObject, *, as_: Identity) -> JsonObject:
+    async def create(self, path: str, body: JsonObject, *, as_: Identity, dry_run: bool = False) -> JsonObject:
         """Create an object; `path` is the collection's."""
-        return await self._call("POST", path, as_, body=body)
+        return await self._call("POST", path, as_, body=body, query={"dryRun": "All"} if dry_run else None)
 
     async def replace(self, path: str, body: JsonObject, *, as_: Identity, dry_run: bool = False) -> JsonObject:
         """PUT an object or its status; `body` carries the resourceVersion that it replaces.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, VERSIO
 from rollback_operator.api.common import ACROSS_NAMESPACES, Place, TargetRef
 from rollback_operator.api.fields import Resource, parse_duration
 from rollback_operator.api.policy import Entry, PolicySpec, PolicyStatus
+from rollback_operator.api.remember import Remembered
 from rollback_operator.api.request import Phase, RequestSpec, RequestStatus
 from rollback_operator.core import conditions as on
 from rollback_operator.core.values import Other, Request
@@ -70,12 +71,24 @@ async def read(api: Api, plural: str, key: Key) -> Object | None:
         return None
 
 
-async def read_policy(api: Api, key: Key) -> tuple[PolicySpec, tuple[Entry, ...]] | None:
-    """The orders of a policy and its ledger, or None if there is none."""
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """A policy, as far as its requests are concerned."""
+
+    name: str
+    uid: str
+    spec: PolicySpec
+    ledger: tuple[Entry, ...] = ()
+    remembered: tuple[Remembered, ...] = ()
+
+
+async def read_policy(api: Api, key: Key) -> Orders | None:
+    """The orders of a policy, its ledger and what it remembers, or None if there is none."""
     body = await read(api, POLICIES, key)
     if body is None:
         return None
-    return PolicySpec.model_validate(body["spec"]), PolicyStatus.model_validate(body.get("status") or {}).ledger
+    spec, status = PolicySpec.model_validate(body["spec"]), PolicyStatus.model_validate(body.get("status") or {})
+    return Orders(key[1], body["metadata"]["uid"], spec, status.ledger, status.remembered)
 
 
 async def write_status(api: Api, plural: str, body: Object, status: Resource) -> Object:

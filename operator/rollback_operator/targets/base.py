@@ -25,6 +25,8 @@ class Where:
     options: Options = field(default_factory=Options)
     until: datetime | None = None
     """When whoever asks wants to be done, if it is a request that has begun."""
+    send_by: datetime | None = None
+    """Until when each write of an attempt has to be begun: after that, others count the attempt as over."""
 
 
 @dataclass(frozen=True, slots=True)

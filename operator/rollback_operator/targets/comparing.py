@@ -16,8 +16,9 @@ async def findings(
     """What replacing the first of `templates`, which `target` has, by the second, which is that of `to`, amounts to."""
     now, then = templates
     missing, notes = await dependencies.check(api, where.namespace, podtemplate.needs(then), where.account)
+    same = podtemplate.fingerprint(now) == podtemplate.fingerprint(then)
     return Findings(
-        steps=(f"Replace the pod template by that of {to.source} (revision {to.name}).",),
+        steps=() if same else (f"Replace the pod template by that of {to.source} (revision {to.name}).",),
         diff=unified(
             podtemplate.shown(now, target.uid),
             podtemplate.shown(then, target.uid),

@@ -11,6 +11,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
@@ -23,7 +24,7 @@ from rollback_operator.kube.client import FIELD_MANAGER, Api
 from rollback_operator.kube.identity import OPERATOR
 from rollback_operator.targets import comparing, dependencies, manifests, ownership, pods, podtemplate
 from rollback_operator.targets.base import Watched, Where
-from rollback_operator.targets.effects import going_back
+from rollback_operator.targets.effects import going_back, restart_of
 from rollback_operator.targets.metadata import annotations_of, changed, controller, created, fresh
 
 POD_LABEL = "controller-revision-hash"
@@ -122,7 +123,7 @@ class ControllerRevisionTarget(ABC):
     async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
         """See `Target.apply`. One JSON patch: either all of it happens, or nothing."""
         reading: Reading = target.raw
-        patch = effect(reading.body, _by_fingerprint(reading.records, plan), key)
+        patch = effect(reading.body, _by_fingerprint(reading.records, plan), key, restart_of(plan))
         await self._api.patch(self._path(where), patch, as_=where.account, dry_run=dry_run)
 
     async def finish(self, where: Where, target: Snapshot) -> None:
@@ -214,7 +215,7 @@ class ControllerRevisionTarget(ABC):
         )
 
 
-def effect(body: Object, source: Object, key: str) -> list[Object]:
+def effect(body: Object, source: Object, key: str, restart: datetime | None = None) -> list[Object]:
     """The one patch of a rollback: the template replaced by that of the ControllerRevision `source`, marked with `key`.
 
     A `test` on the generation, which only grows and which the effect itself moves, makes a second or a late patch
@@ -225,7 +226,7 @@ def effect(body: Object, source: Object, key: str) -> list[Object]:
     return [
         {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
         {"op": "test", "path": "/metadata/generation", "value": metadata["generation"]},
-        *going_back(body, template_of(source), source, key),
+        *going_back(body, podtemplate.restarted(template_of(source), restart), source, key),
     ]
 
 

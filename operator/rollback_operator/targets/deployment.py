@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Hashable
+from datetime import datetime
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
@@ -18,7 +19,7 @@ from rollback_operator.kube.client import FIELD_MANAGER, Api
 from rollback_operator.kube.identity import OPERATOR
 from rollback_operator.targets import comparing, dependencies, manifests, ownership, pods, podtemplate
 from rollback_operator.targets.base import Watched, Where
-from rollback_operator.targets.effects import going_back
+from rollback_operator.targets.effects import going_back, restart_of
 from rollback_operator.targets.metadata import annotation_path, annotations_of, changed, controller, created, fresh
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -88,7 +89,7 @@ class DeploymentTarget:
         """See `Target.apply`. One JSON patch: either all of it happens, or nothing."""
         deployment, replica_sets = target.raw
         source = _by_fingerprint(replica_sets, plan)
-        patch = effect(deployment, source, key)
+        patch = effect(deployment, source, key, restart_of(plan))
         await self._api.patch(_path(where), patch, as_=where.account, dry_run=dry_run)
 
     async def finish(self, where: Where, target: Snapshot) -> None:
@@ -153,14 +154,17 @@ class DeploymentTarget:
         return await dependencies.unbound_claims(self._api, where.namespace, needed, where.account)
 
 
-def effect(deployment: Object, source: Object, key: str) -> list[Object]:
+def effect(deployment: Object, source: Object, key: str, restart: datetime | None = None) -> list[Object]:
     """The one patch of a rollback: the template replaced by that of the ReplicaSet `source`, marked with `key`.
 
     A `test` on a revision number that only grows, on the whole template and on the mark of whoever came before makes a
     second or a late patch fail, even if somebody put the template back before the controller gave it a number. The
     resourceVersion would not do: status and autoscalers move it all the time.
     """
-    metadata, template = deployment["metadata"], podtemplate.without_hash(source["spec"]["template"])
+    metadata, template = (
+        deployment["metadata"],
+        podtemplate.restarted(podtemplate.without_hash(source["spec"]["template"]), restart),
+    )
     return [
         {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
         {"op": "test", "path": annotation_path(REVISION), "value": metadata["annotations"][REVISION]},

@@ -5,9 +5,11 @@ Pure functions over JSON patches. What a patch tests before is each kind's own.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.api.request import Plan
 from rollback_operator.targets import ownership
 from rollback_operator.targets.metadata import annotation_path, annotations_of
 from rollback_operator.targets.ownership import LAST_APPLIED
@@ -42,6 +44,11 @@ def going_back(thing: Object, template: Object, source: Object, key: str) -> lis
         *following(now, ownership.followed(now.get(LAST_APPLIED), follow)),
         *_cause(now, annotations_of(source)),
     ]
+
+
+def restart_of(plan: Plan) -> datetime | None:
+    """When all pods are started anew, also those that have the template: with other configuration they have to."""
+    return datetime.now(UTC) if plan.configuration is not None and plan.configuration.restart else None
 
 
 def following(now: dict[str, str], followed: str | None) -> list[Object]:

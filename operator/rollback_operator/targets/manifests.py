@@ -9,11 +9,10 @@ import base64
 import copy
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
-from rollback_operator.core.backups import MANIFESTS
 
 LARGEST = 1024 * 1024
 """Bytes of data that the API server takes in one Secret."""
@@ -53,7 +52,9 @@ def compressed(whole: Object) -> bytes:
     return gzip.compress(json.dumps(whole, indent=1, ensure_ascii=False).encode() + b"\n", mtime=0)
 
 
-def holding(place: tuple[str, str], type_: str, labels: dict[str, str], owner: Object, data: bytes) -> Object:
+def holding(
+    place: tuple[str, str], type_: str, labels: dict[str, str], owner: Object, data: Mapping[str, bytes]
+) -> Object:
     """The Secret at `place` (namespace and name) that keeps `data`, never changed and deleted with its owner."""
     namespace, name = place
     return {
@@ -62,5 +63,5 @@ def holding(place: tuple[str, str], type_: str, labels: dict[str, str], owner: O
         "metadata": {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner]},
         "type": type_,
         "immutable": True,
-        "data": {MANIFESTS: base64.b64encode(data).decode()},
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
     }

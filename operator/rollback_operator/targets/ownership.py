@@ -58,7 +58,7 @@ def owned_by(managed: list[Entry], content: Content) -> Entry | None:
 
 def handing_over(manager: str, managed: list[Entry], owner: Entry) -> list[dict[str, Any]]:
     """The JSON patch by which the entries of `manager` become those of `owner`: of an object that it made anew."""
-    named = {name: owner[name] for name in ("manager", "operation") if name in owner}
+    named: Entry = {name: owner[name] for name in ("manager", "operation") if name in owner}
     mine = [index for index, entry in enumerate(managed) if entry in held_by(manager, managed)]
     tests = [_operation("test", index, managed[index]) for index in mine]
     return [*tests, *(_operation("replace", index, {**managed[index], **named}) for index in mine)]

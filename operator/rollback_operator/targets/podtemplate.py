@@ -46,8 +46,10 @@ def fingerprint(template: Template) -> str:
     return "v1:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def restarted(template: Template, at: datetime) -> Template:
-    """A template that starts all pods anew, as `kubectl rollout restart` writes it."""
+def restarted(template: Template, at: datetime | None) -> Template:
+    """A template that starts all pods anew, as `kubectl rollout restart` writes it at that time; None: as it is."""
+    if at is None:
+        return template
     copied = copy.deepcopy(template)
     copied.setdefault("metadata", {}).setdefault("annotations", {})[RESTARTED_AT] = f"{at:%Y-%m-%dT%H:%M:%SZ}"
     return copied

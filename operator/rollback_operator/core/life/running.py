@@ -9,7 +9,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core import progress
 from rollback_operator.core.life.endings import UNTOUCHED, blocked, end, too_late
-from rollback_operator.core.life.times import HEALTH_POLL, MAKING_POLL, SETTLE, overdue, pause, planned
+from rollback_operator.core.life.partial import configuration_moved, partly, so_far
+from rollback_operator.core.life.times import FINISH_TRIES, HEALTH_POLL, MAKING_POLL, SETTLE, overdue, pause, planned
 from rollback_operator.core.values import (
     Apply,
     Decision,
@@ -29,12 +30,12 @@ def carry_out(request: Request, seen: Observation, now: datetime) -> Decision:
     plan, _ = planned(request)
     target = seen.target
     if target is not None and request.uid in target.marks:
-        action = Finish(plan) if target.unfinished else None
+        action = Finish(plan) if target.unfinished or seen.beside.held else None
         again = None if plan.frees else HEALTH_POLL  # what is to be freed is seen only from here on, and no event tells
         return Decision(progress.applied(request, now, target), action, again)
     if target is not None and request.uid in target.being_made:
         return Decision(request.status, again=MAKING_POLL)
-    ending = _moved_on(request, target) or _stopped(request, seen, now)
+    ending = _moved_on(request, target) or configuration_moved(request, seen.beside) or _stopped(request, seen, now)
     if ending is None:
         return _make(request, seen, plan, now)
     if target is not None and request.uid in target.half_made:
@@ -58,8 +59,12 @@ def _end(request: Request, seen: Observation, ending: Ending, now: datetime) -> 
     certain = _same_object(plan, seen.target) or _all_answered(request, seen)
     if certain and plan.suspends and seen.released is None:
         return Decision(request.status, Release(plan))
+    if seen.beside.held and seen.kept < FINISH_TRIES:
+        return Decision(request.status, Finish(plan))
     left = f" {seen.released}" if seen.released else ""
-    return end(request, now, replace(ending, message=ending.message + left), certain=certain)
+    ending = partly(request, ending, seen.beside)
+    part = so_far(request, seen.beside)
+    return end(request, now, replace(ending, message=ending.message + left), certain=certain, part=part)
 
 
 def _same_object(plan: Plan, target: Snapshot | None) -> bool:

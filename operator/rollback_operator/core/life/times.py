@@ -17,6 +17,8 @@ FIRST_PAUSE = timedelta(milliseconds=200)
 LONGEST_PAUSE = timedelta(seconds=5)
 """Between tries; doubled each time."""
 _DOUBLINGS = 10  # more than it takes to the longest pause; 2 to the power of all tries is no timedelta any more
+FINISH_TRIES = 5
+"""How often fields are tried to be given back before a request ends without."""
 POLICY_GRACE = timedelta(seconds=10)
 """How long a request waits for a policy that is not there: both may have been applied together."""
 QUEUE_POLL = timedelta(seconds=10)
@@ -32,10 +34,15 @@ def pause(tries: int) -> timedelta:
     return min(FIRST_PAUSE * (1 << min(tries - 1, _DOUBLINGS)), LONGEST_PAUSE)
 
 
+def last_moment(step: Step) -> datetime:
+    """Until when the attempt that was written down last is sent, or not at all."""
+    assert step.last_attempt_at is not None
+    return step.last_attempt_at + SEND_WITHIN
+
+
 def too_late_to_send(step: Step, now: datetime) -> bool:
     """Whether so much time passed since the attempt was written down that others may count it as over."""
-    assert step.last_attempt_at is not None
-    return now - step.last_attempt_at > SEND_WITHIN
+    return now > last_moment(step)
 
 
 def over(known: int, step: Step) -> int:

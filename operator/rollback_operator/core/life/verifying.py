@@ -9,7 +9,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestStatus
 from rollback_operator.core import progress
 from rollback_operator.core.life.endings import end
-from rollback_operator.core.life.times import HEALTH_POLL, made, planned, verify_deadline
+from rollback_operator.core.life.partial import configuration_lost
+from rollback_operator.core.life.times import FINISH_TRIES, HEALTH_POLL, made, planned, verify_deadline
 from rollback_operator.core.values import (
     Decision,
     Ending,
@@ -24,8 +25,6 @@ from rollback_operator.core.values import (
 )
 from rollback_operator.core.verdicts import Streak, Verdict
 
-FINISH_TRIES = 5
-"""How often fields are tried to be given back before a request ends without."""
 STOP_TRIES = 5
 """How often an effect that is still under way is tried to be called off before a request ends without."""
 
@@ -36,7 +35,7 @@ def verify(request: Request, seen: Observation, now: datetime) -> Decision:
     target = seen.target
     if target is not None and target.uid == plan.uid and _stale(request, target):
         return Decision(request.status, again=timedelta(seconds=1))
-    lost = _lost(plan, name, target)
+    lost = _lost(plan, name, target) or configuration_lost(plan, seen.beside)
     decision = end(request, now, lost) if lost is not None else _fare(request, seen, now)
     return _finishing(request, seen, decision)
 
@@ -100,7 +99,7 @@ def _finishing(request: Request, seen: Observation, decision: Decision) -> Decis
     ends = decision.status.phase is not None and decision.status.phase.final
     if ends and seen.target.under_way and seen.stopped < STOP_TRIES:
         return Decision(request.status, Stop(plan))
-    if not seen.target.unfinished:
+    if not seen.target.unfinished and not seen.beside.held:
         return decision
     if isinstance(seen.answer, Refused) or (ends and (seen.target.freeing or seen.kept >= FINISH_TRIES)):
         return decision

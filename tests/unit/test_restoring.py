@@ -1,0 +1,466 @@
+"""Configuration comes back with a target: before it, each object once, and what was not reached is said."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gzip
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.api.remember import Remember, Remembered
+from rollback_operator.configuration import change, restoring
+from rollback_operator.configuration.memory import Memory, Whose
+from rollback_operator.core.life import running
+from rollback_operator.kube import errors
+from rollback_operator.kube.client import FIELD_MANAGER
+from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.targets import podtemplate
+from rollback_operator.targets.ownership import LAST_APPLIED
+from tests.unit.builders import NOW, message, revision, states
+from tests.unit.fakes import Call, FakeApi, failing
+from tests.unit.objects import Object, deployment, policy_body, replica_set, template
+from tests.unit.test_configuration import CONFIG, PASSWORD, config_map, secret
+from tests.unit.test_requests import DEPLOYMENT, World, asked
+
+ACCOUNT = ServiceAccount("shop", "rollback")
+CONFIG_MAP = "/api/v1/namespaces/shop/configmaps/settings"
+SECRET = "/api/v1/namespaces/shop/secrets/db"
+UID = "uid-of-undo"
+REFERS: Object = {"envFrom": [{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "db"}}]}
+BAD_PODS, GOOD_PODS = template("shop:3", **REFERS), template("shop:2", **REFERS)
+
+
+def good() -> tuple[Object, Object]:
+    return config_map(mode="good", old="1"), secret(value="Z29vZA==")
+
+
+def bad() -> tuple[Object, Object]:
+    return config_map(mode="bad"), secret(value="YmFk")
+
+
+async def kept(uid: str) -> tuple[Remembered, list[Object]]:
+    """What a policy remembers of the good configuration, and the Secrets that keep it."""
+    api: Any = FakeApi(*good())
+    whose = Whose("checkout", uid, ACCOUNT, Remember(config=True))
+    found = await Memory(api).remember(whose, [CONFIG, PASSWORD], revision(2), NOW)
+    return found, [call.body for call in api.writes()]
+
+
+class Restoring(World):
+    """checkout, whose good revision 2 ran with another configuration than what is there now."""
+
+    @classmethod
+    async def made(cls, *now: Object, alone: bool = False, **spec: Any) -> Restoring:
+        """`alone`: revision 3 has the same template, and nothing but configuration changed."""
+        policy = policy_body(remember={"config": True})
+        found, secrets = await kept(policy["metadata"]["uid"])
+        pods = BAD_PODS if alone else GOOD_PODS
+        number = "3" if alone else "2"
+        then = found.model_copy(update={"fingerprint": podtemplate.fingerprint(pods), "revision": number})
+        policy["status"] = {"remembered": [then.dump()]}
+        things = now or bad()
+        world = cls(policy, *secrets, *things, undo=asked(policyRef={"name": "checkout"}, backup="Never", **spec))
+        for number_before in (2, 3):
+            world.api.drop(replica_set(number_before))
+        sets = (replica_set(3, pods=BAD_PODS), *(() if alone else (replica_set(2, pods=GOOD_PODS),)))
+        world.api.put(deployment(pods=BAD_PODS), *sets)
+        return world
+
+    def restored(self) -> dict[str, Object]:
+        """What the configuration says now, by kind."""
+        found: dict[str, Object] = {}
+        for thing in good():
+            try:
+                found[thing["kind"]] = self.api.current(thing)
+            except KeyError:
+                continue
+        return found
+
+    def data(self) -> tuple[Any, Any]:
+        now = self.restored()
+        return now["ConfigMap"]["data"].get("mode"), now["Secret"]["data"]["password"]
+
+    def writes_of(self, *paths: str) -> list[str]:
+        """What was really written there, in its order."""
+        taken = [call for call in self.api.writes() if "dryRun" not in call.query]
+        return [str(call) for call in taken if any(call.path.startswith(path) for path in paths)]
+
+    async def to_the_end(self) -> None:
+        for _ in range(4):
+            await self.work()
+            self.controller()
+
+
+ORDER = [f"PATCH {CONFIG_MAP}", f"PATCH {SECRET}", f"PATCH {DEPLOYMENT}"]
+CHANGED = (CONFIG_MAP, SECRET, DEPLOYMENT)
+
+
+async def test_configuration_is_put_back_before_the_target() -> None:
+    world = await Restoring.made()
+    await world.work()
+    assert world.writes_of(*CHANGED) == ORDER
+    assert world.data() == ("good", "Z29vZA==")
+    assert {call.as_ for call in world.api.writes() if call.path in CHANGED} == {"shop/rollback"}
+    marks = [thing["metadata"]["annotations"][REQUEST_ANNOTATION] for thing in world.restored().values()]
+    assert marks == [UID, UID]
+    annotations = world.target["spec"]["template"]["metadata"]["annotations"]
+    assert podtemplate.RESTARTED_AT in annotations
+    world.controller()
+    await world.work()
+    assert world.outcome() == ("Succeeded", "Completed")
+
+
+async def test_the_plan_names_each_object_and_its_version_and_no_value() -> None:
+    world = await Restoring.made()
+    await world.work()
+    (mine,) = world.status().targets
+    assert mine.plan is not None
+    assert mine.plan.configuration is not None
+    assert [str(one) for one in mine.plan.configuration.objects] == ["ConfigMap settings", "Secret db"]
+    assert all(one.resource_version for one in mine.plan.configuration.objects)
+    source = replica_set(2, pods=GOOD_PODS)["metadata"]["name"]
+    assert [step.split(" (")[0] for step in mine.plan.steps] == [
+        "Put ConfigMap settings back as it was",
+        "Put Secret db back as it was",
+        f"Replace the pod template by that of ReplicaSet {source}",
+        "Start all pods anew, for they read configuration when they start",
+    ]
+    said = json.dumps(world.body()["status"]) + json.dumps(
+        [call.body for call in world.api.writes() if call.path.endswith("/events")]
+    )
+    assert not [value for value in ("Z29vZA", "YmFk", '"good"', "mode: good") if value in said]
+    assert "+  password: <digest" in mine.plan.diff
+
+
+async def test_configuration_alone_is_something_to_go_back_to() -> None:
+    world = await Restoring.made(alone=True)
+    await world.work()
+    assert world.writes_of(*CHANGED) == ORDER
+    (mine,) = world.status().targets
+    assert mine.plan is not None
+    assert [step.split(" (")[0] for step in mine.plan.steps][-2:] == [
+        "Put Secret db back as it was",
+        "Start all pods anew, for they read configuration when they start",
+    ]
+    pods = copy.deepcopy(world.target["spec"]["template"])
+    assert podtemplate.not_restarted(pods) == BAD_PODS != pods
+    world.controller()
+    await world.work()
+    assert world.outcome() == ("Succeeded", "Completed")
+
+
+async def test_what_is_as_it_was_is_left_alone() -> None:
+    world = await Restoring.made(*good())
+    await world.work()
+    assert world.writes_of(*CHANGED) == [f"PATCH {DEPLOYMENT}"]
+    (mine,) = world.status().targets
+    assert mine.plan is not None
+    assert mine.plan.configuration is None
+    assert podtemplate.RESTARTED_AT not in str(world.target["spec"]["template"])
+
+
+async def test_what_is_gone_is_made_anew() -> None:
+    world = await Restoring.made(bad()[1])
+    await world.to_the_end()
+    assert world.outcome() == ("Succeeded", "Completed")
+    assert world.writes_of("/api/v1/namespaces/shop/configmaps") == ["POST /api/v1/namespaces/shop/configmaps"]
+    assert world.data() == ("good", "Z29vZA==")
+
+
+async def test_a_dry_run_tries_everything_and_changes_nothing() -> None:
+    world = await Restoring.made(bad()[1], dryRun=True)
+    await world.work()
+    assert world.outcome() == ("Succeeded", "DryRun")
+    tried = [call for call in world.api.writes() if call.path.startswith(("/api/v1/namespaces/shop/c", *CHANGED))]
+    assert len(tried) == 3
+    assert all(call.query.get("dryRun") for call in tried)
+    assert "ConfigMap" not in world.restored()
+
+
+KILLED = range(7)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("write", KILLED)
+async def test_killed_around_any_write_the_next_operator_completes_it(
+    write: int, *, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "SETTLE", timedelta(0))
+    world = await Restoring.made()
+    seen = [0]
+
+    def kill(call: Call) -> Exception | None:
+        seen[0] += call.verb in ("PUT", "PATCH")
+        return SystemExit() if call.verb in ("PUT", "PATCH") and seen[0] == write + 1 else None  # type: ignore[return-value]
+
+    done: list[str] = []
+
+    def note(call: Call) -> Exception | None:
+        done.extend([call.path] if call.verb == "PATCH" else [])
+        return None
+
+    world.api.late_faults.append(note)
+    (world.api.late_faults if late else world.api.faults).append(kill)
+    for _ in range(6):
+        try:
+            await world.work()
+        except SystemExit:
+            world.worker = world.another_worker()
+            world.api.edit(world.undo, _some_time_passed)
+        world.controller()
+    assert world.outcome() == ("Succeeded", "Completed")
+    assert world.data() == ("good", "Z29vZA==")
+    assert sorted(done) == sorted(CHANGED), "each was changed once"
+
+
+def _some_time_passed(body: Object) -> None:
+    """The pause between two attempts is over."""
+    for one in (body.get("status") or {}).get("targets", []):
+        for step in one.get("steps", []):
+            step["lastAttemptAt"] = "2026-01-01T00:00:00.000000Z"
+
+
+# The world moves.
+
+
+def before(world: Restoring, path: str, change_it: Any) -> None:
+    """Just before the write to `path`, once, something happens."""
+    done = [False]
+
+    def happen(call: Call) -> Exception | None:
+        if call.verb == "PATCH" and call.path == path and not done[0]:
+            done[0] = True
+            change_it()
+        return None
+
+    world.api.faults.append(happen)
+
+
+async def test_an_object_that_somebody_changed_meanwhile_is_left_alone_and_so_is_everything_else() -> None:
+    world = await Restoring.made()
+    before(world, CONFIG_MAP, lambda: world.api.put(config_map(mode="newer")))
+    await world.work()
+    assert world.outcome() == ("Superseded", "NewerRelease")
+    assert message(world.status()) == (
+        "ConfigMap settings was changed by somebody else after the plan was made, so Deployment/checkout was not "
+        "rolled back: nothing was changed. If it is still wanted, write a new request."
+    )
+    assert world.data() == ("newer", "YmFk")
+    assert states(world.status())["Applied"] == "False"
+
+
+MOVED: dict[str, tuple[str, Any, str]] = {
+    "the next object was changed": (
+        SECRET,
+        lambda world: world.api.put(secret(value="bmV3")),
+        (
+            "ConfigMap settings was put back as remembered, Secret db was not, and Deployment/checkout itself was not "
+            "changed. Secret db was changed by somebody else after the plan was made, so Deployment/checkout was not "
+            "rolled back. If it is still wanted, write a new request. No copy was kept of what that replaced."
+        ),
+    ),
+    "another release came": (
+        DEPLOYMENT,
+        lambda world: world.edit(_another_release),
+        (
+            "ConfigMap settings and Secret db were put back as remembered, but Deployment/checkout itself was not "
+            "changed. Deployment/checkout moved on from revision 3 before it could be rolled back. If the new release "
+            "is bad too, write a new request. No copy was kept of what that replaced."
+        ),
+    ),
+    "it was paused": (
+        DEPLOYMENT,
+        lambda world: world.edit(lambda body: body["spec"].update(paused=True)),
+        (
+            "ConfigMap settings and Secret db were put back as remembered, but Deployment/checkout itself was not "
+            "changed. Deployment/checkout is paused, so a rollback would not reach its pods. Run kubectl rollout "
+            "resume deployment/checkout and write a new request. No copy was kept of what that replaced."
+        ),
+    ),
+}
+
+
+def _another_release(body: Object) -> None:
+    body["spec"]["template"] = template("shop:4", **REFERS)
+    body["metadata"]["generation"] += 1
+
+
+@pytest.mark.parametrize("case", MOVED)
+async def test_what_was_put_back_is_said_when(case: str) -> None:
+    path, happens, says = MOVED[case]
+    world = await Restoring.made()
+    before(world, path, lambda: happens(world))
+    await world.work()
+    assert world.outcome() == ("Failed", "PartlyMade")
+    assert message(world.status()) == says
+    assert says.startswith(message(world.status(), "Applied"))
+    assert states(world.status())["Applied"] == "False"
+
+
+async def test_who_aborts_between_the_two_is_told_what_was_put_back() -> None:
+    world = await Restoring.made()
+    world.api.faults.append(failing(f"PATCH {DEPLOYMENT}", errors.NotDone("busy")))
+    await world.work()
+    world.api.edit(world.undo, lambda body: body["spec"].update(abort=True))
+    world.worker.saw(world.body())
+    await world.work()
+    assert world.outcome() == ("Aborted", "Aborted")
+    assert message(world.status()).startswith("ConfigMap settings and Secret db were put back as remembered, but ")
+    assert "nothing was changed" not in message(world.status())
+
+
+async def test_a_target_that_is_refused_leaves_what_was_put_back_and_the_command_that_takes_it_back() -> None:
+    world = await Restoring.made()
+    world.api.edit(world.undo, lambda body: body["spec"].update(backup="IfAllowed"))
+    world.api.faults.append(failing(f"PATCH {DEPLOYMENT}", errors.Invalid("denied by a webhook")))
+    await world.work()
+    assert world.outcome() == ("Failed", "PartlyMade")
+    (mine,) = world.status().targets
+    assert mine.plan is not None
+    assert mine.plan.backup is not None
+    assert message(world.status()).endswith(
+        "The API server does not take the change of Deployment/checkout: denied by a webhook To take that back: "
+        f"kubectl -n shop get secret {mine.plan.backup.secret} -o jsonpath='{{.data.configuration}}' | base64 -d | "
+        "gunzip | kubectl replace -f -"
+    )
+    assert mine.restore is not None
+    held = world.api.current({"kind": "Secret", "metadata": {"namespace": "shop", "name": mine.plan.backup.secret}})
+    replaced = json.loads(gzip.decompress(base64.b64decode(held["data"]["configuration"])))
+    assert [(one["kind"], one["data"]) for one in replaced["items"]] == [
+        ("ConfigMap", {"mode": "bad"}),
+        ("Secret", {"password": "YmFk"}),
+    ]
+
+
+async def test_an_attempt_that_takes_too_long_begins_no_other_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await Restoring.made()
+    real = restoring.in_time
+    asked_for = [0]
+
+    def slow(where: Any) -> None:
+        asked_for[0] += 1
+        if asked_for[0] == 2:
+            raise errors.NotDone("the attempt took too long; the next one goes on")
+        real(where)
+
+    monkeypatch.setattr(restoring, "in_time", slow)
+    await world.work()
+    assert world.writes_of(*CHANGED) == ORDER[:1]
+    world.worker = world.another_worker()
+    world.api.edit(world.undo, _some_time_passed)
+    await world.work()
+    (step,) = world.status().targets[0].steps
+    assert world.writes_of(*CHANGED) == ORDER
+    assert step.attempts == 2
+
+
+async def test_what_is_changed_again_before_it_is_verified_is_told() -> None:
+    world = await Restoring.made()
+    await world.work()
+    world.controller()
+    world.api.put(config_map(mode="newer"))
+    await world.work()
+    assert world.outcome() == ("Failed", "Overtaken")
+    assert message(world.status()).startswith("ConfigMap settings was changed by somebody else after the rollback to ")
+
+
+# What cannot be put back.
+
+
+REFUSED: dict[str, tuple[Any, str, str]] = {
+    "it is immutable": (
+        lambda world: world.api.put({**config_map(mode="bad"), "immutable": True}),
+        "Rejected",
+        "ConfigMap settings cannot be put back as it was, because it is immutable now: nothing was changed. Delete it ",
+    ),
+    "its type changed": (
+        lambda world: world.api.put({**secret(value="YmFk"), "type": "kubernetes.io/tls"}),
+        "Rejected",
+        "Secret db cannot be put back as it was, because its type is another one now, and the type of a Secret cannot ",
+    ),
+    "it may not be changed": (
+        lambda world: world.api.lacking.add("patch configmaps"),
+        "Forbidden",
+        "Service account shop/rollback may not patch configmaps settings in namespace shop, and the policy brings ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_nothing_is_changed_and_that_is_said_if(case: str) -> None:
+    happens, reason, says = REFUSED[case]
+    world = await Restoring.made()
+    happens(world)
+    await world.work()
+    assert world.outcome() == ("Failed", reason)
+    assert message(world.status()).startswith(says)
+    assert message(world.status()).endswith("write a request with target instead of policyRef.")
+    assert world.writes_of(*CHANGED) == []
+
+
+async def test_a_secret_that_is_gone_restores_nothing() -> None:
+    world = await Restoring.made()
+    _, secrets = await kept(policy_body()["metadata"]["uid"])
+    world.api.drop(secrets[0])
+    await world.work()
+    assert world.outcome() == ("Failed", "MissingDependency")
+    assert "which kept ConfigMap settings as it was, is gone: nothing was changed" in message(world.status())
+
+
+# One object.
+
+
+def held(thing: Object, manager: str = FIELD_MANAGER) -> Object:
+    """An object whose data is recorded as that manager's."""
+    fields: Object = {"f:data": {f"f:{key}": {} for key in thing["data"]}}
+    entries = [{"manager": manager, "operation": "Update", "apiVersion": "v1", "fieldsV1": fields}]
+    return {**thing, "metadata": {**thing["metadata"], "managedFields": entries}}
+
+
+async def test_fields_are_given_back_before_the_request_ends() -> None:
+    world = await Restoring.made()
+    await world.work()
+    for thing in world.restored().values():
+        mine = held(thing)["metadata"]["managedFields"]
+        owner = held(thing, "kubectl")["metadata"]["managedFields"]
+        world.api.put({**thing, "metadata": {**thing["metadata"], "managedFields": [*owner, *mine]}})
+    await world.to_the_end()
+    assert world.outcome() == ("Succeeded", "Completed")
+    managers = {one["manager"] for thing in world.restored().values() for one in thing["metadata"]["managedFields"]}
+    assert managers == {"kubectl"}
+
+
+def service(address: str, port: int) -> Object:
+    spec = {"clusterIP": address, "clusterIPs": [address], "ports": [{"port": port}]}
+    return {"kind": "Service", "metadata": {"name": "web", "uid": "u", "resourceVersion": "7"}, "spec": spec}
+
+
+def test_a_service_keeps_its_address() -> None:
+    patch = change.replacing("Service", service("10.0.0.2", 81), service("10.0.0.1", 80), UID)
+    (spec,) = (one["value"] for one in patch if one["path"] == "/spec")
+    assert (spec["clusterIP"], spec["ports"]) == ("10.0.0.2", [{"port": 80}])
+    assert "clusterIP" not in change.anew("Service", service("10.0.0.1", 80), UID)["spec"]
+    assert change.anew("Service", service("None", 80), UID)["spec"]["clusterIP"] == "None"
+
+
+APPLIED: dict[str, tuple[Object | None, Object]] = {
+    "what its owner applied then": ({"data": {"mode": "good"}, "kind": "ConfigMap"}, {"mode": "good"}),
+    "what it said then, if nothing was applied": (None, {"mode": "good", "old": "1"}),
+}
+
+
+@pytest.mark.parametrize("case", APPLIED)
+def test_what_was_applied_last_follows_as(case: str) -> None:
+    then, data = APPLIED[case]
+    live, was = config_map(mode="bad"), config_map(mode="good", old="1")
+    live["metadata"] |= {"uid": "u", "resourceVersion": "7"}
+    live["metadata"]["annotations"] = {LAST_APPLIED: json.dumps({"data": {"mode": "bad"}, "metadata": {"labels": {}}})}
+    if then is not None:
+        was["metadata"]["annotations"] = {LAST_APPLIED: json.dumps(then)}
+    *_, last = change.replacing("ConfigMap", live, was, UID)
+    assert json.loads(last["value"]) == {"data": data, "metadata": {"labels": {}}}
