@@ -12,7 +12,7 @@ from testbed.monitoring import Alertmanager, Exporter
 from tests.e2e.watched import Watched, order
 from tests.e2e.world import Object, condition, outcome, until, web
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def gallery_of(shop: Watched, health: str) -> dict[str, Object]:
         "any": [errors("any", series="Any", for_="2s")],
         "all": [errors("all", series="All", for_="2s")],
         "enough": [errors("enough", minSamples=samples(20), consecutive=2)],
-        "http": [{"name": "health", "http": {"url": health, "timeout": "1s"}, **soon}],
+        "http": [{"name": "health", "http": {"url": health, "timeout": "10s"}, **soon}],
         "restarts": [{"name": "restarts", "pods": {"restarts": "> 5", "within": "5m"}, **soon}],
         "waiting": [{"name": "waiting", "pods": {"reasons": ["CrashLoopBackOff"]}, **soon}],
         "stuck": [{"name": "stuck", "rollout": {"progressDeadlineExceeded": True}, "interval": "1s"}],
@@ -107,16 +107,16 @@ def _release_what_is_well(shop: Watched, policies: dict[str, Object]) -> None:
     for name in policies:
         for pod in TWO_PODS.get(name, ["a"]):
             shop.fail(0, name, pod)
-    shop.kubectl("wait", "deployment", "--all", "--for=condition=Available", "--timeout=30s")
+    shop.wait("deployment", "--all", "--for=condition=Available")
     shop.kubectl("delete", "configmap", "prices")
     shop.apply(*policies.values())
-    shop.kubectl("wait", "rbp", "--all", "--for=jsonpath={.status.observedGeneration}=1", "--timeout=30s")
+    shop.wait("rbp", "--all", "--for=jsonpath={.status.observedGeneration}=1")
 
 
 def _release_what_is_bad(shop: Watched, names: list[str]) -> None:
     shop.apply(*releases(names, 2))
     seen = [f"rbp/{name}" for name in names if name not in ("first", "suspend")]
-    shop.kubectl("wait", *seen, "--for=jsonpath={.status.current.revision}=2", "--timeout=30s")
+    shop.wait(*seen, "--for=jsonpath={.status.current.revision}=2")
     for name in names:
         for pod, rate in TWO_PODS.get(name, {"a": 0.01 if name in WELL else 0.5}).items():
             shop.fail(rate, name, pod)
@@ -134,7 +134,7 @@ def _patch_pod(shop: Watched, name: str, status: Object) -> None:
         return [pod for pod in found if pod["spec"]["containers"][0]["image"] == "shop:2"]
 
     (pod,) = until(pods, what=f"{name} has a new pod")
-    shop.kubectl("wait", f"pod/{pod['metadata']['name']}", "--for=condition=Ready", "--timeout=30s")
+    shop.wait(f"pod/{pod['metadata']['name']}", "--for=condition=Ready")
     container = {"name": "web", "image": "shop:2", "imageID": "", "ready": False, **status}
     patch = json.dumps({"status": {"containerStatuses": [container]}})
     shop.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", "-p", patch)
@@ -179,7 +179,7 @@ QUIET = {"well": "Healthy", "one-well": "Healthy", "few": "Unknown", "no-data": 
 
 @pytest.mark.parametrize("name, verdict", QUIET.items(), ids=QUIET.keys())
 def test_what_is_well_or_unknown_is_not_rolled_back(fired: Watched, name: str, verdict: str) -> None:
-    assert fired.verdict(name) == verdict
+    fired.waits("verdict", verdict, name)
     assert (fired.image(name), fired.requests(name)) == ("shop:2", [])
     assert condition(fired.policy(name), "Alert")["reason"] == "NothingWrong"
 
@@ -212,6 +212,7 @@ def test_a_query_that_is_none_is_told_in_the_servers_words(gallery: Watched) -> 
 
 
 def test_an_address_that_may_not_be_called_is_told(gallery: Watched) -> None:
+    gallery.waits("triggers[0].verdict", "Unknown", "link-local")
     (trigger,) = gallery.policy("link-local")["status"]["triggers"]
 
     assert "169.254.169.254" in trigger["message"]
@@ -242,7 +243,7 @@ def ask_people(shop: Watched) -> str:
     shop.release(web("shop:2", replicas=1))
     shop.fail(0.5)
     name = shop.made()
-    shop.kubectl("wait", f"rbr/{name}", "--for=jsonpath={.status.phase}=AwaitingApproval", "--timeout=20s")
+    shop.in_phase(name, "AwaitingApproval")
     return name
 
 
@@ -322,9 +323,11 @@ def test_a_bad_release_that_is_back_is_rolled_back_if_the_policy_says_so(watched
 
 def test_it_goes_back_over_what_never_proved_good(watched: Watched) -> None:
     watched.well("shop:1")
+    watched.change(soak="1h")
     watched.release(web("shop:2", replicas=1))
-    watched.fail(0.5)
-    watched.apply(web("shop:3", replicas=1))
+    watched.waits("current.revision", "2")
+
+    watched.bad("shop:3")
 
     body = watched.rolled_back()
 
@@ -345,7 +348,7 @@ def test_it_does_not_go_back_to_what_people_call_bad(watched: Watched) -> None:
 
 
 def test_if_going_back_does_not_help_it_goes_further_back(watched: Watched) -> None:
-    verify = {"timeout": "3s", "triggers": ["errors"]}
+    verify = {"timeout": "12s", "triggers": ["errors"]}
     watched.well("shop:1", "shop:2", verify=verify, onVerifyFailure="NextGood")
     watched.bad("shop:3")
 

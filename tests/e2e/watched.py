@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -105,6 +106,13 @@ class Watched(World):
         """Release `web`, and have it fail."""
         self.release(web(image, replicas=1))
         self.fail(0.5)
+
+    def release_all(self, bodies: Iterable[Object]) -> None:
+        """Apply Deployments, and wait until each is rolled out."""
+        named = list(bodies)
+        self.apply(*named)
+        for body in named:
+            self.rolled_out(body["metadata"]["name"])
 
     # What the operator does.
 
