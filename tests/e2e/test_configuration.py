@@ -50,7 +50,7 @@ def remembered(world: World, count: int) -> list[Object]:
         found: list[Object] = (world.get("rbp", "web").get("status") or {}).get("remembered", [])
         return found if len(found) == count else []
 
-    return until(there, within=90, what=f"{count} remembered")
+    return until(there, within=180, what=f"{count} remembered")
 
 
 def values(world: World) -> tuple[str, str]:
