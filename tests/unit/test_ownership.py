@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.targets.ownership import LAST_APPLIED, giving_back, handing_over, held_by, owned_by
+from rollback_operator.targets.ownership import LAST_APPLIED, giving_back, held_by
 from rollback_operator.targets.podtemplate import RESTARTED_AT
 from tests.unit.objects import Object, PatchError, deployment, patched
 
@@ -226,14 +226,28 @@ def test_what_is_in_a_config_map_goes_back_to_whoever_applies_it() -> None:
     assert beside == other
 
 
-def test_of_an_object_that_was_made_anew_the_former_owner_takes_over_everything() -> None:
-    owner = owned_by([held("kubectl", "mode", operation="Apply")], CONTENT)
-    assert owner is not None
-    before = deployment(managed=[held(OURS, "mode", "old")])
-    after = patched(before, handing_over(OURS, before["metadata"]["managedFields"], owner))
-    (kept,) = after["metadata"]["managedFields"]
-    assert (kept["manager"], kept["operation"], set(kept["fieldsV1"]["f:data"])) == (
-        "kubectl",
-        "Apply",
-        {"f:mode", "f:old"},
-    )
+FORMER = held("kubectl", operation="Apply")
+LEFT: dict[str, tuple[list[Object], list[tuple[str, str, set[str]]]]] = {
+    "nobody": ([], [("kubectl", "Apply", {"f:mode", "f:old"})]),
+    "its former owner, without any of it": (
+        [entry("kubectl", None, "Apply")],
+        [("kubectl", "Apply", {"f:mode", "f:old"})],
+    ),
+    "somebody else, with some of it": (
+        [entry("kubectl", None, "Apply"), held("other", "x")],
+        [("kubectl", "Apply", {"f:mode", "f:old"}), ("other", "Update", {"f:x"})],
+    ),
+    "another one who applies it now": (
+        [held("helm", "x", operation="Apply")],
+        [("helm", "Apply", {"f:x", "f:mode", "f:old"})],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LEFT)
+def test_where_the_effect_took_all_of_it_the_former_owner_gets_it_beside(case: str) -> None:
+    others, expected = LEFT[case]
+    before = deployment(managed=copy.deepcopy([*others, held(OURS, "mode", "old")]))
+    after = patched(before, giving_back(OURS, before["metadata"]["managedFields"], CONTENT, FORMER))
+    kept = after["metadata"]["managedFields"]
+    assert [(one["manager"], one["operation"], set(one["fieldsV1"]["f:data"])) for one in kept] == expected

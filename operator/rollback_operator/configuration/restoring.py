@@ -171,13 +171,9 @@ class Restorer:
             raise errors.Conflict(str(error)) from error
 
     async def _giving_back(self, account: ServiceAccount, one: PutBack, live: Object) -> list[Object]:
-        """An object that was made anew has no other owner: it gets the one that it had."""
-        managed, content = live["metadata"]["managedFields"], change.CONTENT[one.kind]
-        others = [entry for entry in managed if entry not in ownership.held_by(FIELD_MANAGER, managed)]
-        if one.resource_version is not None or ownership.owned_by(others, content) is not None:
-            return ownership.giving_back(FIELD_MANAGER, managed, content)
         held = await dependencies.read(self._api, path_of(account.namespace, "Secret", one.secret), account)
-        return ownership.handing_over(FIELD_MANAGER, managed, _owner(held))
+        managed, content = live["metadata"]["managedFields"], change.CONTENT[one.kind]
+        return ownership.giving_back(FIELD_MANAGER, managed, content, _owner(held))
 
 
 def in_time(where: Where) -> None:

@@ -31,14 +31,21 @@ def held_by(manager: str, managed: list[Entry]) -> list[Entry]:
     return [entry for entry in managed if entry.get("manager") == manager and not entry.get("subresource")]
 
 
-def giving_back(manager: str, managed: list[Entry], content: Content = TEMPLATE) -> list[dict[str, Any]]:
+def giving_back(
+    manager: str, managed: list[Entry], content: Content = TEMPLATE, former: Entry | None = None
+) -> list[dict[str, Any]]:
     """The JSON patch that removes the entries of `manager`, their fields of `content` moved to the owner of it.
+
+    `former`: whose the content was, if that is known. An effect that changed all of it left that owner none; then it
+    gets what the operator holds.
 
     It tests just the entries that it touches: status updates move the others, and the resourceVersion, all the time.
     """
     mine = [index for index, entry in enumerate(managed) if entry in held_by(manager, managed)]
     patch = [_operation("test", index, managed[index]) for index in mine]
-    owner = _owner(managed, mine, content)
+    owner = _former(managed, mine, content, former)
+    if owner is None and former is not None:
+        return patch + [_operation("replace", index, _named(managed[index], former)) for index in mine]
     if owner is not None:
         whole = _with_fields_of(managed[owner], [managed[index] for index in mine], content)
         patch.append(_operation("test", owner, managed[owner]))
@@ -54,14 +61,6 @@ def owned_by(managed: list[Entry], content: Content) -> Entry | None:
     """The entry of whoever owns the `content`; None if nobody does."""
     owner = _owner(managed, [], content)
     return None if owner is None else managed[owner]
-
-
-def handing_over(manager: str, managed: list[Entry], owner: Entry) -> list[dict[str, Any]]:
-    """The JSON patch by which the entries of `manager` become those of `owner`: of an object that it made anew."""
-    named: Entry = {name: owner[name] for name in ("manager", "operation") if name in owner}
-    mine = [index for index, entry in enumerate(managed) if entry in held_by(manager, managed)]
-    tests = [_operation("test", index, managed[index]) for index in mine]
-    return [*tests, *(_operation("replace", index, {**managed[index], **named}) for index in mine)]
 
 
 def followed(last_applied: str | None, change: Callable[[Entry], bool]) -> str | None:
@@ -93,6 +92,24 @@ def _last_applied_field(entry: Entry) -> dict[str, Any]:
     annotations = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:annotations", {})
     held = {name: inner for name, inner in annotations.items() if name == f"f:{LAST_APPLIED}"}
     return {"f:metadata": {"f:annotations": held}} if held else {}
+
+
+def _former(managed: list[Entry], mine: list[int], content: Content, former: Entry | None) -> int | None:
+    """The entry of the owner: also of one that lost every field of the content, if nobody applies it server-side."""
+    owner = _owner(managed, mine, content)
+    if former is None or (owner is not None and managed[owner].get("operation") == "Apply"):
+        return owner
+    same = [
+        index
+        for index, entry in enumerate(managed)
+        if index not in mine and not entry.get("subresource") and entry == _named(entry, former)
+    ]
+    return same[0] if same else owner
+
+
+def _named(entry: Entry, owner: Entry) -> Entry:
+    """The entry as one of that owner's."""
+    return {**entry, **{name: owner[name] for name in ("manager", "operation")}}
 
 
 def _owner(managed: list[Entry], mine: list[int], content: Content) -> int | None:
