@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import yaml
+from rollback_operator.untrusted import Room, UntrustedError, yaml_in
 
 TIMEOUT = 60.0
 """Seconds that one answer of a repository may take."""
@@ -30,6 +30,8 @@ REMEMBERED = 1000
 _NAMING = ("kustomization.yaml", "kustomization.yml", "Kustomization", "Chart.yaml")
 """Files that name others, outside of their own folder, that belong to what they describe."""
 _LARGEST = 1024 * 1024
+_VALUES = 20_000
+"""Values that a description may have."""
 _MOST = 100
 """Paths that one description may lead to."""
 _WORDS = 300
@@ -226,10 +228,9 @@ def outside_of(text: bytes) -> Iterator[str]:
     if len(text) > _LARGEST:
         raise Unknowable("a description in it is longer than 1 MiB")
     try:
-        documents = list(yaml.safe_load_all(text))
-    except (yaml.YAMLError, RecursionError):
-        raise Unknowable("a description in it is not YAML") from None
-    waiting: list[object] = list(documents)
+        waiting: list[object] = yaml_in(text, Room(_VALUES))
+    except UntrustedError as error:
+        raise Unknowable(f"a description in it {error}") from None
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):

@@ -26,6 +26,19 @@ def test_a_list_stands_for_its_items() -> None:
     assert list(objects(text)) == [PASSWORD]
 
 
+def test_a_list_of_a_kind_stands_for_its_items_as_for_helm() -> None:
+    """Such as a SecretList: shown as it is it would show what is secret, and what it deletes would not be seen."""
+    listed = "metadata: {}\nitems:\n- {metadata: {name: password}, data: {word: b3Blbi1zZXNhbWU=}}\n"
+    definitions = (
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinitionList\nitems:\n- metadata: {name: x}\n"
+    )
+
+    assert list(objects(f"apiVersion: v1\nkind: SecretList\n{listed}")) == [PASSWORD]
+    assert list(objects(f"apiVersion: v1\nkind: Secret\n{listed}")) == [PASSWORD]
+    assert "b3Blbi1zZXNhbWU=" not in difference("", f"apiVersion: v1\nkind: SecretList\n{listed}")
+    assert manifest.lost_definitions(objects(definitions), {}) == ("x",)
+
+
 NOT_THERE = {"nothing": "", "a comment": "---\n# Source: shop/x.yaml\n", "no object": "---\njust words\n"}
 
 
@@ -39,7 +52,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 WRONG = {
     "not YAML": ("---\n# Source: shop/x.yaml\na: [1\n", "the manifest of shop/x.yaml is not YAML"),
-    "one that grows and grows": (BOMB, "the manifest has more than 200000 values"),
+    "one that grows and grows": (BOMB, "the manifest of a template has more than 200000 values"),
 }
 
 

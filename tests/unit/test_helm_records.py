@@ -44,10 +44,14 @@ UNREADABLE = {
     "not gzip": (twice(b"plain words"), "it is not gzip"),
     "gzip that is cut off": (twice(gzip.compress(b"x" * 5000)[:20]), "its gzip is cut off"),
     "gzip that is damaged": (twice(b"\x1f\x8b\x08\x00" + b"\xff" * 40), "its gzip is damaged"),
-    "gzip of what is not JSON": (twice(gzip.compress(b"plain words")), "it is not JSON inside"),
-    "JSON that nests without end": (twice(gzip.compress(b"[" * 100_000)), "it is not JSON inside"),
+    "gzip of what is not JSON": (twice(gzip.compress(b"plain words")), "what is inside is not JSON"),
+    "JSON that nests without end": (twice(gzip.compress(b"[" * 100_000)), "what is inside is not JSON"),
     "JSON that is no object": (twice(gzip.compress(b"[1]")), "it holds no release"),
     "a release without info": (twice(gzip.compress(b"{}")), "it holds no release"),
+    "JSON of too many values": (
+        twice(gzip.compress(b"[" + b",".join([b"{}"] * 600_000) + b"]")),
+        "what is inside has more than 500000 values",
+    ),
     "a bomb": (twice(gzip.compress(b" " * (records.LARGEST + 10))), "it unpacks to more than 16 MiB"),
 }
 
@@ -65,6 +69,23 @@ def test_what_cannot_be_read_is_a_sentence(case: str) -> None:
     assert record.why_not == f"its record cannot be read ({said})"
     with pytest.raises(UnreadableError, match=said):
         decode(body)
+
+
+ODD = {
+    "a chart that is a list": {"chart": ["x"]},
+    "hooks that are texts": {"hooks": ["x"]},
+    "hooks that ran at no time": {"hooks": [{"events": ["pre-rollback"], "last_run": ["x"]}]},
+    "hooks at odd moments": {"hooks": [{"events": [{"x": 1}]}]},
+    "files that are texts": {"chart": {"templates": ["x"]}},
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_a_record_that_people_wrote_is_a_sentence_too(what: str) -> None:
+    record = record_of(secret(2, {**release(2), **ODD[what]}), "shop")
+
+    assert record is not None
+    assert (record.number, record.trouble) == (2, "it holds no release as Helm writes one")
 
 
 def test_what_helm_stored_before_it_packed_is_read_as_helm_does() -> None:

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from rollback_operator.targets import podtemplate
 from rollback_operator.targets.diff import unified
+from rollback_operator.untrusted import Room, UntrustedError, yaml_in
 
 LONGEST_DIFF = 64 * 1024
 """Characters of a difference that are made before it is cut; the status holds less."""
@@ -66,40 +65,27 @@ def objects(manifest: str) -> dict[Name, Object]:
     Raises:
         ManifestError: it is not YAML, or larger than anything sensible.
     """
-    found: dict[Name, Object] = {}
-    left = [MOST_VALUES]
-    for source, text in documents(manifest):
-        try:
-            loaded = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C where there is one
-        except (yaml.YAMLError, ValueError, RecursionError):
-            raise ManifestError(f"the manifest of {source or 'a template'} is not YAML") from None
-        for thing in _members(_counted(loaded, left)):
-            found[name_of(thing)] = thing
-    return found
+    room = Room(MOST_VALUES)
+    return {name: thing for part in documents(manifest) for name, thing in _objects_in(part, room).items()}
 
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def _counted(value: Any, left: list[int]) -> Any:
-    """A copy in which nothing is there twice, so that it is as large as it looks when it is shown."""
-    left[0] -= 1
-    if left[0] < 0:
-        raise ManifestError(f"the manifest has more than {MOST_VALUES} values")
-    if isinstance(value, dict):
-        return {str(name): _counted(one, left) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_counted(one, left) for one in value]
-    return value
+def _objects_in(part: tuple[str, str], room: Room) -> dict[Name, Object]:
+    source, text = part
+    try:
+        return {name_of(one): one for thing in yaml_in(text, room) for one in _members(thing)}
+    except UntrustedError as error:
+        raise ManifestError(f"the manifest of {source or 'a template'} {error}") from None
 
 
 def _members(thing: Any) -> Iterator[Object]:
-    """Objects; a `List` stands for its items."""
+    """Objects. Whatever has `items` is a list for Helm and stands for them, which need not say what they are."""
     if not isinstance(thing, dict) or not thing.get("kind"):
         return
-    if thing["kind"] == "List" and isinstance(thing.get("items"), list):
+    if isinstance(thing.get("items"), list):
+        implied = {"apiVersion": thing.get("apiVersion"), "kind": str(thing["kind"]).removesuffix("List")}
         for item in thing["items"]:
-            yield from _members(item)
+            said = isinstance(item, dict) and (item.get("apiVersion") or item.get("kind"))
+            yield from _members(item if said or not isinstance(item, dict) else {**item, **implied})
     elif isinstance(thing.get("metadata"), dict):
         yield thing
 
@@ -178,6 +164,6 @@ def with_what_may_be_left(manifest: str, before: str) -> str:
     Raises:
         ManifestError: one of them cannot be understood.
     """
-    names = set(objects(manifest))
-    left = [text for _, text in documents(before) if not set(objects(text)) <= names]
+    names, room = set(objects(manifest)), Room(MOST_VALUES)
+    left = [part[1] for part in documents(before) if not set(_objects_in(part, room)) <= names]
     return "\n---\n".join([manifest.strip(), *left]) + "\n" if left else manifest

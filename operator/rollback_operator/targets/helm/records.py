@@ -22,6 +22,7 @@ from rollback_operator.api import GROUP, REQUEST_ANNOTATION
 from rollback_operator.core.owners import Owner, drivers
 from rollback_operator.targets.helm.manifest import documents
 from rollback_operator.targets.metadata import annotations_of, created
+from rollback_operator.untrusted import UntrustedError, json_in
 
 TYPE = "helm.sh/release.v1"
 PREFIX = "sh.helm.release.v1."
@@ -31,6 +32,8 @@ INTERRUPTED_ANNOTATION = f"{GROUP}/interrupted"
 """On a record of ours that was not brought to its end, and is followed by another attempt."""
 LARGEST = 16 * 2**20
 """Bytes of JSON that a record may unpack to; its Secret holds 1 MiB at the most."""
+MOST_VALUES = 500_000
+"""Values of JSON that a record may have."""
 LARGEST_SECRET = 1_000_000
 """Bytes that a record which we write may have: the API server takes little more."""
 
@@ -131,6 +134,8 @@ def record_of(secret: Object, release: str) -> Record | None:
         return _described(secret, number, decode(secret))
     except UnreadableError as error:
         return Record(**_identity(secret, number), trouble=str(error))
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return Record(**_identity(secret, number), trouble="it holds no release as Helm writes one")
 
 
 def decode(secret: Object) -> Object:
@@ -147,9 +152,9 @@ def decode(secret: Object) -> Object:
     except (binascii.Error, ValueError):
         raise UnreadableError("its data is not base64 as Helm writes it") from None
     try:
-        release = json.loads(_unpacked(inner))
-    except (ValueError, RecursionError):
-        raise UnreadableError("it is not JSON inside") from None
+        release = json_in(_unpacked(inner), MOST_VALUES)
+    except UntrustedError as error:
+        raise UnreadableError(f"what is inside {error}") from None
     if not isinstance(release, dict) or not isinstance(release.get("info"), dict):
         raise UnreadableError("it holds no release")
     return release

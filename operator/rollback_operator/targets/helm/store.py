@@ -18,6 +18,8 @@ MOST_AT_ONCE = 5
 """Secrets that are read at the same time."""
 MOST_RECORDS = 100
 """Records of one release that are looked at, the newest: Helm keeps ten unless it is told otherwise."""
+MOST_UNPACKED = 2
+"""Records that are unpacked at the same time, of all releases: each may take a hundred megabytes for a moment."""
 PAGE = 500
 
 Object = dict[str, Any]
@@ -37,6 +39,7 @@ class Store:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._known: OrderedDict[tuple[str, str], Record | None] = OrderedDict()
+        self._unpacking = asyncio.Semaphore(MOST_UNPACKED)
 
     async def records(self, where: Where) -> tuple[Record, ...]:
         """All records of the release, oldest first.
@@ -76,7 +79,8 @@ class Store:
                 secret = await self._api.get(secrets(where, metadata["name"]), as_=where.account)
             except errors.NotFound:
                 return None
-            record = await asyncio.to_thread(record_of, secret, where.name)
+            async with self._unpacking:
+                record = await asyncio.to_thread(record_of, secret, where.name)
         self._known[secret["metadata"]["uid"], secret["metadata"]["resourceVersion"]] = record
         while len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
@@ -90,7 +94,8 @@ class Store:
             kube.errors.NotFound: it was removed.
         """
         secret = await self._api.get(secrets(where, record.secret), as_=where.account)
-        return Stored(secret, await asyncio.to_thread(decode, secret))
+        async with self._unpacking:
+            return Stored(secret, await asyncio.to_thread(decode, secret))
 
     async def write(self, where: Where, secret: Object) -> Object:
         """Replace exactly the version of a record's Secret that was read.

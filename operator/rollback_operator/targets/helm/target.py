@@ -109,7 +109,7 @@ class HelmTarget:
         """The objects of a revision; none if nobody can tell."""
         try:
             stored = await self._store.read(where, record)
-            return list(manifest.objects(_text(stored.release)))
+            return list(await _objects(stored.release))
         except (UnreadableError, ManifestError, errors.NotFound):
             return []
 
@@ -126,7 +126,8 @@ class HelmTarget:
             return Findings((), "", obstacle=_would_delete(where, to.name, move.lost))
         return Findings(
             steps=tuple(rollback.steps(move.then)),
-            diff=manifest.difference(
+            diff=await asyncio.to_thread(
+                manifest.difference,
                 move.before,
                 move.after,
                 target.uid,
@@ -150,7 +151,7 @@ class HelmTarget:
             raise errors.NotFound(f"revision {to} is gone")
         stored = await asyncio.gather(*(self._store.read(where, one) for one in (standing.newest, there)))
         now, then = (one.release for one in stored)
-        return Move(now, then, manifest.objects(_text(now)), manifest.objects(_text(then)))
+        return Move(now, then, await _objects(now), await _objects(then))
 
     async def backup(self, where: Where, target: Snapshot) -> list[Object]:
         """See `Target.backup`. The objects as they are now, and the release's record with the values it was given."""
@@ -158,7 +159,7 @@ class HelmTarget:
         assert standing.newest is not None
         try:
             stored = await self._store.read(where, standing.newest)
-            live = await Changes(self._api, where, manifest.objects(_text(stored.release)), {}).live()
+            live = await Changes(self._api, where, await _objects(stored.release), {}).live()
         except (UnreadableError, ManifestError, errors.NotFound):
             return []
         return [bare(one) for one in (*live, {"apiVersion": "v1", "kind": "Secret", **stored.secret})]
@@ -314,5 +315,10 @@ def _shape(standing: Standing) -> tuple[object, ...]:
     return () if newest is None else (newest.uid, newest.version, newest.number, standing.busy)
 
 
-def _text(release: Object) -> str:
-    return str(release.get("manifest") or "")
+async def _objects(release: Object) -> dict[Name, Object]:
+    """The objects of a release; a large one takes its time.
+
+    Raises:
+        ManifestError: nobody can tell.
+    """
+    return await asyncio.to_thread(manifest.objects, str(release.get("manifest") or ""))
