@@ -6,22 +6,32 @@ from our own resources: requests that were applied, and policies of Applications
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
+from rollback_operator import holding
 from rollback_operator.api import POLICIES, REQUESTS
 from rollback_operator.api.common import ACROSS_NAMESPACES, Place, TargetRef
 from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import FINAL, RequestStatus
+from rollback_operator.api.request import FINAL
 from rollback_operator.core import conditions as on
-from rollback_operator.core.hold import Comparison, Ends, Goes, Orders, Seen, Standing, asks_git, stands
+from rollback_operator.core.hold import (
+    RELEASE_ANNOTATION,
+    Comparison,
+    Ends,
+    Goes,
+    Orders,
+    Seen,
+    Standing,
+    asks_git,
+    how_it_ended,
+    stands,
+    wished,
+)
 from rollback_operator.gitobjects import Credentials, GitObjects
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
@@ -31,9 +41,7 @@ from rollback_operator.settings import Settings
 from rollback_operator.targets.application import ApplicationTarget, effect, operation
 from rollback_operator.targets.application.compare import compare
 from rollback_operator.targets.application.held import (
-    ENDED_ANNOTATION,
     HOLD_ANNOTATION,
-    RELEASE_ANNOTATION,
     Hold,
     hold_of,
     is_automated,
@@ -42,8 +50,6 @@ from rollback_operator.targets.base import Where
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
-
-_KINDS = {REQUESTS: "RollbackRequest", POLICIES: "RollbackPolicy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +157,7 @@ class HoldWorker:
             await self._over(place, Ends(Reason.TARGET_NOT_FOUND, "The Application is gone.", restore=False))
             return None
         if HOLD_ANNOTATION not in (app["metadata"].get("annotations") or {}):
-            ended, whose = _ended(app) or (_not_held(app), None)
+            ended, whose = how_it_ended(app) or (_not_held(app), None)
             await self._over(place, ended, whose)
             return None
         self._held.add(place)
@@ -191,15 +197,7 @@ class HoldWorker:
         """What the repository is shown: as the first of our resources that names a Secret says."""
         others = self._claims.get(place, {}).values()
         named = next((one for one in (claim, *others) if one.secret), None)
-        if named is None or named.secret is None:
-            return None
-        path = f"/api/v1/namespaces/{named.account.namespace}/secrets/{quote(named.secret, safe='')}"
-        try:
-            data = (await self._api.get(path, as_=named.account)).get("data") or {}
-            fields = {name: base64.b64decode(data.get(name) or "").decode() for name in ("url", "username", "password")}
-        except (errors.Forbidden, errors.NotFound, ValueError):
-            return None  # the repository says that it wants something
-        return Credentials(**fields) if fields["url"] else None
+        return None if named is None else await holding.credentials(self._api, named.account, named.secret)
 
     # Report.
 
@@ -232,26 +230,10 @@ class HoldWorker:
         for claim in claims:
             if claim.plural == POLICIES:
                 metadata = {"namespace": claim.key[0], "name": claim.key[1], "uid": claim.uid}
-                await events.emit(self._api, _KINDS[POLICIES], metadata, goes.reason, goes.message, warning=goes.bad)
+                await events.emit(self._api, "RollbackPolicy", metadata, goes.reason, goes.message, warning=goes.bad)
 
     async def _write(self, claim: Claim, state: on.State, said: Standing) -> bool:
-        """Write the condition, if it changed, and tell of it; gives whether the request is still there."""
-        body = await resources.read(self._api, REQUESTS, claim.key)
-        if body is None or body["metadata"]["uid"] != claim.uid:
-            return False
-        status = RequestStatus.model_validate(body.get("status") or {})
-        change: on.Change = (state, said.reason, said.message)
-        now = datetime.now(UTC)
-        conditions = on.updated(status.conditions, {on.HELD: change}, body["metadata"]["generation"], now)
-        if conditions == status.conditions:
-            return True
-        before = on.find(status.conditions, on.HELD)
-        await resources.write_status(self._api, REQUESTS, body, status.model_copy(update={"conditions": conditions}))
-        if before is None or before.reason != said.reason:
-            warning = isinstance(said, Goes) and said.bad
-            metadata = body["metadata"]
-            await events.emit(self._api, _KINDS[REQUESTS], metadata, said.reason, said.message, warning=warning)
-        return True
+        return await holding.tell(self._api, claim.key, claim.uid, state, said)
 
 
 def _where(place: Place, claim: Claim) -> Where:
@@ -264,7 +246,7 @@ def _seen(app: Object, place: Place) -> Seen:
         name=f"Application {name}",
         command=f"kubectl -n {namespace} annotate applications.argoproj.io {name} {RELEASE_ANNOTATION}=true",
         automated=is_automated(app),
-        released=(app["metadata"].get("annotations") or {}).get(RELEASE_ANNOTATION) == "true",
+        released=wished(app),
         busy=operation.going_on(app),
     )
 
@@ -274,15 +256,6 @@ def _alert_after(hold: Hold) -> timedelta:
         return parse_duration(hold.alert_after)
     except ValueError:
         return timedelta()
-
-
-def _ended(app: Object) -> tuple[Ends, str] | None:
-    """How the last hold ended, and whose it was: as the Application itself says."""
-    try:
-        said = json.loads((app["metadata"].get("annotations") or {}).get(ENDED_ANNOTATION) or "")
-        return Ends(Reason(said["reason"]), str(said["message"]), restore=False), str(said["request"])
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 def _not_held(app: Object) -> Ends:

@@ -23,6 +23,7 @@ from rollback_operator.policies.worker import PolicyWorker
 from rollback_operator.requests import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.signals import Signals
+from rollback_operator.suspensions import SuspensionWorker
 from rollback_operator.targets import Workloads, by_kind
 from rollback_operator.targets.application import ApplicationTarget
 from rollback_operator.targets.base import Target
@@ -58,7 +59,9 @@ class RollbackOperator:
             api, self.targets, self.signals.by_source, settings, self._wake_policy, tell=self._wake_requests_of
         )
         self._requests = RequestWorker(api, self.targets, settings, self._wake_request, self._policies.watching.streaks)
-        self._holds = self._hold_worker()
+        objects = GitObjects(settings.git_protocols.split(","), self.signals.addresses)
+        self._holds = self._hold_worker(objects)
+        self._suspensions = SuspensionWorker(api, objects, settings, self._wake_suspension)
         self.agenda = Agenda(self._work_on_request, settings.workers, self._failed)
         self.holding = Agenda(self._work_on_hold, settings.workers, self._failed)
         self.orders = Agenda(self._work_on_policy, settings.evaluations, self._failed)
@@ -67,11 +70,10 @@ class RollbackOperator:
         self.watch_is_dead = asyncio.Event()
         """Set when a resync found what the watch should have told of."""
 
-    def _hold_worker(self) -> HoldWorker:
+    def _hold_worker(self, objects: GitObjects) -> HoldWorker:
         """Looks after what rollbacks hold."""
         application = self.targets[ApplicationTarget.kind]
         assert isinstance(application, ApplicationTarget)
-        objects = GitObjects(self._settings.git_protocols.split(","), self.signals.addresses)
         return HoldWorker(self._api, application, objects, self._settings, self._wake_hold)
 
     # Events.
@@ -85,9 +87,11 @@ class RollbackOperator:
             metrics.PHASES.gone(key)
             self._requests.gone(key)
             self._holds.gone(REQUESTS, key)
+            self._suspensions.gone(key)
             self.agenda.forget((REQUESTS, *key))
             return
         self._holds.request_changed(body)
+        self._suspensions.request_changed(body)
         phase = (body.get("status") or {}).get("phase")
         metrics.PHASES.saw(key, phase)
         if phase not in FINAL and self._requests.saw(body):
@@ -131,6 +135,9 @@ class RollbackOperator:
     def _wake_hold(self, place: Place) -> None:
         self.holding.wake(place)
 
+    def _wake_suspension(self, key: Key) -> None:
+        self.holding.wake((REQUESTS, *key))
+
     def _wake_request(self, key: Key) -> None:
         self.agenda.wake((REQUESTS, *key))
 
@@ -155,7 +162,10 @@ class RollbackOperator:
         return await self._policies.work((namespace, name))
 
     async def _work_on_hold(self, key: Hashable) -> float | None:
-        return await self._holds.work(cast("Place", key))
+        what, namespace, name = cast("Work", key)
+        if what == REQUESTS:
+            return await self._suspensions.work((namespace, name))
+        return await self._holds.work((what, namespace, name))
 
     def _failed(self, key: Hashable, error: BaseException) -> None:
         what, namespace, name = cast("Work", key)

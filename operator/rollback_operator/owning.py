@@ -32,7 +32,7 @@ async def trace(api: Api, owners: Iterable[Owner], account: ServiceAccount) -> L
 async def _seen(api: Api, owner: Owner, account: ServiceAccount) -> Seen:
     _, _, plural = flux.PLACES[owner.kind]
     try:
-        return Seen(owner, await api.get(_path(owner.kind, owner.namespace, owner.name), as_=account))
+        return Seen(owner, await api.get(path_of(owner.kind, owner.namespace, owner.name), as_=account))
     except errors.NotFound:
         return Seen(owner)
     except errors.Forbidden:
@@ -56,7 +56,7 @@ async def suspend(api: Api, plan: Plan, key: str, account: ServiceAccount, *, dr
         kube.errors.KubeError: it could not be read or suspended.
     """
     for one in plan.suspends:
-        path = _path(one.kind, one.namespace, one.name)
+        path = path_of(one.kind, one.namespace, one.name)
         try:
             body = await _the_same(api, one, account)
         except errors.NotFound as error:
@@ -83,7 +83,7 @@ async def _release(api: Api, one: Suspension, key: str, account: ServiceAccount)
     try:
         patch = flux.releasing(await _the_same(api, one, account), key)
         if patch:
-            await api.patch(_path(one.kind, one.namespace, one.name), patch, as_=account)
+            await api.patch(path_of(one.kind, one.namespace, one.name), patch, as_=account)
     except errors.NotFound:
         return ""
     except (errors.Forbidden, errors.Invalid) as error:
@@ -98,7 +98,7 @@ async def _the_same(api: Api, one: Suspension, account: ServiceAccount) -> Objec
         kube.errors.NotFound: it is gone, or was made anew since the plan.
     """
     try:
-        body = await api.get(_path(one.kind, one.namespace, one.name), as_=account)
+        body = await api.get(path_of(one.kind, one.namespace, one.name), as_=account)
     except errors.NotFound:
         raise errors.NotFound(f"{one.kind} {one.namespace}/{one.name} was deleted after the plan was made") from None
     if body["metadata"]["uid"] != one.uid:
@@ -106,6 +106,7 @@ async def _the_same(api: Api, one: Suspension, account: ServiceAccount) -> Objec
     return body
 
 
-def _path(kind: str, namespace: str, name: str) -> str:
+def path_of(kind: str, namespace: str, name: str) -> str:
+    """Where the API server has a Flux object, or one of Argo CD."""
     group, version, plural = flux.PLACES[kind]
     return f"/apis/{group}/{version}/namespaces/{namespace}/{plural}/{name}"

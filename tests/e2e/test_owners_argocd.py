@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from testbed import Cluster
-from tests.e2e.flux import definition as definition_of
 from tests.e2e.gitops import Shop
 from tests.e2e.test_argocd import argocd, settings, shop  # noqa: F401 - fixtures
 from tests.e2e.world import Object, condition, outcome
+from tests.flux import definition as definition_of
 
-pytestmark = [pytest.mark.usefixtures("gitops"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("gitops"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,7 +22,7 @@ def _application_sets(fake_cluster: Cluster) -> None:
     """Their definition, as far as a rollback reads them; their controller does not run here."""
     definition = definition_of("argoproj.io", "v1alpha1", "ApplicationSet")
     fake_cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump(definition))
-    fake_cluster.kubectl("wait", "--for=condition=Established", "crd", definition["metadata"]["name"])
+    fake_cluster.kubectl("wait", "--for=condition=Established", "crd", definition["metadata"]["name"], "--timeout=150s")
 
 
 def said(body: Object) -> str:
@@ -31,7 +31,7 @@ def said(body: Object) -> str:
 
 def by_object(shop: Shop, name: str, **spec: Any) -> Object:  # noqa: F811 - a parameter
     """Ask for a rollback of the Deployment that the Application deploys."""
-    return shop.ended(shop.request(name, **spec), 60)
+    return shop.ended(shop.request(name, **spec))
 
 
 def above(shop: Shop, policy: str | None = None) -> None:  # noqa: F811
@@ -69,6 +69,8 @@ def above(shop: Shop, policy: str | None = None) -> None:  # noqa: F811
         "subjects": [{"kind": "ServiceAccount", "name": "rollback", "namespace": shop.namespace}],
     }
     shop.apply(role, binding)
+    for resource in ("applications", "applicationsets"):
+        shop.may("get", f"argoproj.io/{resource}")
 
 
 def test_what_argo_cd_deploys_is_recognised_and_rolled_back_by_its_application(shop: Shop) -> None:  # noqa: F811

@@ -54,6 +54,21 @@ class Admin:
     async def delete(self, path: str) -> Object:
         return await self._call("DELETE", f"{path}?propagationPolicy=Background")
 
+    async def define(self, body: Object, plural: str) -> None:
+        """Have the API server know the resource of a definition, if it does not yet."""
+        with contextlib.suppress(NoAnswerError):  # another run was first
+            await self.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body)
+        group, version = body["spec"]["group"], body["spec"]["versions"][0]["name"]
+
+        async def served() -> bool:
+            try:
+                await self.get(f"/apis/{group}/{version}/{plural}?limit=1")
+            except (NoAnswerError, aiohttp.ContentTypeError):  # who knows nothing of a group answers no JSON
+                return False
+            return True
+
+        await self.until(served, f"{plural} are served")
+
     async def until(
         self, question: Callable[[], Awaitable[bool]], what: str, within: float = 60, *, every: float = 0.05
     ) -> None:

@@ -11,17 +11,17 @@ import asyncio
 import contextlib
 import copy
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-import aiohttp
 import yaml
 
 from testbed.binaries import Binaries
 from testbed.modules import MODULES
 from tests.faults.admin import Admin, NoAnswerError
-from tests.faults.run import ROOT, Bench
+from tests.faults.run import Bench
 
 Object = dict[str, Any]
 CHART = {"repoURL": "https://charts.example.com", "chart": "web", "targetRevision": "*"}
@@ -43,6 +43,8 @@ class ApplicationRow:
     own_calls: tuple[str, ...] = ("POST secrets", effect_call)
     """The copy before, the effect, and the end of the hold: disturbed by every class of faults."""
     samples = True
+    only_own = False
+    asks: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self) -> None:
         self.operations: Counter[str] = Counter()
@@ -89,37 +91,18 @@ class ApplicationRow:
         return self.operations[namespace]
 
 
-class ApplicationBench(Bench):
-    """A namespace with an Application, and somebody who plays Argo CD in it."""
+class HeldBench(Bench):
+    """A run whose effect is held until Git brings something else."""
 
-    side_by_side: ClassVar[int] = 12
-
-    @contextlib.asynccontextmanager
-    async def furnished(self) -> AsyncIterator[None]:
-        """The rights, and the Application at version 2."""
-        self.operators.environment["ROLLBACK_HOLDS"] = "1"
-        await _define(self.lab.admin)
-        for body in yaml.safe_load_all((ROOT / "examples" / "rbac-argocd.yaml").read_text()):
-            body["metadata"].pop("namespace")
-            for subject in body.get("subjects", []):
-                subject["namespace"] = self.namespace
-            for rule in body.get("rules", []):
-                rule["resourceNames"] = ["web"]
-            base = f"/apis/{body['apiVersion']}/namespaces/{self.namespace}/{body['kind'].lower()}s"
-            await self.lab.admin.create(base, body)
-        async with super().furnished():
-            playing = asyncio.create_task(self._play())
-            try:
-                yield
-            finally:
-                playing.cancel()
-                await asyncio.gather(playing, return_exceptions=True)
+    async def bring_something_else(self) -> None:
+        """Have Git do so."""
+        raise NotImplementedError
 
     async def ended(self, within: float = 75) -> None:
         """Wait until the request has ended; then have Git bring something else, and wait until the hold has ended."""
         await super().ended(within)
         await self.lab.admin.until(lambda: self._held("True"), f"the hold in {self.namespace} is told of", within)
-        await self.lab.admin.merge(_path(self.namespace), {"status": _compared(_version(FIXED))})
+        await self.bring_something_else()
         await self.lab.admin.until(lambda: self._held("False"), f"the hold in {self.namespace} ends", within)
 
     async def over(self) -> datetime:
@@ -130,6 +113,31 @@ class ApplicationBench(Bench):
     async def _held(self, status: str) -> bool:
         body = await self.read()
         return body is None or _held_of(body).get("status") in (status, "False")
+
+
+class ApplicationBench(HeldBench):
+    """A namespace with an Application, and somebody who plays Argo CD in it."""
+
+    side_by_side: ClassVar[int] = 12
+
+    @contextlib.asynccontextmanager
+    async def furnished(self) -> AsyncIterator[None]:
+        """The rights, and the Application at version 2."""
+        self.operators.environment["ROLLBACK_HOLDS"] = "1"
+        definition = Binaries().asset(MODULES["argo-cd"], "application-crd.yaml")
+        await self.lab.admin.define(yaml.safe_load(definition.read_text()), "applications")
+        await self.allow("rbac-argocd.yaml", "web")
+        async with super().furnished():
+            playing = asyncio.create_task(self._play())
+            try:
+                yield
+            finally:
+                playing.cancel()
+                await asyncio.gather(playing, return_exceptions=True)
+
+    async def bring_something_else(self) -> None:
+        """See `HeldBench`."""
+        await self.lab.admin.merge(_path(self.namespace), {"status": _compared(_version(FIXED))})
 
     async def _watches(self) -> bool:
         names = {call.name for call in self.proxy.journal}
@@ -177,23 +185,6 @@ def _looked_at(app: Object) -> Object | None:
         "metadata": {"annotations": {"argocd.argoproj.io/refresh": None}},
         "status": {"reconciledAt": later, "health": {"status": "Healthy"}},
     }
-
-
-async def _define(admin: Admin) -> None:
-    """Have the API server know Applications."""
-    path = Binaries().asset(MODULES["argo-cd"], "application-crd.yaml")
-    body = yaml.safe_load(path.read_text())
-    with contextlib.suppress(NoAnswerError):  # another run was first
-        await admin.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body)
-
-    async def served() -> bool:
-        try:
-            await admin.get("/apis/argoproj.io/v1alpha1/applications?limit=1")
-        except (NoAnswerError, aiohttp.ContentTypeError):  # who knows nothing of a group answers no JSON
-            return False
-        return True
-
-    await admin.until(served, "Applications are served")
 
 
 def _application() -> Object:

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from testbed import Cluster
 from testbed.operating import install, token
+from tests.faults import owners
 from tests.faults.admin import Admin
 from tests.faults.applications import ApplicationBench, ApplicationRow
 from tests.faults.groups import GroupBench
@@ -19,12 +20,13 @@ from tests.faults.run import Bench, Lab, Nursery
 from tests.faults.sweep import Tried
 
 TALLY: Counter[str] = Counter()
-BENCHES = {
+BENCHES: dict[str, type[Bench]] = {
     "person": Bench,
     "policy": WatchedBench,
     "group": GroupBench,
     HelmRow.begun_by: HelmBench,
     ApplicationRow.begun_by: ApplicationBench,
+    **owners.BENCHES,
 }
 
 

@@ -6,14 +6,15 @@ import base64
 import contextlib
 import gzip
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import yaml
 
 from tests.faults.admin import Admin, NoAnswerError
 from tests.faults.rows import Object, deployment
-from tests.faults.run import ROOT, Bench
+from tests.faults.run import Bench
 
 PREFIX = "sh.helm.release.v1.web.v"
 SETTINGS: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}
@@ -68,6 +69,8 @@ class HelmRow:
     )
     """What Helm writes, and the copy before: disturbed by every class of faults."""
     samples = True  # such a run makes some seventy calls
+    only_own = False
+    asks: Mapping[str, Any] = MappingProxyType({})
 
     async def release(self, admin: Admin, namespace: str, version: int, *, force: bool = False) -> None:
         """As Helm does it, but for the version before: that one is superseded, whatever it was."""
@@ -138,12 +141,7 @@ class HelmBench(Bench):
     @contextlib.asynccontextmanager
     async def furnished(self) -> AsyncIterator[None]:
         """The rights, and the release at version 2."""
-        for body in yaml.safe_load_all((ROOT / "examples" / "rbac-helm.yaml").read_text()):
-            body["metadata"].pop("namespace")
-            for subject in body.get("subjects", []):
-                subject["namespace"] = self.namespace
-            base = f"/apis/{body['apiVersion']}/namespaces/{self.namespace}/{body['kind'].lower()}s"
-            await self.lab.admin.create(base, body)
+        await self.allow("rbac-helm.yaml")
         async with super().furnished():
             yield
 

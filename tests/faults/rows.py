@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from tests.faults.admin import Admin, NoAnswerError
@@ -25,6 +26,10 @@ class Row(Protocol):
     """Names of the calls around which a second kill follows a first one."""
     samples: bool
     """Whether what stores nothing of weight is disturbed by one class of faults each, unless the run is a deep one."""
+    only_own: bool
+    """Whether only its own calls are disturbed, unless the run is a deep one: all else is swept with another row."""
+    asks: Mapping[str, Any]
+    """What a request says beside its target."""
 
     async def release(self, admin: Admin, namespace: str, version: int, *, force: bool = False) -> None:
         """Release a version of the target `web` and wait until it is there; `force` takes fields from others."""
@@ -74,6 +79,8 @@ class DeploymentRow:
     effect_call = "PATCH deployments/web"
     first_kills: tuple[str, ...] = (effect_call,)
     samples = False
+    only_own = False
+    asks: Mapping[str, Any] = MappingProxyType({})
     body = staticmethod(deployment)
 
     async def release(self, admin: Admin, namespace: str, version: int, *, force: bool = False) -> None:
@@ -202,6 +209,29 @@ class StatefulSetRow(SetRow):
         return bool(seen and there and status.get("updatedReplicas") == 1)
 
 
+class UndoneStatefulSetRow(StatefulSetRow):
+    """The same when the template was set back by hand, so that all there is to do is to delete the pod.
+
+    Its revision is named: which of two was made first is told by whole seconds, and a run takes less.
+    """
+
+    name = "StatefulSet-undone"
+    only_own = True
+    asks: Mapping[str, Any] = MappingProxyType({"to": "3"})
+
+    async def release(self, admin: Admin, namespace: str, version: int, *, force: bool = False) -> None:
+        await super().release(admin, namespace, version, force=force)
+        if version == BROKEN:
+            await admin.apply(self._path(namespace), self.body(1), force=force)
+            await admin.until(lambda: self._numbered(admin, namespace), "what came back is numbered")
+
+    async def _numbered(self, admin: Admin, namespace: str) -> bool:
+        body = await admin.get(self._path(namespace))
+        records = (await admin.get(f"/apis/apps/v1/namespaces/{namespace}/controllerrevisions"))["items"]
+        seen = body["status"].get("observedGeneration") == body["metadata"]["generation"]
+        return bool(seen and max(one["revision"] for one in records) == 3)
+
+
 class DaemonSetRow(SetRow):
     """A DaemonSet, on one node."""
 
@@ -228,7 +258,7 @@ class WatchedDeployment(DeploymentRow):
 
 
 ROWS: tuple[Row, ...] = (DeploymentRow(),)
-SETS: tuple[Row, ...] = (StatefulSetRow(), DaemonSetRow())
+SETS: tuple[Row, ...] = (StatefulSetRow(), UndoneStatefulSetRow(), DaemonSetRow())
 OWN_CALLS = {row.name: row.first_kills for row in SETS}
 """Of kinds that do the rest as another one does: the calls that are disturbed by every class of faults."""
 WATCHED: tuple[WatchedDeployment, ...] = (WatchedDeployment(),)

@@ -201,6 +201,21 @@ class Bench:
             await self.row.release(self.lab.admin, self.namespace, version)
         yield
 
+    async def allow(self, example: str, *names: str) -> None:
+        """Give the service account what an example does, in this namespace; perhaps on objects of these names only."""
+        made: set[tuple[str, str]] = set()
+        for body in yaml.safe_load_all((ROOT / "examples" / example).read_text()):
+            body["metadata"].pop("namespace")
+            for subject in body.get("subjects", []):
+                subject["namespace"] = self.namespace
+            for rule in body.get("rules", []) if names else ():
+                rule["resourceNames"] = list(names)
+            kind, name = body["kind"], body["metadata"]["name"]
+            if (kind, name) not in made:  # one of that name for each namespace that it is about
+                path = f"/apis/{body['apiVersion']}/namespaces/{self.namespace}/{kind.lower()}s"
+                await self.lab.admin.create(path, body)
+            made.add((kind, name))
+
     async def start(self) -> None:
         """Start the operator and wait until it watches."""
         self.operators.start()
@@ -223,7 +238,7 @@ class Bench:
 
     async def begin(self) -> None:
         """Have what leads to a rollback happen."""
-        await self.request()
+        await self.request(**self.row.asks)
 
     async def read(self) -> Object | None:
         """The request as it is."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from tests.faults.applications import ApplicationRow
 from tests.faults.calls import Call
 from tests.faults.helm import HelmRow
+from tests.faults.owners import OWNED, ForbiddenOfFlux
 from tests.faults.proxy import Fault
 from tests.faults.rows import OWN_CALLS, Row
 from tests.faults.run import Bench, Lab, Outcome
@@ -50,9 +51,14 @@ async def undisturbed(lab: Lab, row: Row) -> Outcome:
 
 
 def picked(row: Row, kind: str, calls: Sequence[Call]) -> list[Call]:
-    """The calls at which a class of faults is tried; of a row that samples, every call has its turn with some class."""
+    """The calls at which a class of faults is tried; of a row that samples, every call has its turn with some class.
+
+    Of one that is there for its own calls, no other has.
+    """
     if not row.samples:
         return list(calls)
+    if row.only_own:
+        return [call for call in calls if weighty(row, call)]
     if kind == LATE:
         return [call for call in calls if call.name in row.first_kills]
     number = list(CLASSES).index(kind)
@@ -61,13 +67,16 @@ def picked(row: Row, kind: str, calls: Sequence[Call]) -> list[Call]:
 
 def weighty(row: Row, call: Call) -> bool:
     """Whether a call is tried with every class, also where a row samples."""
-    own = {**OWN_CALLS, **{one.name: one.own_calls for one in (HelmRow, ApplicationRow)}}
-    return call.name in own[row.name] if row.name in own else call.weighty
+    own = {
+        **OWN_CALLS,
+        **{one.name: one.own_calls for one in (HelmRow, ApplicationRow, *OWNED, ForbiddenOfFlux)},
+    }
+    return bool({call.name, str(call)} & set(own[row.name])) if row.name in own else call.weighty
 
 
 async def disturb(lab: Lab, row: Row, kind: str, calls: Iterable[Call], expected: Outcome) -> list[Tried]:
     """A run for each call with the fault at it; one of them is watched for writes when idle."""
-    watched = Call(row.first_kills[0], 1)
+    watched = None if row.only_own else Call(row.first_kills[0], 1)
     return await asyncio.gather(*(_one(lab, row, kind, call, expected, watched=call == watched) for call in calls))
 
 

@@ -11,13 +11,16 @@ from tests.faults.applications import APPLICATIONS
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
 from tests.faults.helm import RELEASES
+from tests.faults.owners import OWNED
 from tests.faults.rows import ROWS, SETS, WATCHED, Row
 from tests.faults.run import Lab, Outcome
 from tests.faults.sweep import CLASSES, Tried, disturb, picked, recovery, twice, undisturbed, weighty
 
 pytestmark = [
     pytest.mark.timeout(1200),
-    pytest.mark.parametrize("row", [*ROWS, *SETS, *WATCHED, *RELEASES, *APPLICATIONS], ids=lambda row: row.name),
+    pytest.mark.parametrize(
+        "row", [*ROWS, *SETS, *WATCHED, *RELEASES, *APPLICATIONS, *OWNED], ids=lambda row: row.name
+    ),
 ]
 
 _UNDISTURBED: dict[str, Outcome] = {}

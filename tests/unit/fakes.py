@@ -28,6 +28,9 @@ _COLLECTIONS = {
     "RollbackPolicy": ("/apis/rollback.dev/v1alpha1", "rollbackpolicies"),
     "Event": ("/api/v1", "events"),
     "HelmRelease": ("/apis/helm.toolkit.fluxcd.io/v2", "helmreleases"),
+    "GitRepository": ("/apis/source.toolkit.fluxcd.io/v1", "gitrepositories"),
+    "OCIRepository": ("/apis/source.toolkit.fluxcd.io/v1", "ocirepositories"),
+    "HelmChart": ("/apis/source.toolkit.fluxcd.io/v1", "helmcharts"),
     "Kustomization": ("/apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
     "ApplicationSet": ("/apis/argoproj.io/v1alpha1", "applicationsets"),
 }

@@ -16,7 +16,8 @@ from rollback_operator.core.values import Revision, Snapshot
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.application import ApplicationTarget
-from rollback_operator.targets.application.held import HOLD_ANNOTATION, RELEASE_ANNOTATION, Hold
+from rollback_operator.core.hold import RELEASE_ANNOTATION
+from rollback_operator.targets.application.held import HOLD_ANNOTATION, Hold
 from rollback_operator.targets.application.reading import REFRESH_ANNOTATION
 from rollback_operator.targets.base import Stoppable, Where
 from tests.unit.applications import KEY, Object, application, entry, operated, operation_of, sha, source, with_sources

@@ -97,6 +97,7 @@ OWNER_RIGHTS = {
     *((kind, verb) for kind in ("kustomizations", "helmreleases") for verb in ("get", "patch")),
     ("applications", "get"),
     ("applicationsets", "get"),
+    *((kind, "get") for kind in ("gitrepositories", "ocirepositories", "helmcharts", "buckets")),
 }
 
 

@@ -12,13 +12,14 @@ import pytest
 from rollback_operator.api import POLICIES, REQUEST_ANNOTATION, REQUESTS
 from rollback_operator.api.common import Place
 from rollback_operator.core import conditions as on
+from rollback_operator.core.hold import RELEASE_ANNOTATION
 from rollback_operator.gitobjects import Credentials, Spot
 from rollback_operator.holds import HoldWorker
 from rollback_operator.kube import errors
 from rollback_operator.settings import Settings
 from rollback_operator.targets.application import ApplicationTarget
 from rollback_operator.targets.application.content import Content
-from rollback_operator.targets.application.held import HOLD_ANNOTATION, RELEASE_ANNOTATION, Hold, pieces
+from rollback_operator.targets.application.held import HOLD_ANNOTATION, Hold, pieces
 from tests.unit.applications import KEY, Object, application, entry, operated, sha
 from tests.unit.fakes import FakeApi, failing
 from tests.unit.objects import policy_body, request_body

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from rollback_operator import requests
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
@@ -144,7 +143,7 @@ async def test_an_effect_that_suspending_made_late_is_not_sent(monkeypatch: pyte
 
     def take_long(call: Call) -> Exception | None:
         late = call.verb == "PATCH" and call.path == FLUX
-        monkeypatch.setattr(requests, "SEND_WITHIN", timedelta(seconds=-1) if late else SEND_WITHIN)
+        monkeypatch.setattr(times, "SEND_WITHIN", timedelta(seconds=-1) if late else SEND_WITHIN)
         return None
 
     world.api.late_faults.append(take_long)

@@ -14,6 +14,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.core import flux, stance
 from rollback_operator.core.owners import Lineage, Owner, OwnerKind, Seen
 from rollback_operator.core.stance import Await, Go, GoBy, Managed, take, to_read
+from rollback_operator.core.suspended import content_of
 from rollback_operator.core.values import Obstacle
 from tests.unit.builders import CHECKOUT
 from tests.unit.objects import Object
@@ -235,7 +236,10 @@ def test_the_target_itself_is_rolled_back(case: str) -> None:
 
 def test_what_flux_drives_is_suspended_first() -> None:
     body = kustomization(suspend=False)
-    body["status"]["inventory"] = {"entries": [{"id": "shop_web_apps_Deployment", "v": "v1"}]}
+    body["status"] |= {
+        "inventory": {"entries": [{"id": "shop_web_apps_Deployment", "v": "v1"}]},
+        "lastAttemptedRevision": "main@sha1:b",
+    }
     body["metadata"]["labels"] = {
         "kustomize.toolkit.fluxcd.io/name": "all",
         "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
@@ -243,7 +247,15 @@ def test_what_flux_drives_is_suspended_first() -> None:
     going = take(by_flux(body))
     assert isinstance(going, Go)
     assert going.suspends == (
-        Suspension(kind="Kustomization", namespace="flux-system", name="shop", uid="uid-of-shop", was=False),
+        Suspension(
+            kind="Kustomization",
+            namespace="flux-system",
+            name="shop",
+            uid="uid-of-shop",
+            was=False,
+            revision="main@sha1:b",
+            content=content_of(body),
+        ),
     )
     above, others = going.notes
     assert above.startswith(

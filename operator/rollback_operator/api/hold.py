@@ -15,7 +15,7 @@ class HoldOrders(Resource):
     until: Literal["TargetChanges", "Manual"] = Field(
         default="TargetChanges",
         description="TargetChanges: until Git would bring this target something else than what was rolled back from. "
-        'Manual: until a person sets the annotation rollback.dev/release: "true" on the target.',
+        'Manual: until a person sets the annotation rollback.dev/release: "true" on what is held.',
     )
     alert_after: Duration = Field(
         default="24h", description="How long it may last before an Event reminds people of it; 24h at the most."

@@ -27,3 +27,9 @@ class Suspension(Resource):
     was: bool | None = Field(
         default=None, description="Its spec.suspend before, which resuming it restores; omitted: there was none."
     )
+    revision: str | None = Field(
+        default=None, max_length=512, description="Revision of its source that it had applied last."
+    )
+    content: str | None = Field(
+        default=None, max_length=80, description="Digest of what its spec says of what it applies."
+    )

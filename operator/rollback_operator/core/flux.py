@@ -14,6 +14,7 @@ from typing import Any
 
 from rollback_operator.api import GROUP
 from rollback_operator.api.owner import Suspension
+from rollback_operator.core.hold import ENDED_ANNOTATION, RELEASE_ANNOTATION
 from rollback_operator.core.owners import ARGO_CD_MANAGERS, HELM_RELEASES, KUSTOMIZATIONS, OwnerKind
 
 Object = dict[str, Any]
@@ -125,11 +126,16 @@ def suspending(body: Object, request: str) -> list[Object]:
     if annotations is None:
         return [*patch, {"op": "add", "path": "/metadata/annotations", "value": {HOLD: record}}]
     test = {"op": "test", "path": _HOLD_PATH, "value": annotations.get(HOLD)}
-    return [*patch, test, {"op": "add", "path": _HOLD_PATH, "value": record}]
+    left = [one for one in (RELEASE_ANNOTATION, ENDED_ANNOTATION) if one in annotations]
+    old = [{"op": "remove", "path": _path_of(one)} for one in left]
+    return [*patch, test, *old, {"op": "add", "path": _HOLD_PATH, "value": record}]
 
 
-def releasing(body: Object, request: str) -> list[Object]:
-    """The JSON patch that ends the suspension by `request` and leaves it as it was; nothing if that is not there."""
+def releasing(body: Object, request: str, note: str | None = None) -> list[Object]:
+    """The JSON patch that ends the suspension by `request` and leaves it as it was; nothing if that is not there.
+
+    With a `note`, which stays on the object, it is the end of a hold: then the object has to be just as it was read.
+    """
     hold = hold_of(body)
     if hold is None or hold.request != request:
         return []
@@ -143,8 +149,36 @@ def releasing(body: Object, request: str) -> list[Object]:
         {"op": "test", "path": "/metadata/uid", "value": body["metadata"]["uid"]},
         {"op": "test", "path": _HOLD_PATH, "value": now},
         back,
-        {"op": "remove", "path": _HOLD_PATH},
+        *_noted(body, note),
     ]
+
+
+def forgetting(body: Object, request: str, note: str) -> list[Object]:
+    """The JSON patch that takes the record of `request` from what people resumed; nothing if there is none."""
+    annotations = body["metadata"].get("annotations") or {}
+    try:
+        record = json.loads(annotations.get(HOLD, "null"))
+        ours = not suspended(body) and record["request"] == request
+    except (ValueError, TypeError, KeyError):
+        return []
+    return _noted(body, note) if ours else []
+
+
+def _noted(body: Object, note: str | None) -> list[Object]:
+    """Operations that remove the record, perhaps leaving a note of how it ended."""
+    if note is None:
+        return [{"op": "remove", "path": _HOLD_PATH}]
+    wish = RELEASE_ANNOTATION in body["metadata"]["annotations"]
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": body["metadata"]["resourceVersion"]},
+        {"op": "remove", "path": _HOLD_PATH},
+        *([{"op": "remove", "path": _path_of(RELEASE_ANNOTATION)}] if wish else []),
+        {"op": "add", "path": _path_of(ENDED_ANNOTATION), "value": note},
+    ]
+
+
+def _path_of(annotation: str) -> str:
+    return "/metadata/annotations/" + annotation.replace("/", "~1")
 
 
 def resuming(suspension: Suspension) -> str:
@@ -155,7 +189,7 @@ def resuming(suspension: Suspension) -> str:
     return f"kubectl -n {suspension.namespace} patch {plural}.{group} {suspension.name} --type merge -p '{body}'"
 
 
-_HOLD_PATH = "/metadata/annotations/" + HOLD.replace("/", "~1")
+_HOLD_PATH = _path_of(HOLD)
 
 
 def _conditions(body: Object) -> dict[str, Object]:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from rollback_operator.api.common import TargetKind, TargetRef
 from rollback_operator.api.owner import OwnerRule, Suspension
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core import flux
+from rollback_operator.core import flux, suspended
 from rollback_operator.core.owners import ARGO_CD_GROUP, Lineage, Owner, OwnerKind, Seen, recognised
 from rollback_operator.core.values import Obstacle
 
@@ -195,6 +195,8 @@ def _suspend(ref: TargetRef, seen: Seen) -> Go | Await | Obstacle:
         name=owner.name,
         uid=body["metadata"]["uid"],
         was=flux.before(body),
+        revision=suspended.attempted(body),
+        content=suspended.content_of(body),
     )
     return Go((suspension,), tuple(_suspension_notes(owner, body)))
 

@@ -27,9 +27,11 @@ def _held(request: Request, ending: Ending, *, certain: bool) -> Ending:
     plans = [target.plan for target in request.status.targets if target.plan is not None]
     if certain and not on.is_true(request.status.conditions, on.APPLIED):
         return ending
+    of_application = any(one.target.startswith("Application/") for one in request.status.targets)
+    until = "" if of_application else "; the condition Held says until when"  # there it is about the Application
     held = [
-        f"{one.kind} {one.namespace}/{one.name} stays suspended, or it would undo the rollback. When what Git has is "
-        f"good again, resume it: {resuming(one)}"
+        f"{one.kind} {one.namespace}/{one.name} stays suspended, or it would undo the rollback{until}. To end that now, "
+        f"resume it: {resuming(one)}"
         for plan in plans
         for one in plan.suspends
     ]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
 from datetime import datetime
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.options import ApplicationOptions
-from rollback_operator.core.hold import Ends
+from rollback_operator.core.hold import ENDED_ANNOTATION, RELEASE_ANNOTATION, Ends, ended_note
 from rollback_operator.targets.application import operation
 from rollback_operator.targets.application.content import Content
 from rollback_operator.targets.application.held import (
-    ENDED_ANNOTATION,
     HOLD_ANNOTATION,
-    RELEASE_ANNOTATION,
     Hold,
     automated,
     hold_of,
@@ -108,9 +105,7 @@ def released(app: Object, hold: Hold, ended: Ends) -> Object:
     noted = body["metadata"].setdefault("annotations", {})
     for name in (HOLD_ANNOTATION, RELEASE_ANNOTATION):
         noted.pop(name, None)
-    noted[ENDED_ANNOTATION] = json.dumps(
-        {"request": hold.request, "reason": ended.reason, "message": ended.message}, separators=(",", ":")
-    )
+    noted[ENDED_ANNOTATION] = ended_note(ended, hold.request)
     if ended.restore:
         body["spec"].setdefault("syncPolicy", {})["automated"] = copy.deepcopy(hold.automated)
     return body

@@ -15,10 +15,6 @@ Object = dict[str, Any]
 
 HOLD_ANNOTATION = f"{GROUP}/hold"
 """On an Application: the hold, as JSON. Whoever reads it can put automation back without knowing anything else."""
-RELEASE_ANNOTATION = f"{GROUP}/release"
-"""On an Application: "true" ends the hold, as a person wishes."""
-ENDED_ANNOTATION = f"{GROUP}/hold-ended"
-"""On an Application: how its last hold ended, and whose it was."""
 _MOST = 10
 """How many bad contents are remembered, the newest ones."""
 

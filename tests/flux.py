@@ -1,7 +1,8 @@
 """Flux's resources as far as a rollback uses them. Its controllers cannot run here, so a test does their part.
 
-The definitions are ours, made from Flux's public API reference (helm.toolkit.fluxcd.io/v2 and
-kustomize.toolkit.fluxcd.io/v1): what a rollback reads and writes has Flux's types, the rest is taken as it comes.
+The definitions are ours, made from Flux's public API reference (helm.toolkit.fluxcd.io/v2,
+kustomize.toolkit.fluxcd.io/v1 and source.toolkit.fluxcd.io/v1): what a rollback reads and writes has Flux's types, the
+rest is taken as it comes.
 """
 
 from __future__ import annotations
@@ -32,6 +33,17 @@ _ENTRY = {
     "required": ["id", "v"],
     "properties": {"id": {"type": "string"}, "v": {"type": "string"}},
 }
+_ARTIFACT = {
+    "type": "object",
+    "required": ["digest", "lastUpdateTime", "path", "revision", "url"],
+    "properties": {
+        "digest": {"type": "string", "pattern": "^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$"},
+        "lastUpdateTime": {"type": "string", "format": "date-time"},
+        "path": {"type": "string"},
+        "revision": {"type": "string"},
+        "url": {"type": "string"},
+    },
+}
 _SCHEMA = {
     "type": "object",
     "properties": {
@@ -40,6 +52,9 @@ _SCHEMA = {
             **_ANYTHING,
             "properties": {
                 "conditions": {"type": "array", "items": _CONDITION},
+                "lastAttemptedRevision": {"type": "string"},
+                "helmChart": {"type": "string"},
+                "artifact": _ARTIFACT,
                 "inventory": {"type": "object", "properties": {"entries": {"type": "array", "items": _ENTRY}}},
             },
         },
@@ -49,7 +64,7 @@ _SCHEMA = {
 
 def definition(group: str, version: str, kind: str) -> Object:
     """The CustomResourceDefinition of a kind."""
-    plural = f"{kind.lower()}s"
+    plural = f"{kind.lower().removesuffix('y')}ies" if kind.endswith("y") else f"{kind.lower()}s"
     served = {
         "name": version,
         "served": True,
@@ -73,11 +88,16 @@ def definition(group: str, version: str, kind: str) -> Object:
 DEFINITIONS = (
     definition("kustomize.toolkit.fluxcd.io", "v1", "Kustomization"),
     definition("helm.toolkit.fluxcd.io", "v2", "HelmRelease"),
+    definition("source.toolkit.fluxcd.io", "v1", "GitRepository"),
+    definition("source.toolkit.fluxcd.io", "v1", "HelmChart"),
+    definition("source.toolkit.fluxcd.io", "v1", "OCIRepository"),
 )
 
 
-def kustomization(name: str, *, applied: tuple[str, ...] = (), suspend: bool | None = None) -> Object:
-    """A Kustomization that says it applies these (`NAMESPACE_NAME_GROUP_KIND`)."""
+def kustomization(
+    name: str, *, applied: tuple[str, ...] = (), suspend: bool | None = None, revision: str | None = None
+) -> Object:
+    """A Kustomization that says it applies these (`NAMESPACE_NAME_GROUP_KIND`), of that revision of its source."""
     return {
         "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
         "kind": "Kustomization",
@@ -89,7 +109,10 @@ def kustomization(name: str, *, applied: tuple[str, ...] = (), suspend: bool | N
             "sourceRef": {"kind": "GitRepository", "name": "shop"},
             **({} if suspend is None else {"suspend": suspend}),
         },
-        "status": {"inventory": {"entries": [{"id": one, "v": "v1"} for one in applied]}},
+        "status": {
+            "inventory": {"entries": [{"id": one, "v": "v1"} for one in applied]},
+            **({"lastAttemptedRevision": revision} if revision else {}),
+        },
     }
 
 
@@ -101,6 +124,29 @@ def helm_release(name: str) -> Object:
         "metadata": {"name": name},
         "spec": {"interval": "10m", "chartRef": {"kind": "OCIRepository", "name": name}},
     }
+
+
+def source(kind: str, name: str, url: str, revision: str) -> Object:
+    """A source whose newest artifact is of that revision."""
+    return {
+        "apiVersion": "source.toolkit.fluxcd.io/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {"interval": "1m", "url": url},
+        "status": fetched(revision),
+    }
+
+
+def fetched(revision: str) -> Object:
+    """What a source says once it has that revision."""
+    artifact = {
+        "digest": "sha256:" + "0" * 64,
+        "lastUpdateTime": "2026-01-01T00:00:00Z",
+        "path": "x.tar.gz",
+        "revision": revision,
+        "url": "http://source-controller/x.tar.gz",
+    }
+    return {"artifact": artifact}
 
 
 def applying(kind: str, name: str, *, now: bool) -> list[str]:

@@ -1,0 +1,44 @@
+"""Flux was suspended for an effect that turns out to be forbidden: it is resumed, whatever fault comes when."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.calls import Call
+from tests.faults.conftest import judge
+from tests.faults.owners import SUSPEND_CALL, ForbiddenOfFlux
+from tests.faults.run import Lab, Outcome
+from tests.faults.sweep import CLASSES, disturb, undisturbed, weighty
+
+pytestmark = pytest.mark.timeout(600)
+ROW = ForbiddenOfFlux()
+SHORT = ("killed before", "killed after", "409", "reset after")
+"""What is tried in the short run."""
+_UNDISTURBED: list[Outcome] = []
+
+
+async def reference(lab: Lab) -> Outcome:
+    """The undisturbed run, made once."""
+    if not _UNDISTURBED:
+        _UNDISTURBED.append(await undisturbed(lab, ROW))
+    return _UNDISTURBED[0]
+
+
+async def test_what_was_suspended_is_as_it_was(lab: Lab) -> None:
+    outcome = await reference(lab)
+
+    assert (outcome.phase, outcome.reason, outcome.effects) == ("Failed", "Forbidden", 0)
+    assert {Call(SUSPEND_CALL, 1), Call(SUSPEND_CALL, 2)} <= set(outcome.journal)
+    assert "suspend" not in outcome.world["Flux"]
+    assert outcome.world["notes on it"] == []
+
+
+KINDS = [kind if kind in SHORT else pytest.param(kind, marks=pytest.mark.deep) for kind in CLASSES]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_fault_at_every_write(lab: Lab, kind: str) -> None:
+    expected = await reference(lab)
+    calls = [call for call in dict.fromkeys(expected.journal) if weighty(ROW, call)]
+
+    judge(await disturb(lab, ROW, kind, calls, expected))
