@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollback_operator.targets import diff
 from rollback_operator.targets.diff import unified
 from tests.unit.objects import template
 
@@ -51,3 +54,40 @@ def test_any_two_values_can_be_compared(one: Any, other: Any) -> None:
     text = unified(one, other, "before", "after")
     assert (text == "") == (one == other)
     assert text == "" or text.endswith("\n")
+
+
+SLOW = {
+    "many lines that are alike": (
+        [f"a{i * i % 101}" for i in range(30_000)],
+        [f"a{i**3 % 101}" for i in range(30_000)],
+    ),
+    "as many as the API server takes": ([""] * 400_000, [""] * 300_000),
+}
+
+
+@pytest.mark.parametrize("what", SLOW)
+def test_a_difference_of_much_takes_no_time(what: str) -> None:
+    """While it is made nobody else is served."""
+    before, after = SLOW[what]
+    begun = time.monotonic()
+
+    shown = unified({"args": before}, {"args": after}, "now", "after")
+
+    assert time.monotonic() - begun < 3
+    assert shown.startswith("--- now\n+++ after\n")
+
+
+def test_of_a_long_state_what_differs_is_shown_wherever_it_is() -> None:
+    before = [f"line {number}" for number in range(5 * diff.MOST_LINES)]
+    after = [*before[:-1], "another"]
+
+    shown = unified(before, after, "now", "after")
+
+    assert f"-- {before[-1]}\n+- another\n" in shown
+    assert f" - {before[-2]}\n" in shown
+
+
+def test_what_is_left_out_is_said() -> None:
+    shown = unified({"a": 1}, [f"line {number}" for number in range(diff.MOST_LINES + 7)], "now", "after")
+
+    assert shown.endswith("+# … 7 lines more, not compared\n")
