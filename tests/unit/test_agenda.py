@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Hashable
 import pytest
 
 from rollback_operator import agenda as module
-from rollback_operator.agenda import FIRST_PAUSE, LONGEST_PAUSE, Agenda
+from rollback_operator.agenda import LONGEST_PAUSE, Agenda
 
 SOON = 0.03
+LONG_PAUSE = 20.0
 
 
 class Work:
@@ -58,13 +59,19 @@ class Work:
 
     async def until(self, key: Hashable, runs: int) -> None:
         """Wait until work on `key` was begun so often."""
-        async with self._changed, asyncio.timeout(5):
+        async with self._changed, asyncio.timeout(60):
             await self._changed.wait_for(lambda: self.runs[key] >= runs)
 
 
 @pytest.fixture
 def work() -> Work:
     return Work()
+
+
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is not tried again while a test looks at it, however busy the machine is."""
+    monkeypatch.setattr(module, "FIRST_PAUSE", LONG_PAUSE)
 
 
 @contextlib.asynccontextmanager
@@ -183,7 +190,7 @@ async def test_what_the_worker_says_does_not_put_off_an_earlier_waking(work: Wor
 
 async def test_keys_are_begun_in_the_order_in_which_they_are_due(work: Work) -> None:
     async with going(work, workers=1) as agenda:
-        agenda.wake("late", SOON)
+        agenda.wake("late", 10 * SOON)
         agenda.wake("first")
         agenda.wake("second")
         await work.until("late", 1)
@@ -225,7 +232,7 @@ async def test_trouble_with_one_key_does_not_stop_the_others(work: Work) -> None
         await work.until("b", 1)
 
 
-async def test_success_makes_the_next_trouble_the_first(work: Work) -> None:
+async def test_success_makes_the_next_trouble_the_first(work: Work, long_pauses: None) -> None:  # noqa: ARG001
     async with going(work) as agenda:
         for _ in range(3):
             work.troubles["a"] = [ValueError("no")]
@@ -240,29 +247,34 @@ async def test_success_makes_the_next_trouble_the_first(work: Work) -> None:
 
 
 @pytest.mark.parametrize("failures", [0, 1, 7, 8, 1100, 10**6])
-async def test_the_pause_after_trouble_has_a_limit(work: Work, failures: int) -> None:
+async def test_the_pause_after_trouble_has_a_limit(work: Work, failures: int, long_pauses: None) -> None:  # noqa: ARG001
     """After a thousand failures, too: the API server may have been away for a night."""
     work.troubles["a"] = [ValueError("no")]
+    begun = time.monotonic()
     async with going(work) as agenda:
         agenda._failures["a"] = failures
         agenda.wake("a")
         await work.until("a", 1)
         await idle(agenda)
         assert agenda.knows("a")
-        pause = agenda._due["a"] - time.monotonic()
-    assert FIRST_PAUSE - 0.1 < pause <= LONGEST_PAUSE
+        assert agenda._due["a"] >= begun + LONG_PAUSE
+        assert agenda._due["a"] <= time.monotonic() + LONGEST_PAUSE
 
 
-async def test_trouble_is_not_worked_on_at_once_although_it_was_woken_meanwhile(work: Work) -> None:
+async def test_trouble_is_not_worked_on_at_once_although_it_was_woken_meanwhile(
+    work: Work,
+    long_pauses: None,  # noqa: ARG001
+) -> None:
     gate = work.hold("a")
     work.troubles["a"] = [ValueError("no")]
+    begun = time.monotonic()
     async with going(work) as agenda:
         agenda.wake("a")
         await work.until("a", 1)
         agenda.wake("a")
         gate.set()
         await idle(agenda)
-        assert agenda._due["a"] - time.monotonic() > FIRST_PAUSE - 0.1
+        assert agenda._due["a"] >= begun + LONG_PAUSE
 
 
 # What is known.
@@ -310,9 +322,9 @@ async def test_lateness_is_that_of_the_most_overdue_key_that_nobody_works_on(wor
     assert agenda.lateness() == 0
     agenda._due["a"] = time.monotonic() - 5
     agenda._due["b"] = time.monotonic() - 90
-    assert 90 <= agenda.lateness() < 91
+    assert 90 <= agenda.lateness() < 150
     agenda._running["b"] = asyncio.create_task(asyncio.sleep(0))
-    assert 5 <= agenda.lateness() < 6
+    assert 5 <= agenda.lateness() < 65
     await agenda._running["b"]
 
 

@@ -346,12 +346,12 @@ async def test_no_connection_is_no_write(server: Scripted) -> None:
 async def test_a_server_that_does_not_answer_is_given_up(
     verb: str, api: Api, server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "READ_TIMEOUT", 0.05)
-    monkeypatch.setattr(client, "WRITE_TIMEOUT", -0.95)  # the client waits a second longer than the server works
+    monkeypatch.setattr(client, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(client, "WRITE_TIMEOUT", -0.7)  # the client waits a second longer than the server works
     server.plays(hang)
     with pytest.raises(errors.Unavailable, match="no answer: TimeoutError"):
         await CALLS[verb](api)
-    assert len(server.asked) == (client.ATTEMPTS if verb == "GET" else 1)
+    assert len(server.calls) == (client.ATTEMPTS if verb == "GET" else 1)
 
 
 def test_whatever_a_write_meets_it_is_over_before_its_request_is_settled() -> None:

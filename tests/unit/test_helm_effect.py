@@ -27,7 +27,7 @@ def door(beats: float = 3600) -> Any:
     return SimpleNamespace(url=ADDRESS, beat=beat)
 
 
-async def run(script: str, *more: str, seconds: float = 10, beats: float = 3600) -> effect.Finished:
+async def run(script: str, *more: str, seconds: float = 60, beats: float = 3600) -> effect.Finished:
     return await effect.run("/bin/sh", ["-c", script, *more], WHERE, door(beats), seconds)
 
 
@@ -72,7 +72,7 @@ async def test_it_is_ended_when_nobody_may_be_at_work_any_more() -> None:
 async def test_whoever_stops_waiting_for_it_ends_it(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     task = asyncio.create_task(run(f'echo $$ > "{note}"; sleep 1000'))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (note.exists() and note.read_text()):  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.01)
     task.cancel()
@@ -99,13 +99,13 @@ async def test_it_is_killed_when_its_parent_is(tmp_path: Path) -> None:
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT, str(note), env={**os.environ, "PYTHONPATH": ":".join(p for p in sys.path if p)}
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (note.exists() and note.read_text()):  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.02)
     child = int(note.read_text())
     parent.send_signal(signal.SIGKILL)
     await parent.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while _runs(child):  # noqa: ASYNC110 - the kernel tells nobody
             await asyncio.sleep(0.02)
 

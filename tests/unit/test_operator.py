@@ -49,7 +49,7 @@ async def going(operator: RollbackOperator) -> AsyncIterator[None]:
 
 
 async def until(question: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not question():  # noqa: ASYNC110 - the operator tells nobody but the API server
             await asyncio.sleep(0.005)
 
@@ -92,8 +92,10 @@ def test_a_request_that_has_ended_has_its_policy_trimmed() -> None:
 
 def test_several_that_end_at_once_have_it_trimmed_once() -> None:
     operator, _ = an_operator()
+    begun = time.monotonic()
     operator.request_changed(of_policy("Failed"), deleted=False)
-    assert 0.5 < operator.orders._due[CHECKOUT] - time.monotonic() <= module.AFTER_AN_END
+    due = operator.orders._due[CHECKOUT]
+    assert begun + module.AFTER_AN_END <= due <= time.monotonic() + module.AFTER_AN_END
 
 
 def of_policy(phase: str | None) -> Object:

@@ -329,15 +329,16 @@ TROUBLE: dict[str, tuple[Handler, str]] = {
         "{url} does not answer as Prometheus does: check the address and its path",
     ),
     "too much": (endless, "{url} gave too large an answer: aggregate more, so that fewer series come"),
-    "silence": (silent, "GET {url}/api/v1/query: no answer within 0.2s"),
+    "silence": (silent, "GET {url}/api/v1/query: no answer within 0.6s"),
 }
 
 
 @pytest.mark.parametrize("no_data, verdict", [("Unknown", UNKNOWN), ("Breach", BREACH)])
 @pytest.mark.parametrize("case", TROUBLE)
+@pytest.mark.usefixtures("never_busy")
 async def test_trouble_is_no_data(case: str, no_data: str, verdict: Verdict, server: Prom, make: Make) -> None:
     server.handler, said = TROUBLE[case]
-    sample = await make(timeout=0.1 if case == "silence" else 10).sample(question(noData=no_data, **GUARDED), NOW)
+    sample = await make(timeout=0.5 if case == "silence" else 10).sample(question(noData=no_data, **GUARDED), NOW)
     assert sample == Sample(NOW, verdict, "", said.format(url=server.url))
     assert SECRET not in sample.message
 
@@ -460,8 +461,10 @@ async def test_an_answer_for_one_account_is_not_shown_to_another(
 
 
 async def test_a_server_gets_so_many_queries_at_once_and_no_more(server: Prom, make: Make) -> None:
+    together = asyncio.Barrier(3)
+
     async def thinking(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(0.02)
+        await together.wait()
         return web.Response(text=vector("1"))
 
     server.handler = thinking
