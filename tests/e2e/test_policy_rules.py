@@ -23,9 +23,9 @@ from testbed import Cluster
 from testbed.monitoring import Exporter, Prometheus, Series
 from tests.e2e.conftest import namespace_in
 from tests.e2e.watched import Operator, Watched
-from tests.e2e.world import ROOT, condition, outcome, until, web
+from tests.e2e.world import ROOT, World, condition, outcome, until, web
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE
@@ -98,7 +98,7 @@ class Past:
 
     def _over(self, name: str, metric: str, labels: dict[str, str], value: Callable[[float], float]) -> Series:
         where = {"namespace": self._namespaces[name], **labels}
-        return Series.over(metric, where, value, start=self.now - HOUR, end=self.now + 10 * MINUTE)
+        return Series.over(metric, where, value, start=self.now - HOUR, end=self.now + 20 * MINUTE)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,22 @@ def namespaces(fake_cluster: Cluster) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def past(namespaces: dict[str, str]) -> Past:
+def releases(namespaces: dict[str, str], fake_cluster: Cluster) -> dict[str, World]:
+    """Each with two releases, before the clock starts by which they are bad."""
+    found = {name: World(fake_cluster, namespace) for name, namespace in namespaces.items()}
+
+    def begin(world: World) -> None:
+        world.grant()
+        for number in (1, 2):
+            world.release(web(f"shop:{number}", name="checkout", replicas=1))
+
+    with ThreadPoolExecutor(4) as people:
+        list(people.map(begin, found.values()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def past(namespaces: dict[str, str], releases: dict[str, World], operator: Operator) -> Past:  # noqa: ARG001
     return Past(namespaces)
 
 
@@ -147,9 +162,6 @@ def services(
 
     def begin(name: str) -> None:
         shop = found[name]
-        shop.grant()
-        for number in (1, 2):
-            shop.release(web(f"shop:{number}", name="checkout", replicas=1))
         shop.apply(example(shop.namespace, remembering.url, probes[name].url))
         shop.waits("current.revision", "2", "checkout")
 
@@ -197,7 +209,7 @@ def asked_at(shop: Watched) -> float:
 def test_errors_of_more_than_5_percent_for_5_minutes(services: dict[str, Watched], past: Past) -> None:
     shop = services["errors"]
 
-    name = shop.made("checkout", within=150)
+    name = shop.made("checkout", within=300)
 
     shop.is_back("shop:1", "checkout")
     assert shop.get("rbr", name)["spec"]["reason"].startswith("high-error-rate: 50% > 5%")
@@ -207,7 +219,7 @@ def test_errors_of_more_than_5_percent_for_5_minutes(services: dict[str, Watched
 def test_errors_that_begin_long_after_the_release_are_only_told(services: dict[str, Watched]) -> None:
     shop = services["long-after"]
 
-    said = shop.says("Alert", "NoRecentChange", "checkout", within=150)
+    said = shop.says("Alert", "NoRecentChange", "checkout", within=300)
 
     assert "It began more than 1h after Deployment/checkout last changed" in said
     assert (shop.requests("checkout"), shop.image("checkout")) == ([], "shop:2")
@@ -216,9 +228,9 @@ def test_errors_that_begin_long_after_the_release_are_only_told(services: dict[s
 def test_a_p95_of_more_than_2_seconds_for_10_minutes_asks_people(services: dict[str, Watched], past: Past) -> None:
     shop = services["slow"]
 
-    name = shop.made("checkout", within=150)
+    name = shop.made("checkout", within=300)
 
-    shop.kubectl("wait", f"rbr/{name}", "--for=jsonpath={.status.phase}=AwaitingApproval", "--timeout=20s")
+    shop.in_phase(name, "AwaitingApproval")
     spec = shop.get("rbr", name)["spec"]
     assert (spec["grace"], spec["reason"].split(":")[0]) == ("5m", "slow")
     assert 10 * MINUTE <= asked_at(shop) - past.since("slow") < 12 * MINUTE
@@ -232,7 +244,7 @@ def test_memory_of_more_than_90_percent_for_15_minutes_however_old_the_release(
 ) -> None:
     shop = services["leak"]
 
-    name = shop.made("checkout", within=150)
+    name = shop.made("checkout", within=300)
 
     shop.is_back("shop:1", "checkout")
     assert shop.get("rbr", name)["spec"]["reason"].startswith("memory-leak: 95% > 90%")
@@ -254,11 +266,11 @@ def test_four_health_checks_in_a_row_and_the_rollback_is_verified_by_the_next(
 ) -> None:
     shop = services["health"]
 
-    name = shop.made("checkout", within=180)
+    name = shop.made("checkout", within=400)
 
     shop.is_back("shop:1", "checkout")
     probes["health"].up()
-    body = shop.ended(name, within=60)
+    body = shop.ended(name)
     assert outcome(body) == ("Succeeded", "Completed")
     assert body["spec"]["reason"].startswith("health-check: ")
     assert "(4 in a row)" in body["spec"]["reason"]
