@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from rollback_operator import backups, owning
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.options import Backup
 from rollback_operator.api.reasons import Reason
-from rollback_operator.configuration import memory
+from rollback_operator.api.request import PutBack
+from rollback_operator.configuration import memory, restoring
+from rollback_operator.configuration.digest import belonging
+from rollback_operator.configuration.remembering import remembered_of
+from rollback_operator.configuration.together import Together
 from rollback_operator.core.choice import choose
 from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.stance import Await, Go, GoBy, Managed, take, target_text, to_read
 from rollback_operator.core.turn import rolled_back_from
 from rollback_operator.core.values import Ending, Findings, Obstacle, Other, Revision, Snapshot
 from rollback_operator.kube import access
+from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.kube.resources import Orders
 from rollback_operator.settings import Settings
-from rollback_operator.targets.base import Target
+from rollback_operator.targets.base import Configured, Target
 from rollback_operator.watching import Standing
 
 Disarmed = tuple[Reason, str]
@@ -31,6 +37,7 @@ class Arming:
     def __init__(self, api: Api, targets: Mapping[str, Target], settings: Settings) -> None:
         self._api = api
         self._targets = targets
+        self._together = Together(api, targets)
         self._argo_cd = settings.argo_cd_namespace
 
     async def look(self, standing: Standing, snapshot: Snapshot | None, requests: tuple[Other, ...]) -> Disarmed | None:
@@ -52,21 +59,42 @@ class Arming:
         choice = choose(spec.to, spec.target, snapshot, ledger.bad_with(rolled_back_from(requests)), ledger.good)
         if isinstance(choice, Ending):
             return choice.reason, choice.message
+        return await self._cannot_bring_back(standing, choice.revision) or await self._cannot_go(
+            standing, snapshot, choice.revision, stance
+        )
+
+    async def _cannot_go(
+        self, standing: Standing, snapshot: Snapshot, to: Revision, stance: Go | Await | Obstacle
+    ) -> Disarmed | None:
+        """Why the target could not go to that revision now, or perhaps not for long."""
+        spec, where = standing.spec, standing.where
         target = self._targets[spec.target.kind]
-        findings = await target.examine(where, snapshot, choice.revision)
-        trouble = _in_the_way(findings, choice.revision, spec.target)
+        findings = await target.examine(where, snapshot, to)
+        recalled = await self._together.recall(spec.target.kind, where, _orders(standing), to)
+        findings = recalled.added_to(findings, snapshot.uid)
+        trouble = _in_the_way(findings, to, spec.target)
         if trouble is not None:
             return trouble
         held = owning.rights(stance.suspends) if isinstance(stance, Go) else ()
-        kept = (backups.right(account),) if spec.backup is Backup.ALWAYS else ()
-        keeps = memory.rights(account) if spec.remember is not None else ()
-        lacking = await access.first_lacking(self._api, (*target.rights(where), *held, *kept, *keeps), account)
-        if lacking is not None:
-            message = (
-                f"Service account {account} may not {lacking}. Give it the rights: examples/rbac.yaml shows which."
-            )
-            return Reason.MAY_NOT_ROLL_BACK, message
-        return (Reason.ARMED_FOR_NOW, findings.warning) if findings.warning else None
+        kept = (backups.right(where.account),) if spec.backup is Backup.ALWAYS else ()
+        lacking = await self._lacking((*target.rights(where), *held, *kept), where.account, "rbac.yaml")
+        return lacking or ((Reason.ARMED_FOR_NOW, findings.warning) if findings.warning else None)
+
+    async def _cannot_bring_back(self, standing: Standing, to: Revision) -> Disarmed | None:
+        """Which right is missing to remember configuration, and to put that of a revision back."""
+        account = standing.where.account
+        if standing.spec.remember is None:
+            return None
+        goes_back = isinstance(self._targets[standing.spec.target.kind], Configured)
+        needed = (*memory.rights(account), *(_to_put_back(standing, to, account) if goes_back else ()))
+        return await self._lacking(needed, account, "rbac-remember.yaml")
+
+    async def _lacking(self, rights: Iterable[Right], account: ServiceAccount, example: str) -> Disarmed | None:
+        lacking = await access.first_lacking(self._api, rights, account)
+        if lacking is None:
+            return None
+        message = f"Service account {account} may not {lacking}. Give it the rights: examples/{example} shows which."
+        return Reason.MAY_NOT_ROLL_BACK, message
 
     async def _stance(self, standing: Standing, snapshot: Snapshot, account: ServiceAccount) -> Go | Await | Obstacle:
         """What follows from what else manages the target."""
@@ -81,6 +109,19 @@ class Arming:
             f"nothing of the owner's, so it cannot go by that: give it target: {target_text(stance.owner)}."
         )
         return Obstacle(Reason.OWNED_BY, message)
+
+
+def _orders(standing: Standing) -> Orders:
+    """The policy, as its requests read it."""
+    return Orders(standing.key[1], standing.uid, standing.spec, standing.status.ledger, remembered_of(standing))
+
+
+def _to_put_back(standing: Standing, to: Revision, account: ServiceAccount) -> Iterable[Right]:
+    """What it takes to bring back all the configuration of a revision, whether it is as it was now or not."""
+    then = belonging(remembered_of(standing), to)
+    objects = then.objects if then is not None else ()
+    anew = [PutBack(kind=one.kind, name=one.name, secret=one.secret) for one in objects]
+    return dict.fromkeys(restoring.rights(account, anew))
 
 
 def _in_the_way(findings: Findings, revision: Revision, ref: TargetRef) -> Disarmed | None:

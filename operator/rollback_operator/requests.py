@@ -222,7 +222,7 @@ class RequestWorker:
         return Observation(
             policy,
             target,
-            others,
+            self._together.told_apart(ref.kind, orders, others),
             heard.answer,
             heard.answered,
             self._settings.service_account,

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -76,6 +77,8 @@ class Standing:
     """Configuration beside revisions; newer than the status' until that is written. None: nobody looked yet."""
     remembered_at: float = -math.inf
     """When that was last looked at (monotonic seconds)."""
+    arriving: datetime | None = None
+    """Until then its release may be on its way, as nothing but its configuration has changed yet."""
     unremembered: tuple[Any, str] | None = None
     """Why configuration cannot be remembered."""
     invalid: str | None = None

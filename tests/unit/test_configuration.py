@@ -223,6 +223,7 @@ def test_what_only_stood_for_a_moment_is_better_than_nothing() -> None:
     known = (entry("a", "c1:new"), entry("b", "c1:new", 1))
     assert last_with(known, "v1:a") == known[0]
     assert last_with(known, "v1:x") is None
+    assert last_with((), "v1:a") is None
 
 
 # A policy.

@@ -88,6 +88,19 @@ LOOKS: dict[str, tuple[tuple[Remembered, ...], list[tuple[str, str]]]] = {
         (seen("a", "1"), seen("a", "2", 9000), seen("a", "1", 9001)),
         [(A, "1")],
     ),
+    "a release by configuration and a restart is one, however soon something follows": (
+        (seen("a", "1"), seen("a", "2", 9000), seen("a", "2", 9001, number=2), seen("b", "3", 9005, number=3)),
+        [(A, "1"), (other("a", "2"), "2"), (B, "3")],
+    ),
+    "a template that came with other configuration is one, too": (
+        (
+            seen("a", "1"),
+            seen("b", "1", 5000, number=2),
+            seen("a", "2", 9000, number=3),
+            seen("b", "1", 9001, number=4),
+        ),
+        [(A, "1"), (other("a", "2"), "2"), (B, "1")],
+    ),
     "what came back is the newest": (
         (seen("a", "1"), seen("a", "2", 9000), seen("a", "1", 9000 + LONG)),
         [(other("a", "2"), "2"), (A, "1")],
@@ -255,19 +268,20 @@ def test_an_older_number_than_was_ever_seen_means_the_first_that_was() -> None:
     assert revisions(shown) == [("1", A), ("2", A), ("3", other("a", "2"))]
 
 
-ARRIVING: dict[str, tuple[float, float | None, bool]] = {
-    "a moment after": (1001, None, True),
-    "long after": (1000 + LONG, None, False),
-    "when the pods were started anew since": (1010, 1005, False),
-    "when the pods were started before": (1010, 500, True),
+ARRIVING: dict[str, tuple[float, float | None, int, bool]] = {
+    "a moment after": (1001, None, 1, True),
+    "long after": (1000 + LONG, None, 1, False),
+    "when the pods were started anew since": (1010, 1005, 2, False),
+    "when the pods were started anew, nobody knows when": (1010, None, 2, False),
+    "when the pods were started anew before": (1010, 500, 2, True),
 }
 
 
 @pytest.mark.parametrize("case", ARRIVING)
 def test_a_change_of_configuration_alone_may_be_a_release_on_its_way(case: str) -> None:
-    at, restarted, arriving = ARRIVING[case]
+    at, restarted, number, arriving = ARRIVING[case]
     known = history(seen("a", "1"), seen("a", "2", 1000))
-    target = replace(snapshot("a"), changed=after(restarted) if restarted is not None else None)
+    target = replace(snapshot("a" * number), changed=after(restarted) if restarted is not None else None)
     assert told(target, known, "2", at).arriving == (after(1000 + LONG) if arriving else None)
 
 

@@ -239,6 +239,7 @@ async def test_what_matters_of_another_request_is_told() -> None:
         reason="RollingOut",
         message="Deployment/checkout was set back to revision 2; waiting for its pods.",
         policy_uid="uid-of-p",
+        by_policy=True,
     )
 
 

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     ROLLED_BACK = "RolledBack"
     WOULD_ROLL_BACK = "WouldRollBack"
     NO_RECENT_CHANGE = "NoRecentChange"
+    RELEASE_UNDER_WAY = "ReleaseUnderWay"
     EARLIER_REVISION = "EarlierRevision"
     BAD_RELEASE_RETURNED = "BadReleaseReturned"
     BREAKER_OPEN = "BreakerOpen"

@@ -96,7 +96,8 @@ def last_with(known: Sequence[Remembered], fingerprint: str) -> Remembered | Non
     A release often brings its configuration a moment before its template: seen in between, the new configuration
     stands beside the old revision. So what was soon followed by something else counts only if there is nothing better.
     """
-    its = [(one, then) for one, then in zip(known, (*known[1:], None), strict=True) if one.fingerprint == fingerprint]
+    followed = zip(known, [*known[1:], None], strict=False)
+    its = [(one, then) for one, then in followed if one.fingerprint == fingerprint]
     lasting = [one for one, then in its if then is None or then.at - one.at >= PASSING]
     candidates = lasting or [one for one, _ in its]
     return candidates[-1] if candidates else None

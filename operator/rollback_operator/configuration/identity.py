@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rollback_operator.api.remember import MAX_NUMBERS, MAX_REMEMBERED, Remembered
-from rollback_operator.core.values import Revision, Snapshot
+from rollback_operator.core.values import Other, Revision, Snapshot
 
 PASSING = timedelta(minutes=3)
 """What stood for less than that was on the way to something else; it is looked at once a minute."""
@@ -48,7 +48,7 @@ def learned(known: tuple[Remembered, ...], now_runs: Remembered, good: Collectio
     now_runs = now_runs.model_copy(update={"at": max(now_runs.at, last.at)})
     passed = now_runs.at - last.at < PASSING and not last.again and last.identity not in good
     in_parts = passed and _is_first(last) and last.fingerprint == now_runs.fingerprint
-    earlier = known[:-1] if in_parts or (passed and not _is_first(last)) else known
+    earlier = known[:-1] if in_parts or (passed and _came_alone(known)) else known
     if earlier and _same(earlier[-1], now_runs):
         return _numbered(earlier, now_runs)
     others = tuple(one for one in earlier if not _same(one, now_runs))
@@ -84,6 +84,12 @@ def _same(one: Remembered, other: Remembered) -> bool:
     return (one.fingerprint, one.config) == (other.fingerprint, other.config)
 
 
+def _came_alone(known: Sequence[Remembered]) -> bool:
+    """Whether nothing but the configuration changed when the newest came, nor since: a restart has another number."""
+    before, last = known[-2:] if len(known) > 1 else (None, known[-1])
+    return before is not None and (before.fingerprint, before.revision) == (last.fingerprint, last.revision)
+
+
 def _is_first(one: Remembered) -> bool:
     """Whether it is the first configuration of its template."""
     return one.release is None
@@ -103,15 +109,30 @@ def identified(target: Snapshot, known: Sequence[Remembered], config: str | None
         return told
     if known[-2].fingerprint != newest.fingerprint:
         return told
-    return _changed_alone(told, newest, now)
+    return _changed_alone(told, known[-2], newest, now)
 
 
-def _changed_alone(target: Snapshot, newest: Remembered, now: datetime) -> Snapshot:
+def told_apart(other: Other, known: Sequence[Remembered]) -> Other:
+    """A request, with the configuration in its fingerprints as well.
+
+    One that names no policy knows of pod templates only. What stood when it was made tells which revision it left, and
+    what stood afterwards which one it brought back.
+    """
+    if other.by_policy or other.left is None or other.to is None:
+        return other
+    before = [one for one in known if one.fingerprint == other.left and one.at <= other.created]
+    after = [one for one in known if one.fingerprint == other.to and one.at >= other.created]
+    left = max(before, key=lambda one: one.at).identity if before else other.left
+    return replace(other, left=left, to=after[0].identity if after else other.to)
+
+
+def _changed_alone(target: Snapshot, before: Remembered, newest: Remembered, now: datetime) -> Snapshot:
     """Nothing but the configuration changed when the current revision came: the template's times say nothing of it.
 
-    A release that is complete has restarted the pods since, as a rule; or some time has passed.
+    A release that is complete has started the pods anew since, which made another number; or some time has passed.
     """
-    complete = target.changed is not None and target.changed >= newest.at
+    restarted = target.current.name != before.revision
+    complete = restarted and (target.changed is None or target.changed >= newest.at)
     until = newest.at + PASSING
     return replace(
         target,

@@ -11,8 +11,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remember import Remembered, RememberedObject
 from rollback_operator.api.request import PutBack, Restoration
 from rollback_operator.configuration import change
-from rollback_operator.configuration.digest import last_with
-from rollback_operator.configuration.identity import template_of
+from rollback_operator.configuration.digest import belonging
 from rollback_operator.configuration.memory import Memory, Whose, restoring
 from rollback_operator.configuration.restoring import Restorer, bare, rights
 from rollback_operator.core.owners import recognised
@@ -96,7 +95,7 @@ class Recall:
         Raises:
             kube.errors.KubeError: no answer.
         """
-        then = _with(known, to)
+        then = belonging(known, to)
         changed = await self._memory.changed(whose, then) if then is not None else ()
         if not changed:
             return Recalled()
@@ -129,12 +128,6 @@ class Recall:
             f"nothing was changed. Give it the right: examples/rbac-remember.yaml shows which. {INSTEAD}"
         )
         return Obstacle(Reason.FORBIDDEN, message)
-
-
-def _with(known: Sequence[Remembered], to: Revision) -> Remembered | None:
-    """The configuration that belongs to a revision: its own, or the last one that its template ran with."""
-    its = [one for one in known if one.identity == to.fingerprint and one.config == to.config]
-    return its[-1] if its else last_with(known, template_of(to.fingerprint))
 
 
 def _in_the_way(differing: Iterable[Differing]) -> Obstacle | None:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator.api.request import Phase, Plan
-from rollback_operator.configuration.identity import identified, template_of
+from rollback_operator.configuration.identity import identified, template_of, told_apart
 from rollback_operator.configuration.memory import Memory, Whose
 from rollback_operator.configuration.recall import Recall, Recalled
 from rollback_operator.configuration.restoring import Restorer, in_time
-from rollback_operator.core.values import Beside, Revision, Snapshot
+from rollback_operator.core.values import Beside, Other, Revision, Snapshot
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Orders
@@ -39,10 +39,16 @@ class Together:
         module = self._targets[kind]
         target = await module.observe(where, None, None)
         whose = _whose(orders, where.account)
-        if target is None or orders is None or whose is None or not whose.asked.config or not _restores(module):
+        if target is None or orders is None or whose is None or not _counts(module, orders):
             return target
         config = await self._memory.now(whose, module.needs(target)) if isinstance(module, Configured) else None
         return identified(target, orders.remembered, config, datetime.now(UTC))
+
+    def told_apart(self, kind: str, orders: Orders | None, others: tuple[Other, ...]) -> tuple[Other, ...]:
+        """Other requests for the target, their revisions told apart as its policy does."""
+        if orders is None or not _counts(self._targets[kind], orders):
+            return others
+        return tuple(told_apart(one, orders.remembered) for one in others)
 
     async def observe_planned(
         self, kind: str, where: Where, phase: Phase | None, plan: Plan, key: str
@@ -116,6 +122,11 @@ def as_planned(target: Snapshot, plan: Plan, *, made: bool) -> Snapshot:
 
     history = tuple(told(one, plan.to, plan.from_) for one in target.history)
     return replace(target, current=told(target.current, *here), history=history)
+
+
+def _counts(module: Target, orders: Orders) -> bool:
+    """Whether configuration is part of what a revision is."""
+    return orders.spec.remember is not None and orders.spec.remember.config and _restores(module)
 
 
 def _restores(module: Target) -> bool:

@@ -45,6 +45,8 @@ class Scene:
     last_request: str | None = None
     automatic: bool = True
     crowd: str | None = None
+    arriving: datetime | None = None
+    """Until then another release may be on its way: nothing but configuration has changed yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def _cause(orders: PolicySpec, scene: Scene, own: list[Other]) -> _Cause | tuple
         return returned
     firing = [one for one in orders.triggers if fires(one, scene)]
     acting = [one for one in firing if one.action is not Action.ALERT]
-    recent = [one for one in acting if _recent(one, orders, scene)]
+    recent = [one for one in acting if _recent(one, orders, scene)] if scene.arriving is None else acting
     if recent:
         return _of_triggers(recent, scene)
     if acting:
@@ -291,6 +293,8 @@ def _forbidden(
 ) -> tuple[Reason, str] | None:
     current = scene.current
     assert current is not None
+    if scene.arriving is not None:
+        return Reason.RELEASE_UNDER_WAY, f"{cause.words}. {_under_way(orders, scene.arriving)}"
     if current.rollback and cause.to is None and not _is_bad(orders, scene):
         message = f"{cause.words}. {orders.target} went back to this revision, and a rollback is not rolled back."
         return Reason.EARLIER_REVISION, message
@@ -298,6 +302,13 @@ def _forbidden(
     if held is not None:
         return held[0], f"{cause.words}. {held[1]}"
     return _breaker(orders, cause, own, scene, now)
+
+
+def _under_way(orders: PolicySpec, until: datetime) -> str:
+    return (
+        f"Nothing but the configuration of {orders.target} changed, and a moment ago: a release may be under way. "
+        f"It is judged from {until:%H:%M:%S} UTC on, or as soon as the rest of it comes or pods are started anew."
+    )
 
 
 def _held(orders: PolicySpec, scene: Scene) -> tuple[Reason, str] | None:

@@ -49,9 +49,14 @@ class Findings:
 def current_of(snapshot: Snapshot, known: CurrentRevision | None, now: datetime) -> CurrentRevision:
     """What runs, and since when: a restart of the same release is no change.
 
-    A return to it is one, if another release came and went between two looks.
+    A return to it is one, if another release came and went between two looks. A change of configuration alone is one
+    when no other change followed for a while.
     """
     now_runs = snapshot.current
+    if known is not None and known.uid == snapshot.uid and _goes_on(snapshot, known):
+        return known
+    if known is not None and _no_longer_told_apart(snapshot, known):
+        return known.model_copy(update={"fingerprint": now_runs.fingerprint, "revision": now_runs.name})
     if known is not None and (known.uid, known.fingerprint) == (snapshot.uid, now_runs.fingerprint):
         if known.revision == now_runs.name:
             return known
@@ -65,6 +70,22 @@ def current_of(snapshot: Snapshot, known: CurrentRevision | None, now: datetime)
         estimated=snapshot.changed is None,
         rollback=snapshot.reactivated,
     )
+
+
+def _goes_on(snapshot: Snapshot, known: CurrentRevision) -> bool:
+    """Whether what was known goes on, although there is other configuration: its release may be on its way."""
+    return snapshot.arriving is not None and _template(known.fingerprint) == _template(snapshot.current.fingerprint)
+
+
+def _no_longer_told_apart(snapshot: Snapshot, known: CurrentRevision) -> bool:
+    """Whether the policy ceased to remember configuration since."""
+    if snapshot.current.config or known.uid != snapshot.uid:
+        return False
+    return known.fingerprint != snapshot.current.fingerprint == _template(known.fingerprint)
+
+
+def _template(fingerprint: str) -> str:
+    return fingerprint.partition("+")[0]
 
 
 def status_of(orders: PolicySpec, before: PolicyStatus, scene: Scene, found: Findings, now: datetime) -> PolicyStatus:

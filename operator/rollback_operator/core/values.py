@@ -175,6 +175,8 @@ class Other:
     """Why it is in its phase."""
     policy_uid: str | None = None
     """The policy that made it."""
+    by_policy: bool = False
+    """It names a policy, whoever made it."""
     graced: bool = False
     """It still waits for people: nobody has to wait for it."""
     withdrawn: bool = False
@@ -232,8 +234,8 @@ Answer = Findings | Refused | Rehearsed | Unkept
 class Beside:
     """How far the configuration is that a plan puts back beside its target: objects, as people name them.
 
-    `put_back`: by this request. `due`: as the plan saw them. `changed`: by somebody else since. `held`: fields of some
-    are recorded as the operator's own.
+    `put_back`: by this request. `due`: as the plan saw them. `changed`: by somebody else since, perhaps after they were
+    put back. `held`: fields of some are recorded as the operator's own.
     """
 
     put_back: tuple[str, ...] = ()

@@ -24,7 +24,8 @@ class Right:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource} {self.name} in namespace {self.namespace}"
+        what = f"{self.resource} {self.name}" if self.name else self.resource
+        return f"{self.verb} {what} in namespace {self.namespace}"
 
 
 async def first_lacking(api: Api, rights: Iterable[Right], account: ServiceAccount) -> Right | None:

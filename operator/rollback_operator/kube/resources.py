@@ -189,6 +189,7 @@ def other_of(request: Request) -> Other:
         reason=ready.reason if ready else "",
         message=ready.message if ready else "",
         policy_uid=request.spec.policy_ref.uid if request.spec.policy_ref else None,
+        by_policy=request.spec.policy_ref is not None,
         graced=status.phase in (None, Phase.PENDING, Phase.AWAITING_APPROVAL)
         and request.spec.grace is not None
         and not request.spec.approve

@@ -113,6 +113,7 @@ class Looker:
             last_request=last.name if last else None,
             automatic=self._settings.automatic == "on",
             crowd=crowd,
+            arriving=standing.arriving,
         )
 
     async def look(self, standing: Standing) -> None:
@@ -136,18 +137,19 @@ class Looker:
         except errors.Forbidden as error:
             await self._blind(standing, error)
             return
-        settled = snapshot is None or snapshot.settled
+        settled = snapshot is None or (snapshot.settled and not self._remembering.waits(standing, requests))
         if settled:
+            snapshot, requests = await self._remembering.look(standing, snapshot, requests, now)
             await self._asker.follow(standing, snapshot, now)
-            look_closely = look_closely or standing.current != standing.status.current
-            await self._arm(standing, snapshot, requests, look_closely=look_closely)
-            await self._remembering.look(standing, snapshot, standing.where.account, now)
+            new = self._remembering.news(standing) or standing.current != standing.status.current
+            await self._arm(standing, snapshot, requests, look_closely=look_closely or new)
         else:
-            standing.target_changed = True  # its controller has not numbered the revision yet; it will tell
+            standing.target_changed = True  # it is between two revisions
         await self._asker.check(standing)
         known, crowd = standing.status, self._asker.crowd()
+        standing.arriving = snapshot.arriving if snapshot is not None else None
         long_enough = settled and soaked(standing.spec, standing.streaks)
-        proved = long_enough and _is_well(snapshot)
+        proved = long_enough and _is_well(snapshot) and standing.arriving is None
         standing.unproved = long_enough and not proved
         entries = learned(known.ledger, known.current, standing.current, requests, now, soaked=proved)
         scene = replace(self._scene(standing, requests, crowd), entries=entries)
@@ -162,7 +164,7 @@ class Looker:
             remembered=standing.remembered,
         )
         if judgement.act is not None:
-            found = await self._make(standing, judgement.act, found, now)
+            found = await self._make_or_wait(standing, judgement.act, found, now)
         if judgement.withdraw is not None:
             await making.withdraw(self._api, standing, judgement.withdraw)
         if standing.status is not known:
@@ -202,6 +204,14 @@ class Looker:
         trouble = _taken(standing, rivals) if rivals else None
         await self._write(standing, self._scene(standing), Findings(standing.generation, trouble, asked=False))
         await making.trim(self._api, standing)
+
+    async def _make_or_wait(self, standing: Standing, act: Act, found: Findings, now: datetime) -> Findings:
+        """Make the request, once it is written which configuration is meant: the request reads it there."""
+        if self._remembering.news(standing):
+            standing.target_changed = True
+            self._wake(standing.key)
+            return found
+        return await self._make(standing, act, found, now)
 
     async def _make(self, standing: Standing, act: Act, found: Findings, now: datetime) -> Findings:
         """Make the request, once: its name is made of what it is for."""
