@@ -302,6 +302,22 @@ async def test_what_was_put_back_is_said_when(case: str) -> None:
     assert states(world.status())["Applied"] == "False"
 
 
+async def test_what_was_put_back_and_changed_again_is_said() -> None:
+    world = await Restoring.made()
+
+    def overwrite(body: Object) -> None:
+        body["data"]["mode"] = "newer"
+
+    before(world, SECRET, lambda: world.api.edit(config_map(), overwrite))
+    world.api.faults.append(failing(f"PATCH {DEPLOYMENT}", errors.Invalid("denied by a webhook")))
+    await world.work()
+    assert world.outcome() == ("Failed", "PartlyMade")
+    assert message(world.status(), "Applied") == (
+        "ConfigMap settings and Secret db were put back as remembered, but Deployment/checkout itself was not changed. "
+        "By now, ConfigMap settings was changed by somebody else."
+    )
+
+
 async def test_who_aborts_between_the_two_is_told_what_was_put_back() -> None:
     world = await Restoring.made()
     world.api.faults.append(failing(f"PATCH {DEPLOYMENT}", errors.NotDone("busy")))

@@ -52,9 +52,9 @@ class Found:
         return not self.as_remembered and version == self.one.resource_version
 
     def marked(self, key: str) -> bool:
-        """Whether it was put back by that request."""
+        """Whether it was put back by that request; somebody may have changed it since."""
         marks = annotations_of(self.live) if self.live is not None else {}
-        return self.as_remembered and marks.get(REQUEST_ANNOTATION) == key
+        return marks.get(REQUEST_ANNOTATION) == key
 
     def held(self) -> bool:
         """Whether fields of it are recorded as the operator's own."""

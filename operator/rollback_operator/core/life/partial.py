@@ -44,9 +44,11 @@ def so_far(request: Request, beside: Beside) -> str | None:
     if not beside.put_back:
         return None
     _, name = planned(request)
-    left = (*beside.due, *beside.changed)
+    left = (*beside.due, *(one for one in beside.changed if one not in beside.put_back))
     rest = f"{_said(left)} not, and" if left else "but"
-    return f"{_said(beside.put_back)} put back as remembered, {rest} {name} itself was not changed."
+    since = [one for one in beside.put_back if one in beside.changed]
+    again = f" By now, {_said(since)} changed by somebody else." if since else ""
+    return f"{_said(beside.put_back)} put back as remembered, {rest} {name} itself was not changed.{again}"
 
 
 def partly(request: Request, ending: Ending, beside: Beside) -> Ending:
