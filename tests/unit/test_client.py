@@ -119,6 +119,21 @@ CALLS: dict[str, Callable[[Api], Awaitable[Any]]] = {
 WRITES = sorted(set(CALLS) - {"GET"})
 
 
+# What is not sent.
+
+
+ELSEWHERE = ["../../other/deployments/web", "%2e%2E/x", "web/..", ".", "", "web?watch=1", "web#x"]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+async def test_a_name_does_not_lead_to_another_place(name: str, api: Api, server: Scripted) -> None:
+    """The transport resolves `..`, so a name from a chart would be read where the chart's author may not look."""
+    with pytest.raises(errors.Invalid, match="there can be no object of that name"):
+        await api.get(f"/apis/apps/v1/namespaces/shop/deployments/{name}", as_=OPERATOR)
+
+    assert server.asked == []
+
+
 # What is sent.
 
 

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import random
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -49,6 +50,9 @@ _NEVER_PASSED = frozenset(
     {"host", "authorization", "connection", "content-length", "transfer-encoding", "accept-encoding", "keep-alive"}
 )
 """Headers of a call that is passed on which are the connection's own, or say who calls."""
+
+_ELSEWHERE = re.compile(r"[?#]|/(\.|%2e){0,2}(/|$)", re.IGNORECASE)
+"""In a path: where it ends, and segments that are empty or mean the one above, which the transport resolves."""
 
 JsonObject = dict[str, Any]
 Query = Mapping[str, str | int]
@@ -212,6 +216,8 @@ class Api:
     ) -> JsonObject:
         """Make a call, again if that is safe; a write is over, tries included, a second after `WRITE_TIMEOUT`."""
         call = _Call(verb, path, as_, body, query, content, accept)
+        if _ELSEWHERE.search(path):
+            raise errors.Invalid(f"{call}: this is not called, because there can be no object of that name")
         begun = time.monotonic()
         for attempt in itertools.count(1):
             try:

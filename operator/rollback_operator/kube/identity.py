@@ -9,6 +9,11 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
+def is_name(text: str) -> bool:
+    """Whether an object can have this name: whatever else is said to be one may lead to another place."""
+    return _SUBDOMAIN.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
     """A service account to impersonate.

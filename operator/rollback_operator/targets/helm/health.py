@@ -10,6 +10,7 @@ from typing import Any
 from rollback_operator.api.request import Phase
 from rollback_operator.core.values import Health, Wellbeing
 from rollback_operator.kube import errors
+from rollback_operator.kube.identity import is_name
 from rollback_operator.targets.base import Target, Where
 from rollback_operator.targets.helm.manifest import Name
 
@@ -27,11 +28,12 @@ class Workloads:
         self._kinds = kinds
 
     def of(self, where: Where, names: Iterable[Name]) -> list[Workload]:
-        """Those of `names` that are workloads of a kind that is known here."""
+        """Those of `names` that are workloads of a kind that is known here; a record may say anything to be a name."""
+        here = [name for name in names if name.namespace in ("", where.namespace) and is_name(name.name)]
         return [
             (self._kinds[name.kind], replace(where, name=name.name))
-            for name in names
-            if name.kind in self._kinds and name.group == "apps" and name.namespace in ("", where.namespace)
+            for name in here
+            if name.kind in self._kinds and name.group == "apps"
         ]
 
     async def health(self, where: Where, names: Iterable[Name]) -> Health:
