@@ -259,6 +259,20 @@ async def test_a_request_of_people_that_names_the_target_accuses_the_configurati
     assert shop.ledger() == [(TEMPLATE, "Good"), (current.fingerprint, "Bad")]
 
 
+async def test_and_does_so_while_another_request_runs(clock: Clock) -> None:
+    shop = await proved(clock)
+    shop.configure("bad")
+    await shop.go(LONG + 60)
+    current = shop.said.current
+    running = request_body("undo", uid="uid-of-undo", policyRef={"name": "checkout"})
+    running["status"] = {"phase": "Running"}
+    shop.api.put(running, _applied(shop, left=TEMPLATE, to=podtemplate.fingerprint(template("shop:1"))))
+    shop.worker.request_changed(KEY)
+    await shop.go(30)
+    assert current is not None
+    assert shop.ledger() == [(TEMPLATE, "Good"), (current.fingerprint, "Bad")]
+
+
 def _applied(shop: Shop, *, left: str, to: str) -> Object:
     body = made(
         shop.at, request_body("by-hand", uid="uid-of-by-hand", target={"kind": "Deployment", "name": "checkout"})

@@ -42,22 +42,26 @@ class Remembering:
         """Whether more is known than the status says."""
         return standing.remembered is not None and standing.remembered != standing.status.remembered
 
-    async def look(
-        self, standing: Standing, snapshot: Snapshot | None, requests: tuple[Other, ...], now: datetime
-    ) -> tuple[Snapshot | None, tuple[Other, ...]]:
-        """See what runs with the current revision, and keep it; gives both as they are with their configuration.
+    def told_apart(self, standing: Standing, requests: tuple[Other, ...]) -> tuple[Other, ...]:
+        """Requests for the target, with the configuration in their fingerprints as well."""
+        if not self._tells_apart(standing):
+            return requests
+        return tuple(told_apart(one, remembered_of(standing)) for one in requests)
+
+    async def look(self, standing: Standing, snapshot: Snapshot | None, now: datetime) -> Snapshot | None:
+        """See what runs with the current revision, and keep it; gives the target with it in its fingerprints.
 
         Raises:
             kube.errors.KubeError: no answer.
         """
         if standing.spec.remember is None or snapshot is None:
             standing.unremembered = None
-            return snapshot, requests
+            return snapshot
         known = await self._remember(standing, snapshot, now)
         if not self._tells_apart(standing):
-            return snapshot, requests
+            return snapshot
         config = known[-1].config if known and standing.unremembered is None else None
-        return identified(snapshot, known, config, now), tuple(told_apart(one, known) for one in requests)
+        return identified(snapshot, known, config, now)
 
     async def _remember(self, standing: Standing, snapshot: Snapshot, now: datetime) -> tuple[Remembered, ...]:
         assert standing.spec.remember is not None

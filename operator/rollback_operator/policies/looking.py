@@ -137,9 +137,10 @@ class Looker:
         except errors.Forbidden as error:
             await self._blind(standing, error)
             return
+        requests = self._remembering.told_apart(standing, requests)
         settled = snapshot is None or (snapshot.settled and not self._remembering.waits(standing, requests))
         if settled:
-            snapshot, requests = await self._remembering.look(standing, snapshot, requests, now)
+            snapshot = await self._remembering.look(standing, snapshot, now)
             await self._asker.follow(standing, snapshot, now)
             new = self._remembering.news(standing) or standing.current != standing.status.current
             await self._arm(standing, snapshot, requests, look_closely=look_closely or new)
