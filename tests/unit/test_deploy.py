@@ -171,6 +171,35 @@ def test_constrained_impersonation_allows_what_the_examples_account_is_for_and_n
     assert allowed == EXAMPLE_RIGHTS - for_people | OWNER_RIGHTS | MEMORY_RIGHTS | questions
 
 
+DISCOVERY = {(path, "get") for path in ("/version", "/api", "/api/*", "/apis", "/apis/*", "/openapi/*")}
+
+
+@pytest.mark.parametrize("name, more", [("helm", DISCOVERY), ("argocd", set[tuple[str, str]]())])
+def test_constrained_impersonation_with_more_kinds_allows_what_their_examples_account_is_for(
+    name: str, more: set[tuple[str, str]]
+) -> None:
+    added = component(f"constrained-impersonation-{name}")
+    assert {(operation["op"], operation["path"]) for operation in added} == {("add", "/rules/-")}
+    allowed = {
+        (group, kind, verb.removeprefix("impersonate-on:serviceaccount:"))
+        for rule in [operation["value"] for operation in added]
+        for group in rule.get("apiGroups", [None])
+        for kind in rule.get("resources", rule.get("nonResourceURLs"))
+        for verb in rule["verbs"]
+    }
+    objects = list(yaml.safe_load_all((ROOT / "examples" / f"rbac-{name}.yaml").read_text()))
+    rules = [rule for body in objects for rule in body.get("rules", [])]
+    needed = {
+        (group, kind, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for kind in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert needed <= allowed
+    assert {(kind, verb) for _, kind, verb in allowed} == {(kind, verb) for _, kind, verb in needed} | more
+
+
 @pytest.mark.parametrize("name, rights", [("owners", OWNER_RIGHTS), ("remember", MEMORY_RIGHTS)])
 def test_the_other_examples_of_rights_give_what_they_are_for(name: str, rights: set[tuple[str, str]]) -> None:
     objects = list(yaml.safe_load_all((ROOT / "examples" / f"rbac-{name}.yaml").read_text()))

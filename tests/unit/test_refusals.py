@@ -45,7 +45,7 @@ REFUSALS: dict[str, tuple[errors.KubeError, Reason, str]] = {
             'rollback-operator" cannot impersonate-on:serviceaccount:patch resource "deployments" in API group "apps"'
         ),
         Reason.FORBIDDEN,
-        "The operator's own rights do not suffice: apply its deploy/ folder again",
+        "The operator's own rights do not suffice: the component constrained-impersonation lists",
     ),
     "a webhook says no": (
         errors.Forbidden(f'{CALL}403 admission webhook "freeze.example.com" denied the request: frozen until Monday'),
@@ -106,7 +106,7 @@ UNFINISHED: dict[str, tuple[errors.KubeError, Reason, str]] = {
             'rollback-operator" cannot impersonate-on:serviceaccount:delete resource "pods" in API group ""'
         ),
         Reason.FORBIDDEN,
-        "The operator's own rights do not suffice: apply its deploy/ folder again",
+        "The operator's own rights do not suffice: the component constrained-impersonation lists",
     ),
     "a webhook says no": (
         errors.Forbidden(f'{LEFT}admission webhook "freeze.example.com" denied the request'),
