@@ -174,6 +174,27 @@ def test_other_failed_syncs_leave_what_was_deployed_before(what: str) -> None:
 # Ours.
 
 
+def test_a_sync_that_was_called_off_before_it_began_is_no_revert_by_somebody() -> None:
+    app, plan = application(), plan_to("1", fingerprint("b"))
+    app["metadata"]["annotations"][REQUEST_ANNOTATION] = KEY
+
+    found = seen(app, Phase.VERIFYING, plan)
+
+    assert found.current.name == "1"
+    assert (found.health.state, found.health.final) == (Wellbeing.FAILING, True)
+    assert found.health.message == "its sync was called off before Argo CD began it"
+    assert seen(app, Phase.RUNNING, plan).current.name == "2"
+    assert seen(operated(app, "Succeeded", entry(2, "c"), key=None), Phase.VERIFYING, plan).current.name == "2"
+
+
+def test_a_commit_whose_sync_was_called_off_is_found_too() -> None:
+    app = application()
+    app["metadata"]["annotations"][REQUEST_ANNOTATION] = KEY
+    plan = plan_to(sha("z"), fingerprint("z"))
+
+    assert seen(app, Phase.VERIFYING, plan).current.name == sha("z")
+
+
 @pytest.mark.parametrize("phase", ["Running", "Succeeded", "Failed", "Error"])
 def test_while_it_is_verified_what_was_asked_for_is_current(phase: str) -> None:
     found = seen(operated(application(), phase, entry(1, "b"), syncResult=None), Phase.VERIFYING)

@@ -46,6 +46,14 @@ def is_ours(app: Object) -> bool:
     return mark is not None and key_of(operation) == mark
 
 
+def was_taken_back(app: Object) -> bool:
+    """Whether what the last rollback asked for was called off before Argo CD began it: its mark is all that is left.
+
+    An effect clears what is known of the operation before it, and whatever Argo CD does is noted there again.
+    """
+    return REQUEST_ANNOTATION in annotations_of(app) and not app.get("operation") and not state(app)
+
+
 def can_be_called_off(app: Object) -> bool:
     """Whether the rollback's own operation waits or goes on, and was not called off yet."""
     return is_ours(app) and going_on(app) and state(app).get("phase") != "Terminating"

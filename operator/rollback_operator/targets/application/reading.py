@@ -29,7 +29,7 @@ def snapshot(app: Object, phase: Phase | None, plan: Plan | None) -> Snapshot:
     """
     metadata = app["metadata"]
     entries = history(app)
-    current = _asked(app, entries) if phase is Phase.VERIFYING and operation.is_ours(app) else None
+    current = _wanted(app, entries, plan) if phase is Phase.VERIFYING else None
     going_on = operation.going_on(app)
     return Snapshot(
         uid=metadata["uid"],
@@ -123,6 +123,16 @@ def _with_planned(app: Object, entries: tuple[Revision, ...], plan: Plan | None)
     return (*entries, found) if found is not None and found.fingerprint == plan.to.fingerprint else entries
 
 
+def _wanted(app: Object, entries: tuple[Revision, ...], plan: Plan | None) -> Revision | None:
+    """What the last rollback asked for, also if that was called off before Argo CD began it."""
+    if operation.is_ours(app):
+        return _asked(app, entries)
+    if plan is None or not operation.was_taken_back(app):
+        return None
+    known = _with_planned(app, entries, plan)
+    return next((one for one in known if one.fingerprint == plan.to.fingerprint), None)
+
+
 def _asked(app: Object, entries: tuple[Revision, ...]) -> Revision | None:
     content = operation.asked_for(app)
     if content is None:
@@ -181,6 +191,8 @@ def _health(app: Object) -> Health:
         return Health(Wellbeing.PROGRESSING, f"Argo CD: {words}")
     if operation.is_ours(app) and operation.failed(app):
         return Health(Wellbeing.FAILING, f"Argo CD could not sync it: {operation.said(app)}", final=True)
+    if operation.was_taken_back(app):
+        return Health(Wellbeing.FAILING, "its sync was called off before Argo CD began it", final=True)
     if not _was_looked_at(app):
         return Health(Wellbeing.PROGRESSING, "Argo CD has not looked at it since the sync")
     return _of_resources(app)
