@@ -13,6 +13,7 @@ import hashlib
 import os
 import posixpath
 import re
+import resource
 import signal
 import tempfile
 from collections import OrderedDict
@@ -34,7 +35,23 @@ _VALUES = 20_000
 """Values that a description may have."""
 _MOST = 100
 """Paths that one description may lead to."""
+_LARGEST_ANSWER = 8 * 2**20
+"""Bytes that one answer of the program may have."""
+LARGEST_FILE = 24 * 2**20
+"""Bytes of what is fetched: the folder that it is kept in is the operator's own, and small."""
+MEMORY = 160 * 2**20
+"""Bytes that the program may take."""
 _WORDS = 300
+_SETTINGS = (
+    ("http.followRedirects", "false"),
+    ("gc.auto", "0"),
+    ("protocol.version", "2"),
+    ("pack.threads", "1"),
+    ("core.bigFileThreshold", "1m"),
+    ("core.deltaBaseCacheLimit", "16m"),
+)
+_HOST = re.compile(r"[a-z0-9_]([-a-z0-9_.]*[a-z0-9])?|[0-9a-f:]+")
+"""What Git, curl and we understand alike; an address in IPv6, too."""
 _COMMIT = re.compile("[0-9a-f]{40,64}")
 _REF = re.compile(r"^\$([^/]+)/(.+)$")
 
@@ -53,8 +70,11 @@ class Credentials:
 
     def fits(self, url: str) -> bool:
         """Whether they are for that address."""
-        mine = self.url.rstrip("/")
-        return url == mine or url.startswith((f"{mine}/", f"{mine}.git"))
+        mine, asked = urlsplit(self.url.rstrip("/")), urlsplit(url)
+        if (mine.scheme, mine.netloc) != (asked.scheme, asked.netloc) or not asked.path.startswith(mine.path):
+            return False
+        below = f"{asked.path.removeprefix(mine.path)}/"
+        return below.startswith(("/", ".git/")) and ".." not in below.split("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +141,10 @@ class GitObjects:
         if parts.scheme not in self._protocols:
             known = ", ".join(sorted(self._protocols))
             raise Unknowable(f"the operator does not ask repositories by {parts.scheme or 'ssh'}, only by {known}")
-        settings = [("http.followRedirects", "false"), ("gc.auto", "0"), ("protocol.version", "2")]
-        if parts.hostname and parts.scheme != "file":
+        settings = [*_SETTINGS]
+        if parts.scheme != "file":
+            if parts.hostname is None or not _HOST.fullmatch(parts.hostname):
+                raise Unknowable("its address has no host that is written in plain letters, digits, '-' and '.'")
             port = parts.port or (443 if parts.scheme == "https" else 80)
             try:
                 addresses = await self._resolve(parts.hostname, port)
@@ -173,20 +195,49 @@ class _Git:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
+                preexec_fn=_bounded,
             )
         except OSError as error:
             raise Unknowable(f"git, which the operator's image holds, cannot be run: {error}") from error
+        assert process.stdout is not None
+        assert process.stderr is not None
         try:
-            out, err = await process.communicate()
+            out, err = await asyncio.gather(_read(process.stdout), _read(process.stderr))
+            await process.wait()
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
             raise
         if process.returncode:
-            said = " ".join(err.decode(errors="replace").split())
-            raise Unknowable(f"git {arguments[0]} failed: {said[:_WORDS] or process.returncode}")
+            raise Unknowable(f"git {arguments[0]} failed: {_said(err) or process.returncode}")
         return out
+
+
+async def _read(stream: asyncio.StreamReader) -> bytes:
+    """All that it gives.
+
+    Raises:
+        Unknowable: that is too much.
+    """
+    found = bytearray()
+    while some := await stream.read(64 * 1024):
+        found += some
+        if len(found) > _LARGEST_ANSWER:
+            raise Unknowable(f"what it has there takes more than {_LARGEST_ANSWER // 2**20} MiB")
+    return bytes(found)
+
+
+def _said(err: bytes) -> str:
+    """Git's own words. Those of the server are not among them: it may be any that answers by HTTP."""
+    lines = err.decode(errors="replace").splitlines()
+    return " ".join(" ".join(line for line in lines if not line.startswith("remote:")).split())[:_WORDS]
+
+
+def _bounded() -> None:
+    """What the child does before it becomes Git."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 
 async def _digest(git: _Git, spot: Spot) -> str:

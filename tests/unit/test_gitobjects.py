@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from rollback_operator import gitobjects
 from rollback_operator.gitobjects import Credentials, GitObjects, Spot, Unknowable
@@ -159,6 +163,49 @@ async def test_without_the_program_nobody_can_tell(
         await objects().identity(Spot(repository.url, commit, "web"))
 
 
+# Hostile ones.
+
+
+async def test_what_a_server_says_is_not_repeated() -> None:
+    """The address is a tenant's: it may be any server that the operator reaches."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=404, text="the bank's own words")
+
+    async def resolve(_: str, __: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        spot = Spot(f"http://git.example.com:{server.port}/x", "a" * 40, "web")
+        with pytest.raises(Unknowable) as caught:
+            await GitObjects(("http",), resolve).identity(spot)
+
+    assert "git fetch failed" in str(caught.value)
+    assert "the bank's own words" not in str(caught.value)
+
+
+async def test_a_repository_that_is_too_large_is_given_up(
+    repository: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = repository.commit({f"web/{secrets.token_hex(8)}.yaml": secrets.token_hex(8) for _ in range(3000)}, "many")
+    monkeypatch.setattr(gitobjects, "LARGEST_FILE", 16 * 1024)
+    with pytest.raises(Unknowable, match="git fetch failed"):
+        await objects().identity(Spot(repository.url, commit, "web"))
+
+
+@pytest.mark.parametrize("what", ["a folder", "a description"])
+async def test_an_answer_that_is_too_large_is_not_read(
+    what: str, repository: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"web/{number}.yaml": "a" for number in range(900)} if what == "a folder" else {}
+    commit = repository.commit({**files, "web/kustomization.yaml": "# " + "a" * 20_000}, "first")
+    monkeypatch.setattr(gitobjects, "_LARGEST_ANSWER", 16 * 1024)
+    with pytest.raises(Unknowable, match="takes more than 0 MiB"):
+        await objects().identity(Spot(repository.url, commit, "web"))
+
+
 # Credentials.
 
 
@@ -172,8 +219,13 @@ async def started(
         returncode = 1
         pid = 0
 
-        async def communicate(self) -> tuple[bytes, bytes]:
-            return b"", b"no"
+        def __init__(self) -> None:
+            self.stdout, self.stderr = asyncio.StreamReader(), asyncio.StreamReader()
+            self.stdout.feed_eof()
+            self.stderr.feed_eof()
+
+        async def wait(self) -> int:
+            return self.returncode
 
     async def start(*arguments: str, **how: Any) -> Silent:
         seen.append((arguments, how["env"]))
@@ -194,6 +246,18 @@ SHOWN: dict[str, tuple[str, Credentials | None, bool]] = {
     "its own repository": ("https://git.example.com/shop.git", CREDENTIALS, True),
     "one below it": ("https://git.example.com/shop/web.git", CREDENTIALS, True),
     "one that only begins so": ("https://git.example.com/shopping.git", CREDENTIALS, False),
+    "another host that begins with its name": (
+        "https://git.example.com.gitevil.org/shop.git",
+        Credentials("https://git.example.com", "bot", "hunter2"),
+        False,
+    ),
+    "any of its host": (
+        "https://git.example.com/x.git",
+        Credentials("https://git.example.com/", "bot", "hunter2"),
+        True,
+    ),
+    "one that only seems to be below it": ("https://git.example.com/shop/../bank.git", CREDENTIALS, False),
+    "another port": ("https://git.example.com:8443/shop.git", CREDENTIALS, False),
     "another host": ("https://git.example.org/shop", CREDENTIALS, False),
     "nobody, without any": ("https://git.example.com/shop.git", None, False),
     "the address that they stand in": ("https://bot:hunter2@git.example.org/x.git", None, True),
@@ -208,6 +272,26 @@ async def test_credentials_are_shown_to(whom: str, monkeypatch: pytest.MonkeyPat
     assert "hunter2" not in str(arguments)
     assert "hunter2" not in str(environment)
     assert "hunter2" not in repr(credentials)
+
+
+NO_HOSTS = [
+    "https://b\u00fccher.example/x",
+    "https://%31%32%37.0.0.1/x",
+    "https:///x",
+    "https://a\\b/x",
+    "https://git.example./x",
+]
+
+
+@pytest.mark.parametrize("url", NO_HOSTS)
+async def test_a_host_that_git_might_read_otherwise_is_not_called(url: str) -> None:
+    """What was checked is pinned by its name: under another spelling it would be looked up once more."""
+
+    async def resolve(_: str, __: int) -> list[str]:
+        return ["192.0.2.7"]
+
+    with pytest.raises(Unknowable, match="no host that is written in plain letters"):
+        await GitObjects(("https",), resolve).identity(Spot(url, "a" * 40, "web"))
 
 
 async def test_the_address_that_was_checked_is_the_one_that_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
