@@ -8,7 +8,16 @@ import pytest
 import yaml
 
 from tests.e2e.test_backups import run
-from tests.e2e.test_configuration import STUCK, config_map, configured, grant, remembered, remembering, secret, values
+from tests.e2e.test_configuration import (
+    STUCK,
+    config_map,
+    configured,
+    grant,
+    proved_good,
+    remembering,
+    secret,
+    values,
+)
 from tests.e2e.world import Object, World, condition, outcome, policy, until
 
 pytestmark = pytest.mark.timeout(200)
@@ -16,22 +25,6 @@ pytestmark = pytest.mark.timeout(200)
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 GOOD = ("good", "aHVudGVyMi1nb29k")
 BAD = ("bad", "aHVudGVyMi1iYWQ=")
-
-
-def proved_good(world: World) -> None:
-    """What runs is remembered, and known to be good: what follows within minutes is not taken for a part of it."""
-    (first,) = remembered(world, 1)
-    reason = "it served customers for a week"
-    ledger = [{"fingerprint": first["fingerprint"], "verdict": "Good", "reason": reason}]
-    world.apply(policy("web", remember={"config": True}, triggers=[STUCK], ledger=ledger))
-
-    def known() -> bool:
-        body = world.get("rbp", "web")
-        return bool(body["status"].get("lastKnownGood")) and (
-            body["status"]["observedGeneration"] == body["metadata"]["generation"]
-        )
-
-    until(known, what="the policy knows a good revision")
 
 
 def released(world: World, *, server_side: bool = False) -> World:

@@ -23,6 +23,7 @@ _COLLECTIONS = {
     "Pod": ("/api/v1", "pods"),
     "ConfigMap": ("/api/v1", "configmaps"),
     "Secret": ("/api/v1", "secrets"),
+    "Service": ("/api/v1", "services"),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
     "RollbackRequest": ("/apis/rollback.dev/v1alpha1", "rollbackrequests"),
     "RollbackPolicy": ("/apis/rollback.dev/v1alpha1", "rollbackpolicies"),

@@ -90,6 +90,14 @@ def test_what_is_named_after_its_content_need_not_be() -> None:
     )
 
 
+def test_what_is_renewed_by_itself_is_left_out() -> None:
+    asked = Remember.model_validate({"config": True, "without": [{"kind": "Secret", "name": "db"}]})
+    assert to_remember([CONFIG, PASSWORD, Need("ConfigMap", "db")], asked) == (
+        ("ConfigMap", "settings"),
+        ("ConfigMap", "db"),
+    )
+
+
 def test_what_is_named_besides_is_remembered_with_and_without_configuration() -> None:
     also = ({"kind": "Service", "name": "web"},)
     assert to_remember([CONFIG], Remember.model_validate({"also": also})) == (("Service", "web"),)
@@ -152,6 +160,17 @@ async def test_what_is_kept_already_costs_no_write() -> None:
     again = await Memory(door).remember(whose(), [CONFIG], revision(3), NOW)
 
     assert again.objects[0].secret in copies(api)
+
+
+async def test_what_is_left_out_by_now_counts_as_it_was() -> None:
+    api = FakeApi(config_map(), secret())
+    door: Any = api
+    memory = Memory(door)
+    then = await memory.remember(whose(), [CONFIG, PASSWORD], revision(3), NOW)
+    api.put(config_map(mode="slow"), secret(value="b3RoZXI="))
+    assert [one.name for one in await memory.changed(whose(), then)] == ["settings", "db"]
+    without = whose(without=({"kind": "Secret", "name": "db"},))
+    assert [one.name for one in await memory.changed(without, then)] == ["settings"]
 
 
 async def test_what_is_not_there_is_not_remembered() -> None:

@@ -129,6 +129,38 @@ async def test_and_one_that_ceases_to_goes_on_with_its_release(clock: Clock) -> 
     assert (before.fingerprint != TEMPLATE, now.fingerprint, now.since) == (True, TEMPLATE, before.since)
 
 
+REORDERED: dict[str, Object] = {
+    "it leaves an object out": {"without": [{"kind": "ConfigMap", "name": "settings"}]},
+    "it names another one": {"also": [{"kind": "Service", "name": "checkout"}]},
+}
+
+
+@pytest.mark.parametrize("case", REORDERED)
+async def test_what_a_policy_asks_for_anew_makes_no_release(clock: Clock, case: str) -> None:
+    shop = await proved(clock)
+    shop.api.put({**settings("", 0), "kind": "Service", "metadata": _named("checkout"), "spec": {"ports": []}})
+    known = shop.said
+    shop.edit(remember={"config": True, **REORDERED[case]})
+    await shop.go(LONG + 60)
+    assert (shop.said.current, shop.said.ledger) == (known.current, known.ledger)
+    (one,) = shop.said.remembered
+    assert one.identity == TEMPLATE
+    assert one.config != known.remembered[0].config
+
+
+def _named(name: str) -> Object:
+    return {"name": name, "namespace": "shop", "uid": f"uid-of-{name}"}
+
+
+async def test_and_a_change_that_comes_with_it_does(clock: Clock) -> None:
+    shop = await proved(clock)
+    shop.configure("bad")
+    shop.edit(remember={"config": True, "also": [{"kind": "Service", "name": "checkout"}]})
+    await shop.go(LONG + 60)
+    assert shop.said.current is not None
+    assert shop.said.current.fingerprint != TEMPLATE
+
+
 async def test_a_change_of_configuration_alone_is_a_release_that_is_blamed(clock: Clock) -> None:
     shop = await proved(clock)
     shop.configure("bad")

@@ -23,6 +23,15 @@ class AlsoRemembered(Resource):
     name: Annotated[str, object_name("object", "checkout")] = Field(description="Its name, in the policy's namespace.")
 
 
+class LeftOut(Resource):
+    """An object that pods refer to and that is not a part of releases."""
+
+    kind: Literal["ConfigMap", "Secret"] = Field(description="ConfigMap or Secret.")
+    name: Annotated[str, object_name("object", "checkout-tls")] = Field(
+        description="Its name, in the policy's namespace."
+    )
+
+
 class Remember(Resource):
     """What is remembered with each revision."""
 
@@ -30,6 +39,12 @@ class Remember(Resource):
         default=False,
         description="The ConfigMaps and Secrets that the pod template refers to. Immutable ones, and those whose names "
         "end in a hash of their content (kustomize), need not be: another content has another name.",
+    )
+    without: tuple[LeftOut, ...] = Field(
+        default=(),
+        max_length=16,
+        description="ConfigMaps and Secrets that are left out: what something renews by itself (certificates, rotated "
+        "passwords) is no release, and must not be put back.",
     )
     also: tuple[AlsoRemembered, ...] = Field(
         default=(), max_length=16, description="Services and Ingresses that are remembered as well."

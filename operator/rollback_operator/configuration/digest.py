@@ -31,12 +31,14 @@ _SHOWN = 20
 
 def to_remember(needed: Iterable[Need], asked: Remember) -> tuple[tuple[str, str], ...]:
     """Kind and name of each object that can change under its name."""
+    left_out = {(one.kind, one.name) for one in asked.without}
     referred = [
         (need.kind, need.name)
         for need in needed
         if asked.config and need.kind in ("ConfigMap", "Secret") and not _HASH.search(need.name)
     ]
-    return tuple(dict.fromkeys([*referred, *((one.kind, one.name) for one in asked.also)]))
+    also = [(one.kind, one.name) for one in asked.also]
+    return tuple(one for one in dict.fromkeys([*referred, *also]) if one not in left_out)
 
 
 def may_change(thing: Object) -> bool:

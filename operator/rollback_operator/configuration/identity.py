@@ -56,6 +56,16 @@ def learned(known: tuple[Remembered, ...], now_runs: Remembered, good: Collectio
     return (*others, _as_release(now_runs, earlier, same, last.at if in_parts else now_runs.at))[-MAX_REMEMBERED:]
 
 
+def ordered_anew(known: tuple[Remembered, ...], now_runs: Remembered) -> tuple[Remembered, ...] | None:
+    """What is remembered when a policy asks for other objects: the newest has these. None if one is not as it was."""
+    if not known or known[-1].fingerprint != now_runs.fingerprint:
+        return None
+    then = {(one.kind, one.name): one.secret for one in known[-1].objects}
+    if any(then.get((one.kind, one.name), one.secret) != one.secret for one in now_runs.objects):
+        return None
+    return (*known[:-1], known[-1].model_copy(update={"config": now_runs.config, "objects": now_runs.objects}))
+
+
 def _as_release(
     now_runs: Remembered, earlier: Iterable[Remembered], same: Remembered | None, at: datetime
 ) -> Remembered:

@@ -103,13 +103,17 @@ class Memory:
         )
 
     async def changed(self, whose: Whose, then: Remembered) -> dict[RememberedObject, Object | None]:
-        """What is not as it was remembered, as it is now (None: gone); what the account may not read is left out.
+        """What is not as it was remembered, as it is now (None: gone).
+
+        What the account may not read is left out, and what the policy leaves out by now.
 
         Raises:
             kube.errors.KubeError: no answer.
         """
-        now = await asyncio.gather(*(self._compared(whose, one) for one in then.objects))
-        return {one: thing for one, (same, thing) in zip(then.objects, now, strict=True) if not same}
+        left_out = {(one.kind, one.name) for one in whose.asked.without}
+        objects = [one for one in then.objects if (one.kind, one.name) not in left_out]
+        now = await asyncio.gather(*(self._compared(whose, one) for one in objects))
+        return {one: thing for one, (same, thing) in zip(objects, now, strict=True) if not same}
 
     async def forget(self, account: ServiceAccount, secrets: Iterable[str]) -> None:
         """Delete what nothing refers to any more. What cannot be deleted goes with the policy."""
