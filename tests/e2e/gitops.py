@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from testbed import Cluster
-from testbed.argocd import ArgoCD, operated, synced
+from testbed.argocd import ArgoCD, conditions, operated, synced
 from testbed.git import GitRepository
 from tests.e2e.world import ROOT, World, until
 
@@ -67,9 +67,9 @@ class Shop(World):
         """The Application as it is."""
         return self.argocd.get(self.name, self.at)
 
-    def back(self, name: str = "back", within: int = 60, **spec: Any) -> Object:
+    def back(self, name: str = "back", **spec: Any) -> Object:
         """Roll the Application back, and wait for the end."""
-        return self.ended(self.ask(name, **spec), within)
+        return self.ended(self.ask(name, **spec))
 
     def ask(self, name: str = "back", **spec: Any) -> str:
         """Ask for a rollback of the Application."""
@@ -102,6 +102,35 @@ class Shop(World):
             else:
                 body["rules"][0]["resourceNames"] = [self.name]
             self.cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump(body))
+        self.may("update", f"{namespace}:argoproj.io/applications", name=self.name)
+
+    def without_rights(self) -> None:
+        """Take from the service account what `grant_in` gave it in its own namespace."""
+        self.kubectl("delete", "rolebinding", f"rollback-{self.namespace}")
+        self.may("get", "argoproj.io/applications", name=self.name, answer=False)
+
+    def not_held(self) -> None:
+        """Wait until nothing of a hold is left on the Application."""
+        until(lambda: self.hold() is None, what="the hold is taken off")
+
+    def close_window(self) -> None:
+        """Have Argo CD begin no sync of the namespace's own project any more, until the project is applied anew.
+
+        A sync that is asked for goes on then, and does nothing. Argo CD hears of a project when it hears of it: it is
+        known to have heard when an Application shows what else the project says now. What is taken back after that
+        leaves it the window, whichever version it has.
+        """
+        window = {"kind": "deny", "schedule": "* * * * *", "duration": "1h", "applications": ["*"]}
+        nowhere = [{"server": "*", "namespace": "nowhere"}]
+        self.argocd.project(self.namespace, syncWindows=[window], destinations=nowhere)
+        self.refused_by_project(answer=True)
+        self.argocd.project(self.namespace, syncWindows=[window])
+        self.refused_by_project(answer=False)
+
+    def refused_by_project(self, *, answer: bool) -> None:
+        """Wait until Argo CD finds that the project forbids the Application, or that it does not."""
+        self.argocd.refresh(self.name, self.at)
+        self.argocd.wait(self.name, lambda app: ("InvalidSpecError" in conditions(app)) is answer, self.at)
 
     def looks(self, times: int, meanwhile: Callable[[Object], None]) -> None:
         """Have Argo CD look at Git so many times, and make sure of something after each."""

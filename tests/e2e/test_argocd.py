@@ -18,7 +18,7 @@ from tests.e2e.gitops import AUTOMATED, HOLD, Shop
 from tests.e2e.watched import Operator
 from tests.e2e.world import Object, condition, outcome, policy, until
 
-pytestmark = [pytest.mark.usefixtures("gitops"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("gitops"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_the_hold_ends_when_git_changes_what_was_rolled_back_from_and_not_before
     app = shop.argocd.wait("web", operated(fixed), shop.at)
 
     assert app["spec"]["syncPolicy"] == before
-    assert HOLD not in app["metadata"]["annotations"]
+    assert HOLD not in app["metadata"].get("annotations", {})
     assert shop.image() == "shop:3"
     assert shop.held("back", "False")["reason"] == "TargetChanged"
 
@@ -155,7 +155,7 @@ def test_a_person_ends_the_hold(shop: Shop) -> None:
 
     shop.argocd.wait("web", operated(shop.repository.head), shop.at)
     assert shop.held("back", "False")["reason"] == "ReleasedByHand"
-    assert "rollback.dev/release" not in shop.app()["metadata"]["annotations"]
+    assert "rollback.dev/release" not in shop.app()["metadata"].get("annotations", {})
     assert shop.image() == "shop:3"
 
 
@@ -169,7 +169,7 @@ def test_whoever_turns_automation_on_has_the_last_word(shop: Shop) -> None:
 
     assert shop.held("back", "False")["reason"] == "AutomationTurnedOn"
     shop.argocd.wait("web", operated(second), shop.at)
-    assert shop.hold() is None
+    shop.not_held()
 
 
 def test_while_git_cannot_be_asked_the_hold_stays_and_says_so(shop: Shop) -> None:
@@ -213,13 +213,17 @@ def test_a_hold_outlives_its_request(shop: Shop) -> None:
     fixed = shop.commit("shop:3")
     shop.argocd.refresh("web", shop.at)
     shop.argocd.wait("web", operated(fixed), shop.at)
-    assert shop.hold() is None
+    shop.not_held()
 
 
 def test_a_hold_outlives_the_operator(shop: Shop, operator: Operator) -> None:
+    def events() -> str:
+        return shop.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}")
+
     shop.releases("shop:1", "shop:2")
     shop.back(hold={"until": "TargetChanges", "alertAfter": "1s"})
     assert shop.held("back", "True", "HeldForLong")
+    until(lambda: "HeldForLong" in events(), what="there is an Event of it: it comes after the status")
     operator.stop()
     fixed = shop.commit("shop:3")
     shop.looks(2, not_automated)
@@ -228,24 +232,22 @@ def test_a_hold_outlives_the_operator(shop: Shop, operator: Operator) -> None:
 
     shop.argocd.wait("web", operated(fixed), shop.at)
     assert shop.held("back", "False")["reason"] == "TargetChanged"
-    events = shop.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}")
-    assert "HeldForLong" in events
 
 
 def test_a_policy_says_whether_an_application_could_be_rolled_back(shop: Shop) -> None:
     shop.releases("shop:1", "shop:2")
     trigger = {"name": "stuck", "rollout": {"progressDeadlineExceeded": True}, "interval": "1s"}
     shop.apply(policy("web", target={"kind": "Application", "name": "web"}, triggers=[trigger]))
-    shop.kubectl("wait", "rbp/web", "--for=condition=Armed", "--timeout=30s")
+    shop.wait("rbp/web", "--for=condition=Armed")
     assert shop.get("rbp", "web")["status"]["current"]["revision"] == "1"
 
 
 def test_a_policy_whose_account_may_not_look_says_so(shop: Shop) -> None:
     shop.releases("shop:1", "shop:2")
-    shop.kubectl("delete", "rolebinding", f"rollback-{shop.namespace}")
+    shop.without_rights()
     trigger = {"name": "stuck", "rollout": {"progressDeadlineExceeded": True}, "interval": "1s"}
     shop.apply(policy("web", target={"kind": "Application", "name": "web"}, triggers=[trigger]))
-    shop.kubectl("wait", "rbp/web", "--for=condition=Armed=False", "--timeout=30s")
+    shop.wait("rbp/web", "--for=condition=Armed=False")
     armed = condition(shop.get("rbp", "web"), "Armed")
     assert armed["reason"] == "MayNotRollBack"
     assert f"service account {shop.namespace}/rollback" in armed["message"]
@@ -269,7 +271,7 @@ def test_a_history_of_one(shop: Shop) -> None:
 
 def test_rights_that_are_missing_are_named(shop: Shop) -> None:
     shop.releases("shop:1", "shop:2")
-    shop.kubectl("delete", "rolebinding", f"rollback-{shop.namespace}")
+    shop.without_rights()
     body = shop.back()
     assert outcome(body) == ("Failed", "Forbidden")
     message = condition(body, "Ready")["message"]
@@ -281,6 +283,8 @@ def test_a_right_to_read_alone_changes_nothing(shop: Shop) -> None:
     shop.releases("shop:1", "shop:2")
     rules = [{"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["get"]}]
     shop.kubectl("patch", "role", f"rollback-{shop.namespace}", "--type=merge", "-p", json.dumps({"rules": rules}))
+    shop.may("update", "argoproj.io/applications", name="web", answer=False)
+    shop.may("get", "argoproj.io/applications", name="web")
     body = shop.back()
     assert outcome(body) == ("Failed", "Forbidden")
     assert "may not update Application web" in condition(body, "Ready")["message"]
@@ -295,7 +299,7 @@ def test_git_that_is_away_fails_the_sync_and_the_hold_says_what_is_off(shop: Sho
     shop.repository.break_()
     shop.argocd.repo_server.up()
 
-    body = shop.back(timeout="60s")
+    body = shop.back(timeout="150s")
 
     assert outcome(body) == ("Failed", "Unhealthy")
     assert "Argo CD could not sync it" in condition(body, "Ready")["message"]
@@ -307,8 +311,9 @@ def test_a_project_that_forbids_it_fails_the_sync(shop: Shop) -> None:
     shop.argocd.project(shop.namespace)
     shop.releases("shop:1", "shop:2", project=shop.namespace)
     shop.argocd.project(shop.namespace, destinations=[{"server": "*", "namespace": "nowhere"}])
+    shop.refused_by_project(answer=True)
 
-    body = shop.back(timeout="60s")
+    body = shop.back(timeout="150s")
 
     assert outcome(body) == ("Failed", "Unhealthy")
     assert "not" in condition(body, "Ready")["message"]
@@ -318,10 +323,9 @@ def test_a_project_that_forbids_it_fails_the_sync(shop: Shop) -> None:
 def test_a_sync_window_leaves_it_running_until_our_own_deadline(shop: Shop) -> None:
     shop.argocd.project(shop.namespace)
     shop.releases("shop:1", "shop:2", project=shop.namespace)
-    window = {"kind": "deny", "schedule": "* * * * *", "duration": "1h", "applications": ["*"]}
-    shop.argocd.project(shop.namespace, syncWindows=[window])
+    shop.close_window()
 
-    body = shop.back(timeout="8s")
+    body = shop.back(timeout="15s")
 
     assert outcome(body) == ("Failed", "Timeout")
     assert "Sync operation blocked by sync window" in condition(body, "Ready")["message"]
@@ -334,29 +338,33 @@ def test_a_sync_window_leaves_it_running_until_our_own_deadline(shop: Shop) -> N
 
 
 def test_an_operation_that_goes_on_is_waited_for(shop: Shop) -> None:
-    first, second = shop.releases("shop:1", "shop:2")
-    shop.argocd.controller.down()
+    shop.argocd.project(shop.namespace)
+    first, second = shop.releases("shop:1", "shop:2", project=shop.namespace)
+    shop.close_window()
     busy = {"operation": {"sync": {"revision": second, "syncStrategy": {"hook": {}}}}}
     shop.kubectl("patch", "applications.argoproj.io", "web", "--type=merge", "-p", json.dumps(busy))
     shop.ask()
-    shop.kubectl("wait", "rbr/back", "--for=jsonpath={.status.phase}=Pending", "--timeout=20s")
-    assert "Argo CD is syncing it" in condition(shop.get("rbr", "back"), "Ready")["message"]
+    shop.in_phase("back", "Pending")
+    until(
+        lambda: "Argo CD is syncing it" in condition(shop.get("rbr", "back"), "Ready")["message"],
+        what="it says what it waits for",
+    )
     assert "info" not in shop.app()["operation"]
 
-    shop.argocd.controller.up()
+    shop.argocd.project(shop.namespace)
 
-    assert outcome(shop.ended("back", 60)) == ("Succeeded", "Completed")
+    assert outcome(shop.ended("back")) == ("Succeeded", "Completed")
     assert [one["revision"] for one in shop.app()["status"]["history"]][-2:] == [second, first]
 
 
 def test_one_that_is_deleted_midway(shop: Shop) -> None:
-    shop.releases("shop:1", "shop:2")
-    shop.argocd.controller.down()
+    shop.argocd.project(shop.namespace)
+    shop.releases("shop:1", "shop:2", project=shop.namespace)
+    shop.close_window()
     shop.ask()
-    shop.kubectl("wait", "rbr/back", "--for=jsonpath={.status.phase}=Verifying", "--timeout=20s")
+    shop.in_phase("back", "Verifying")
     shop.kubectl("delete", "applications.argoproj.io", "web", "--wait=false")
-    shop.argocd.controller.up()
-    body = shop.ended("back", 60)
+    body = shop.ended("back")
     assert outcome(body) == ("Failed", "TargetNotFound")
 
 
