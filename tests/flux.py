@@ -161,4 +161,4 @@ def applying(kind: str, name: str, *, now: bool) -> list[str]:
 def install(cluster: Cluster) -> None:
     """Define the resources, once."""
     cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(DEFINITIONS))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "-l", "app=flux")
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "-l", "app=flux", "--timeout=150s")

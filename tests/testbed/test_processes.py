@@ -24,7 +24,7 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while Identity.of(pid) is not None and time.monotonic() < deadline:
         time.sleep(0.02)
     return Identity.of(pid) is None
@@ -105,5 +105,5 @@ def test_a_failed_start_quotes_the_log_of_the_culprit(tmp_path: Path) -> None:
     roster.launch("bystander", SLEEP, tmp_path / "bystander.log")
     roster.launch("culprit", ("sh", "-c", "echo no such flag; exit 2"), tmp_path / "culprit.log")
     with pytest.raises(ComponentEndedError, match=r"culprit ended on its own[\s\S]*no such flag"):
-        wait_until(lambda: False, "Waiting", roster, timeout=10)
+        wait_until(lambda: False, "Waiting", roster, timeout=60)
     roster.end()

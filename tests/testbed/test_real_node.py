@@ -13,7 +13,7 @@ import pytest
 from testbed import Cluster, TestbedError, clearing, images, network, realnode
 from testbed.processes import Identity, Roster
 
-pytestmark = [pytest.mark.real_node, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real_node, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "docker.io/rollback-operator/probe:1"
@@ -66,7 +66,7 @@ def run(cluster: Cluster, name: str, *command: str) -> str:
     cluster.kubectl("run", name, f"--image={IMAGE}", "--restart=Never", "--", *command)
     succeeded = "--for=jsonpath={.status.phase}=Succeeded"
     try:
-        cluster.kubectl("wait", f"pod/{name}", succeeded, "--timeout=90s", timeout=100)
+        cluster.kubectl("wait", f"pod/{name}", succeeded, "--timeout=300s", timeout=330)
     except TestbedError as error:
         seen = cluster.kubectl("describe", "pod", name), cluster.kubectl("logs", "--tail=20", name)
         raise AssertionError("\n".join((str(error), *seen))) from error
@@ -82,7 +82,7 @@ def test_a_service_is_reached_by_name_from_a_pod_of_the_same_node(cluster: Clust
     server = ("python3", "-m", "http.server", "8080", "--directory", "/tmp")  # noqa: S108 - in the container
     cluster.kubectl("create", "deployment", "web", f"--image={IMAGE}", "--replicas=2", "--port=8080", "--", *server)
     cluster.kubectl("expose", "deployment", "web")
-    cluster.kubectl("wait", "deployment/web", "--for=condition=Available", "--timeout=60s", timeout=70)
+    cluster.kubectl("wait", "deployment/web", "--for=condition=Available", "--timeout=300s", timeout=330)
     assert run(cluster, "asks-service", "python3", "-c", ASK_A_SERVICE) == "200"
 
 
@@ -94,7 +94,7 @@ def test_pods_that_come_and_go_do_not_change_the_gateways_hardware_address() -> 
 
 def test_commands_run_in_a_pod(cluster: Cluster) -> None:
     cluster.kubectl("run", "sleeps", f"--image={IMAGE}", "--", "sleep", "600")
-    cluster.kubectl("wait", "pod/sleeps", "--for=condition=Ready", "--timeout=60s", timeout=70)
+    cluster.kubectl("wait", "pod/sleeps", "--for=condition=Ready", "--timeout=300s", timeout=330)
     assert cluster.kubectl("exec", "sleeps", "--", "id", "-u").strip() == "65532"
 
 
@@ -110,7 +110,7 @@ def test_a_failing_pod_shows_the_usual_reason(
 ) -> None:
     cluster.kubectl("run", name, f"--image={image_name}", "--", command)
     path = "{.status.containerStatuses[0].state.waiting.reason}"
-    cluster.kubectl("wait", f"pod/{name}", f"--for=jsonpath={path}={reason}", "--timeout=90s", timeout=100)
+    cluster.kubectl("wait", f"pod/{name}", f"--for=jsonpath={path}={reason}", "--timeout=300s", timeout=330)
 
 
 def test_fake_nodes_stand_beside_the_real_one(cluster: Cluster) -> None:
@@ -171,7 +171,7 @@ def test_the_next_start_clears_what_a_killed_run_left(image: Path) -> None:
         "cluster = Cluster.start(nodes='real')\n"
         f"cluster.load_image(Path({str(image)!r}))\n"
         f"cluster.kubectl('run', 'sleeps', '--image={IMAGE}', '--', 'sleep', '600')\n"
-        "cluster.kubectl('wait', 'pod/sleeps', '--for=condition=Ready', '--timeout=60s')\n"
+        "cluster.kubectl('wait', 'pod/sleeps', '--for=condition=Ready', '--timeout=170s')\n"
         "print('ready', flush=True)\n"
         "time.sleep(600)"
     )
