@@ -224,7 +224,11 @@ class CurrentRevision(Resource):
 
     uid: str = Field(max_length=64, description="UID of the target.")
     revision: str = Field(max_length=80, description="Number that kubectl gives the revision.")
-    fingerprint: str = Field(max_length=80, description="What the revision is: a digest of its pod template.")
+    fingerprint: str = Field(
+        max_length=80,
+        description="What the revision is: a digest of its pod template; behind a + of its configuration, if that is "
+        "remembered and is not the first that ran with the template.",
+    )
     since: MicroTime = Field(description="When the target changed to it.")
     estimated: bool = Field(default=False, description="since is when it was first seen: nothing tells better.")
     rollback: bool = Field(default=False, description="It is a return to an earlier revision, whoever made it.")
