@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from rollback_operator.signals import outbound
 
-settings.register_profile("unit", deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "unit", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("unit")
 
 
