@@ -134,6 +134,15 @@ async def test_a_name_does_not_lead_to_another_place(name: str, api: Api, server
     assert server.asked == []
 
 
+async def test_an_error_does_not_repeat_the_value_that_it_is_about(api: Api, server: Scripted) -> None:
+    """Of a Job, whose template cannot be changed, the API server repeats all of it."""
+    server.plays(
+        answer(422, 'Job.batch "x" is invalid: spec.template: Invalid value: {"v":"hunter2"}: field is immutable')
+    )
+    with pytest.raises(errors.Invalid, match=r"Invalid value: <not shown>: field is immutable$"):
+        await CALLS["PATCH"](api)
+
+
 # What is sent.
 
 

@@ -117,11 +117,16 @@ def _runs(pid: int) -> bool:
         return False
 
 
+JOB = 'Job.batch "x" is invalid: spec.template: Invalid value: {}: field is immutable'
 WORDS = {
     "Error: UPGRADE FAILED: x": "UPGRADE FAILED: x",
     "level=DEBUG msg=x\nError: one\n two\n": "one two",
     'Secret "x" is invalid: data[a]: Invalid value: "open-sesame": too long': 'Secret "x" is invalid: data[a]: '
     "Invalid value: <not shown>: too long",
+    JOB.format('{"spec":{"env":[{"name":"A","value":"}: open-sesame"}]}}'): JOB.format("<not shown>"),
+    JOB.format('core.PodTemplateSpec{Env:[]core.EnvVar{core.EnvVar{Name:"A", Value:"x: open-sesame"}}}'): JOB.format(
+        "<not shown>"
+    ),
     'Get "http://127.0.0.1:4711/aB-_9/version": refused': 'Get "/version": refused',
     "x" * 600: "x" * 511 + "…",
 }
@@ -130,3 +135,10 @@ WORDS = {
 @pytest.mark.parametrize("said", WORDS)
 def test_helms_words_are_repeated_without_values_and_not_for_ever(said: str) -> None:
     assert effect.told(said) == WORDS[said]
+
+
+async def test_a_value_that_is_longer_than_what_is_kept_of_a_line_is_not_shown() -> None:
+    template = '{"env":"' + "a" * 20_000 + 'open-sesame"}'
+    done = await run('echo level=x >&2; printf "%s\\n" "$1" >&2; exit 1', "sh", f"Error: {JOB.format(template)}")
+
+    assert done.words == 'Job.batch "x" is invalid: spec.template: Invalid value: <not shown>'

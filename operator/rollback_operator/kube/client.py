@@ -30,6 +30,7 @@ from yarl import URL
 
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import Identity, ServiceAccount
+from rollback_operator.kube.words import without_values
 
 FIELD_MANAGER = "rollback-operator"
 JSON_PATCH = "application/json-patch+json"
@@ -329,7 +330,7 @@ def _test_failed(said: str) -> bool:
 
 def _message(text: bytes) -> str:
     try:
-        return str(json.loads(text).get("message", ""))[:1000]
+        return without_values(str(json.loads(text).get("message", "")))[:1000]
     except (ValueError, AttributeError):
         return ""
 

@@ -30,6 +30,7 @@ from yarl import URL
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import APPLY, JSON, Api
+from rollback_operator.kube.words import without_values
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.helm import answers
 from rollback_operator.targets.helm.records import ALIVE_ANNOTATION, PENDING, PREFIX, TYPE, number_of, secret_name
@@ -344,7 +345,7 @@ class Door:
 
     def _note(self, request: web.Request, status: int, said: str) -> int:
         """What an answer says of how the run fares."""
-        call = (request.method, request.path)
+        call, said = (request.method, request.path), without_values(said)
         if answers.transient(status):
             self.broken[call] = f"{request.method} {request.path}: {said}"[:500]
         else:

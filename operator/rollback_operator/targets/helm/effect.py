@@ -9,12 +9,14 @@ import os
 import re
 import signal
 import tempfile
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from rollback_operator.kube.words import without_values
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.helm.door import Door
 
@@ -22,9 +24,9 @@ PR_SET_PDEATHSIG = 1
 MOST_WORDS = 512
 """Characters of Helm's own words that are kept."""
 _KEPT = 8192
+"""Bytes of a line that are kept, from its beginning: a value that is cut off before could not be told."""
+_LINES = 20
 _LIBC = ctypes.CDLL(None)
-_VALUE = re.compile(r'Invalid value: (?:"(?:[^"\\]|\\.)*"|\{.*?\}|\S+?)(?=: |$)', re.DOTALL)
-"""What the API server repeats of what it was given; it may be secret."""
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:[0-9]+/[-_A-Za-z0-9]+")
 """The door's."""
 
@@ -120,15 +122,17 @@ async def _watched(child: asyncio.subprocess.Process, door: Door, seconds: float
 
 async def _ended(child: asyncio.subprocess.Process) -> Finished:
     assert child.stderr is not None
-    said = b""
+    said: deque[bytes] = deque([b""], maxlen=_LINES)
     while chunk := await child.stderr.read(4096):
-        said = (said + chunk)[-_KEPT:]
-    return Finished(await child.wait(), told(said.decode(errors="replace")))
+        first, *more = chunk.split(b"\n")
+        said[-1] = (said[-1] + first)[:_KEPT]
+        said.extend(more)
+    return Finished(await child.wait(), told(b"\n".join(said).decode(errors="replace")))
 
 
 def told(text: str) -> str:
     """Helm's words as they may be repeated: bounded, on one line, and without values."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("level=")]
-    plain = _ADDRESS.sub("", _VALUE.sub("Invalid value: <not shown>", " ".join(lines)))
+    plain = _ADDRESS.sub("", " ".join(map(without_values, lines)))
     words = plain.removeprefix("Error: ")
     return words if len(words) <= MOST_WORDS else words[: MOST_WORDS - 1] + "…"
