@@ -102,7 +102,7 @@ CASES = [
 ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("case", CASES)
 def test_a_group_goes_wave_after_wave_and_ends(case: Case, shell: Shell) -> None:
     walk = explore(case, shell)
@@ -168,7 +168,7 @@ FOUND = {
 }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", FOUND)
 def test_a_mistake_is_found(name: str, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     found = FOUND[name]
@@ -183,7 +183,7 @@ def test_a_mistake_is_found(name: str, shell: Shell, monkeypatch: pytest.MonkeyP
 # A limit that is known. Should it fail because it does not happen any more, walk deletions with faults always.
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600)
 def test_known_limit_a_request_that_is_deleted_before_it_was_seen_is_made_again(shell: Shell) -> None:
     walk = explore(Case((0,), faults=1, moves=1, deletes=True), shell)
 

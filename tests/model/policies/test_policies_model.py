@@ -47,7 +47,7 @@ CASES = [
 ]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("case", CASES)
 def test_a_policy_acts_once_or_says_why_not(case: Case, shell: Shell, walks: list[Walk]) -> None:
     walk = explore(case, shell)
@@ -94,7 +94,7 @@ def test_every_mistake_has_a_finding() -> None:
     assert set(FOUND) == set(MISTAKES)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_it_is_found(mistake: str, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     found = FOUND[mistake]
@@ -106,7 +106,7 @@ def test_it_is_found(mistake: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
     assert walk.violation.wrong.startswith(found.wrong), str(walk.violation)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600)
 def test_a_release_between_the_request_and_its_effect_is_left_alone(shell: Shell) -> None:
     walk = explore(Case(ticks=2, moves=1, but=all_but(steps.RELEASE)), shell, endings=False)
 
@@ -117,7 +117,7 @@ def test_a_release_between_the_request_and_its_effect_is_left_alone(shell: Shell
 # A limit that is known. Should it fail because it does not happen any more, count it always.
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600)
 def test_known_limit_a_request_is_made_again_that_was_deleted_before_it_could_be_noted(shell: Shell) -> None:
     walk = explore(Case(ticks=2, moves=1, faults=1, but=all_but(REMOVE)), shell, endings=False)
 
