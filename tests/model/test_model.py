@@ -51,7 +51,7 @@ CASES = [
 ]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("case", CASES)
 def test_exactly_once(case: Case, shell: Shell, small_walk: Walk, walks: list[Walk]) -> None:
     walk = small_walk if case == small_walk.case else explore(case, shell)
