@@ -83,7 +83,7 @@ def test_every_mistake_has_a_finding() -> None:
     assert set(FOUND) == set(MISTAKES)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_it_is_found(mistake: str, mistaken_shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     found = FOUND[mistake]
