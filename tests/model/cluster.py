@@ -45,15 +45,35 @@ class Deployment(NamedTuple):
     """Fields that the effect changed are recorded as the operator's."""
     pods: str = "healthy"
     kind: str = "Deployment"
+    ordered: bool = False
+    """A StatefulSet whose pods wait for each other."""
+    broken: str | None = None
+    """The letter of a pod that does not get ready, and that such a set waits for."""
 
     def __str__(self) -> str:
         marked = f", marked {self.mark}" if self.mark else ""
         flags = ", paused" * self.paused + ", not yet numbered" * (not self.seen)
+        flags += f", waits for a pod of {self.broken}" if self.broken else ""
         return f"{self.uid} shows {self.letter} as revision {self.number}{marked}{flags}"
 
 
 NEW = Deployment("uid-2", "b", None, None, paused=False, generation=1, seen=False, history=(), pods="rolling")
 """The same Deployment deleted and created anew, not yet seen by its controller."""
+
+
+STUCK = Deployment(
+    letter="a",
+    number=4,
+    generation=4,
+    history=(Revision("o", 1), Revision("b", 3), Revision("a", 4)),
+    pods="rolling",
+    kind=STATEFUL_SET,
+    ordered=True,
+    broken="b",
+)
+"""A StatefulSet that somebody set back from b to a, and that waits for a pod of b."""
+POD = "pod of "
+"""How the uid of a pod begins; the rest is its letter."""
 
 
 @cache
@@ -77,6 +97,7 @@ def document(it: Deployment) -> Object:
     annotations = {REVISION: str(it.number) if numbered else None, REQUEST_ANNOTATION: it.mark}
     noted = {name: value for name, value in annotations.items() if value is not None}
     ready = {"rolling": 1}.get(it.pods, 3 if it.pods == "healthy" else 2)
+    order = "OrderedReady" if it.ordered else "Parallel"
     owners = [_entry(OWNER)] + [_entry(FIELD_MANAGER)] * it.held
     return {
         "apiVersion": "apps/v1",
@@ -94,12 +115,12 @@ def document(it: Deployment) -> Object:
             "selector": {"matchLabels": {"app": NAME}},
             "template": template(it.letter),
             **({"paused": True} if it.paused else {}),
-            **({"podManagementPolicy": "Parallel"} if it.kind == STATEFUL_SET else {}),
+            **({"podManagementPolicy": order} if it.kind == STATEFUL_SET else {}),
         },
         "status": {
             "observedGeneration": it.generation - (not it.seen),
             "replicas": 3,
-            "updatedReplicas": 3,
+            "updatedReplicas": 3 - bool(it.broken),
             "availableReplicas": ready,
             "readyReplicas": ready,
             "unavailableReplicas": int(it.pods == "failing"),
@@ -117,6 +138,33 @@ def records(it: Deployment) -> tuple[Object, ...]:
     """The JSON of what records its revisions."""
     make = _controller_revision if it.kind == STATEFUL_SET else _replica_set
     return tuple(make(it.uid, one) for one in it.history)
+
+
+def pods(it: Deployment | None) -> tuple[Object, ...]:
+    """The JSON of those of its pods that matter: what fails, and what is waited for."""
+    letters = [] if it is None else [it.broken or "", it.letter if it.pods == "failing" else ""]
+    return tuple(_pod(it.uid, letter) for letter in letters if it is not None and letter)
+
+
+def _pod(owner: str, letter: str) -> Object:
+    waiting = {"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    return {
+        "metadata": {
+            "name": f"{NAME}-{ord(letter)}",
+            "uid": POD + letter,
+            "resourceVersion": "1",
+            "labels": {"controller-revision-hash": f"{NAME}-{letter}"},
+            "ownerReferences": [{"controller": True, "uid": owner}],
+        },
+        "status": {"containerStatuses": [waiting]},
+    }
+
+
+def deleted(it: Deployment, uid: str) -> Deployment | None:
+    """What a deletion of the pod makes of it: the controller makes another one; None if there is no such pod."""
+    if uid == POD + (it.broken or ""):
+        return it._replace(broken=None, pods="rolling")
+    return it._replace(pods="rolling") if it.pods == "failing" and uid == POD + it.letter else None
 
 
 def _controller_revision(owner: str, one: Revision) -> Object:

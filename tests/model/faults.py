@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model.shell import ERRORS, GIVE_BACK, KEEP, PUT
+from tests.model.shell import ERRORS, FREE, GIVE_BACK, KEEP, PUT
 
 # How calls fail. A write whose outcome is unknown was done, was not done, or is done later.
 UNKNOWN = "Unavailable"
@@ -45,7 +45,7 @@ CALLS = {
     "patch": f"an effect or `{GIVE_BACK}`; a rehearsal is a read",
     "forward": "Helm's own calls, which have a row of the sweep and no model",
     "try_to_apply": "a dry run of what Helm would write",
-    "delete": "made by policies only, on requests that have ended",
+    "delete": f"`{FREE}`: of a pod that a StatefulSet waits for; policies delete requests that have ended",
     "addresses": "asked once at the start, for what policies may not call",
     "close": "the end of a process: a crash",
 }
@@ -56,7 +56,7 @@ TARGET = {
     "examine": "the real one, on the same",
     "backup": "the real one; what is in a copy makes no difference",
     "apply": "the real one; its patch is taken by `cluster.patched`",
-    "finish": "the real one; its patch is taken by `cluster.patched`",
+    "finish": "the real one; its patch is taken by `cluster.patched`, its deletion by `cluster.deleted`",
     "version": "decides when a policy looks at its target",
     "rights": "asked by policies, before there is a request",
     "pods": "asked by policies' signals",

@@ -6,14 +6,16 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, RequestStatus
 from rollback_operator.core import conditions as on
 from tests.model import statuses
-from tests.model.cluster import Deployment, print_of
-from tests.model.shell import DEFECT, Over, Start
+from tests.model.cluster import POD, Deployment, print_of
+from tests.model.shell import APPLY, DEFECT, FREE, Over, Start
 from tests.model.world import Asking, World
 
 TWICE = "the effect was made twice"
 UNPLANNED = "an effect was made without a written plan"
 UNCOPIED = "an effect was made without the copy that its status speaks of"
 ELSEWHERE = "an effect was made on another world than the planned one"
+EARLY = "a pod was deleted before the status said that the effect was made"
+HEALTHY_POD = "a pod of the revision that was gone back to was deleted"
 AFTER_END = "an effect was made although the request ended without one"
 FALSE_SUCCESS = "the request says Completed and its effect was not made once"
 FALSE_APPLIED = "the status says that the effect was made, and it was not"
@@ -45,6 +47,22 @@ def reason(status: RequestStatus) -> str | None:
     return found.reason if found else None
 
 
+def of_change(world: World, index: int, call: str, payload: str, after: Deployment) -> str | None:
+    """`world.target` is just becoming `after`, by a call of that request."""
+    if call == FREE:
+        return _of_deletion(world, index, payload)
+    return of_effect(world, index, after) if call == APPLY else None
+
+
+def _of_deletion(world: World, index: int, uid: str) -> str | None:
+    """A pod is just being deleted."""
+    status = statuses.parsed(world.asking[index].body.status)
+    plan = plan_of(status)
+    if plan is None or applied(status) != "True":
+        return EARLY
+    return HEALTHY_POD if print_of(uid.removeprefix(POD)) == plan.to.fingerprint else None
+
+
 def of_effect(world: World, index: int, after: Deployment) -> str | None:
     """An effect is just being made on `world.target`, which is `after` then."""
     asking = world.asking[index]
@@ -59,7 +77,7 @@ def _of_first_effect(world: World, asking: Asking, after: Deployment) -> str | N
     plan = plan_of(status)
     if plan is None:
         return UNPLANNED
-    fits = (plan.uid, plan.from_.fingerprint, plan.from_.revision, plan.to.fingerprint)
+    fits = (plan.uid, plan.expects.fingerprint, plan.expects.revision, plan.to.fingerprint)
     if target.paused or fits != (target.uid, print_of(target.letter), str(target.number), print_of(after.letter)):
         return ELSEWHERE
     if asking.ended and applied(status) != "True":

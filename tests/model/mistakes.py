@@ -19,7 +19,7 @@ from rollback_operator.core.life import pending, running, verifying
 from rollback_operator.core.values import Decision, Observation, Request, current_target
 from rollback_operator.kube import resources
 from rollback_operator.requests import RequestWorker
-from rollback_operator.targets import deployment
+from rollback_operator.targets import deployment, statefulset
 from rollback_operator.targets.deployment import REVISION
 
 Mistake = Callable[[pytest.MonkeyPatch], None]
@@ -113,5 +113,6 @@ MISTAKES: dict[str, Mistake] = {
     "a slow reading counts as new": _with(requests, "advance", _at_this_moment),
     "nobody waits for a turn": _with(pending, "ahead", lambda *_: None),
     "a rollback meanwhile is not looked for": _with(pending, "meanwhile", lambda *_: None),
+    "a pod that the controller itself made counts as in the way": _with(statefulset, "_in_vain", lambda *_: True),
     "failing pods are noted again and again": _with(verifying, "_note", _noted_each_time),
 }

@@ -24,11 +24,11 @@ from rollback_operator.requests import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from tests.model import statuses
-from tests.model.cluster import NAME, NAMESPACE, Deployment, document, patched, records
+from tests.model.cluster import NAME, NAMESPACE, Deployment, document, patched, pods, records
 from tests.model.replay import Replays
 
 OK = "ok"
-PUT, APPLY, GIVE_BACK, KEEP = "status", "effect", "giving back", "keeping a copy"
+PUT, APPLY, GIVE_BACK, KEEP, FREE = "status", "effect", "giving back", "keeping a copy", "deleting a pod"
 ERRORS: dict[str, type[errors.KubeError]] = {
     kind.__name__: kind
     for kind in vars(errors).values()
@@ -90,7 +90,7 @@ class Asked(NamedTuple):
 
     call: str
     payload: str | int
-    """The number of the status, or the JSON patch."""
+    """The number of the status, the JSON patch, or the uid of the pod."""
     claimed: bool
     """It holds the target meanwhile: no other request of this process is looked at."""
 
@@ -144,7 +144,7 @@ class ScriptedApi:
         items: dict[str, tuple[dict[str, Any], ...]] = {
             "replicasets": records(self.start.history) if self.start.history else (),
             "controllerrevisions": records(self.start.history) if self.start.history else (),
-            "pods": _pods(self.start.target),
+            "pods": _selected(pods(self.start.target), (query or {}).get("labelSelector", "")),
             "rollbackrequests": self._listed((query or {}).get("fieldSelector", "")),
             "rollbackpolicies": (),
         }
@@ -195,6 +195,12 @@ class ScriptedApi:
         self._answer(APPLY if field_manager == FIELD_MANAGER else GIVE_BACK, json.dumps(operations, sort_keys=True))
         return {}
 
+    async def delete(self, path: str, *, uid: str, version: str | None = None, **_: Any) -> dict[str, Any]:
+        assert "/pods/" in path
+        assert version, "so the API server refuses it if the pod got ready meanwhile"
+        self._answer(FREE, uid)
+        return {}
+
     def _break(self, call: str) -> None:
         if self.start.broken and self.start.broken[0] == call:
             raise ERRORS[self.start.broken[1]](f"{call}: rollback cannot get it: {self.start.broken[1]}")
@@ -209,12 +215,10 @@ class ScriptedApi:
             raise ERRORS[answer.how](f"{call}: rollback cannot patch it: {answer.how}")
 
 
-def _pods(target: Deployment | None) -> tuple[dict[str, Any], ...]:
-    if target is None or target.pods != "failing":
-        return ()
-    waiting = {"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
-    owners = [{"controller": True, "uid": target.uid}]
-    return ({"metadata": {"name": "web-1", "ownerReferences": owners}, "status": {"containerStatuses": [waiting]}},)
+def _selected(things: tuple[dict[str, Any], ...], selector: str) -> tuple[dict[str, Any], ...]:
+    """Those of a ControllerRevision, if it names one."""
+    _, _, revision = selector.partition("controller-revision-hash=")
+    return tuple(one for one in things if revision in ("", one["metadata"]["labels"]["controller-revision-hash"]))
 
 
 def request_body(it: Body, spec: tuple[tuple[str, Any], ...]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rollback_operator.api.request import Phase
 from tests.model import faults, invariants, statuses, surroundings
 from tests.model.faults import CRASH, OLD_BODY, OLD_LIST, SLOW, SLOW_READING, STALE, UNKNOWN
-from tests.model.shell import APPLY, KEEP, OK, PUT, Answered, Asked, Over, Shell, Start
+from tests.model.shell import APPLY, FREE, KEEP, OK, PUT, Answered, Asked, Over, Shell, Start
 from tests.model.world import (
     Call,
     Case,
@@ -105,7 +105,7 @@ class Steps:
         after = effect_on(world.target, str(one.payload))
         if after is None:
             return Step(words + ", and is refused (late)", rest)
-        wrong = invariants.of_effect(world, one.who, after) if one.call == APPLY else None
+        wrong = invariants.of_change(world, one.who, one.call, str(one.payload), after)
         return Step(words + " (late)", patch_done(rest, one.who, one.call, after), wrong=wrong)
 
     def _time_passes(self, world: World) -> Iterator[Step]:
@@ -159,7 +159,7 @@ class Steps:
                     yield f" (refused: {broken[0]})", fresh._replace(broken=broken), 1
 
     def _wrong_decision(self, start: Start, asked: Asked) -> str | None:
-        if asked.call in (APPLY, KEEP):
+        if asked.call in (APPLY, KEEP, FREE):
             return invariants.of_effect_begun(start)
         if asked.call != PUT:
             return None
@@ -236,7 +236,7 @@ class Steps:
         after = effect_on(world.target, str(call.asked.payload))
         if after is None:
             return world, None
-        wrong = invariants.of_effect(world, index, after) if call.asked.call == APPLY else None
+        wrong = invariants.of_change(world, index, call.asked.call, str(call.asked.payload), after)
         return patch_done(world, index, call.asked.call, after), wrong
 
     def _unclear(self, world: World, index: int, call: Call) -> Iterator[tuple[str, World, str | None]]:

@@ -69,6 +69,9 @@ def by_itself(it: Deployment | None) -> Iterator[tuple[str, Deployment]]:
     if not it.seen:
         yield "the controller numbers the revision", cluster.numbered(it)
         return
+    if it.broken:
+        yield "the pod that is waited for gets ready", it._replace(broken=None)
+        return
     if it.pods == "rolling":
         yield "pods fail", it._replace(pods="failing")
     if it.pods != "healthy":

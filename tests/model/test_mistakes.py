@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.model import invariants, surroundings
+from tests.model import cluster, invariants, surroundings
 from tests.model.explore import explore
 from tests.model.mistakes import MISTAKES
 from tests.model.shell import DEFECT, Shell
 from tests.model.surroundings import all_but
 from tests.model.world import Case
+
+STUCK = Case(kind=cluster.STATEFUL_SET, stuck=True, spec=(("to", "4"),))
 
 
 class Found(NamedTuple):
@@ -74,6 +76,9 @@ FOUND = {
     ),
     "a rollback meanwhile is not looked for": Found(
         Case(requests=2), invariants.BOTH, ("request 1 is Succeeded/Completed", "effect: done")
+    ),
+    "a pod that the controller itself made counts as in the way": Found(
+        STUCK, invariants.HEALTHY_POD, ("effect: done", "gets ready", "pods fail", "deleting a pod: done")
     ),
     "failing pods are noted again and again": Found(Case(), invariants.RESTLESS, ("pods fail", "looks")),
 }

@@ -7,13 +7,14 @@ import pytest
 from tests.model import cluster, statuses, surroundings
 from tests.model.explore import Walk, explore
 from tests.model.invariants import reason
-from tests.model.shell import Shell
+from tests.model.shell import FREE, Shell
 from tests.model.surroundings import all_but
 from tests.model.world import Case
 
 DRY_RUN = (("dryRun", True),)
 NAMED = (("to", "2"),)
 STATEFUL = Case(kind=cluster.STATEFUL_SET, but=frozenset({surroundings.PAUSE, surroundings.RESUME}))
+STUCK = STATEFUL._replace(stuck=True, spec=(("to", "4"),))
 KEPT = (("backup", "IfAllowed"),)
 COPIED = (("backup", "Always"),)
 
@@ -32,8 +33,15 @@ WALKED = {
     "two operators, two requests": Case(operators=2, requests=2),
     "a StatefulSet, one operator, a fault, and people interfere": STATEFUL._replace(faults=1, moves=1),
     "a StatefulSet, two operators, a fault": STATEFUL._replace(operators=2, faults=1),
+    "a StatefulSet that waits for a broken pod, one operator, a fault": STUCK._replace(faults=1),
+    "a StatefulSet that waits for a broken pod, two operators, and people interfere": STUCK._replace(
+        operators=2, moves=1
+    ),
 }
 DEEP = {
+    "a StatefulSet that waits for a broken pod, one operator, two faults, and people interfere": STUCK._replace(
+        faults=2, moves=1
+    ),
     "a StatefulSet, one operator, two faults, and people interfere": STATEFUL._replace(faults=2, moves=1),
     "one operator, three faults, and people interfere": Case(faults=3, moves=1),
     "one operator, a fault, a revision that is named, and people interfere": Case(faults=1, moves=1, spec=NAMED),
@@ -86,6 +94,13 @@ def test_the_walk_comes_to_every_ending_that_the_model_can_tell(shell: Shell, sm
         "Failed/Overtaken",
         "Aborted/Aborted",
     }
+
+
+def test_the_pod_that_a_set_waits_for_is_deleted_and_then_the_request_succeeds(shell: Shell) -> None:
+    walk = explore(STUCK, shell)
+
+    assert any(f"{FREE}: done" in words for words in walk.words)
+    assert "Succeeded/Completed" in _endings(walk)
 
 
 def _endings(walk: Walk) -> set[str]:

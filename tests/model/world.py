@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from rollback_operator.api.request import Phase
 from tests.model import statuses
-from tests.model.cluster import Deployment, patched
+from tests.model.cluster import POD, STUCK, Deployment, deleted, patched
 from tests.model.shell import APPLY, NOTHING, PUT, Answered, Asked, Body, Heard, Start
 
 T = TypeVar("T")
@@ -27,6 +27,8 @@ class Case(NamedTuple):
     """Faults and moves that are left out."""
     kind: str = "Deployment"
     """Of the target."""
+    stuck: bool = False
+    """It is a StatefulSet that was set back by hand, and waits for a broken pod."""
 
 
 class Asking(NamedTuple):
@@ -98,7 +100,8 @@ def beginning(case: Case) -> World:
     asking = tuple(
         Asking(Body(index, statuses.EMPTY, abort=False, created=0, kind=case.kind)) for index in range(case.requests)
     )
-    return World(asking, Deployment(kind=case.kind), None, None, None, (fresh_process(case.requests),) * case.operators)
+    target = STUCK if case.stuck else Deployment(kind=case.kind)
+    return World(asking, target, None, None, None, (fresh_process(case.requests),) * case.operators)
 
 
 def fresh_process(requests: int) -> Process:
@@ -171,7 +174,9 @@ def written(world: World, index: int, status: int, decided: int) -> World:
 
 @cache
 def effect_on(target: Deployment | None, operations: str) -> Deployment | None:
-    """What a patch makes of the target; None if it is refused."""
+    """What a patch, or the deletion of a pod by its uid, makes of the target; None if it is refused."""
+    if target is not None and operations.startswith(POD):
+        return deleted(target, operations)
     return None if target is None else patched(target, json.loads(operations))
 
 
