@@ -103,6 +103,11 @@ NOT_FREED: dict[str, tuple[Request, Observation, str]] = {
     "another revision is named": (request(to="2"), Observation(target=STUCK), "2"),
     "a new release waits, and Previous is asked for": (request(), Observation(target=ANEW), "3"),
     "what stands is to be left": (request(from_=fingerprint("a")), Observation(target=STUCK), "3"),
+    "something else proved good, and that is asked for": (
+        request(policy_ref={"name": "checkout"}),
+        Observation(policy(), STUCK, entries=(entry("b"),)),
+        "2",
+    ),
     "what stands counts as bad": (
         request(),
         Observation(target=STUCK, others=(other(phase=Phase.SUCCEEDED, applied=True, left=fingerprint("a"), to=None),)),

@@ -30,8 +30,8 @@ def _held(request: Request, ending: Ending, *, certain: bool) -> Ending:
     of_application = any(one.target.startswith("Application/") for one in request.status.targets)
     until = "" if of_application else "; the condition Held says until when"  # there it is about the Application
     held = [
-        f"{one.kind} {one.namespace}/{one.name} stays suspended, or it would undo the rollback{until}. To end that now, "
-        f"resume it: {resuming(one)}"
+        f"{one.kind} {one.namespace}/{one.name} stays suspended, or it would undo the rollback{until}. To end that "
+        f"now, resume it: {resuming(one)}"
         for plan in plans
         for one in plan.suspends
     ]

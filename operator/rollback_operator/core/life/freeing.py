@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
@@ -11,13 +12,16 @@ from rollback_operator.core.choice import LAST_KNOWN_GOOD, PREVIOUS, Chosen
 from rollback_operator.core.values import Ending, HeldUp, Request, Snapshot
 
 
-def made_already(request: Request, wanted: str, target: Snapshot, bad: Collection[str]) -> bool:
+def made_already(
+    request: Request, wanted: str, target: Snapshot, *, bad: Collection[str], good: Collection[str]
+) -> bool:
     """Whether the target was gone back with by other means (`kubectl rollout undo`), and pods hold that up.
 
     Then Previous would be the very revision whose pods hold it up. Not if the request says (`from`) that what stands is
-    to be left, or if that counts as bad.
+    to be left, if that counts as bad, or if something else is what proved good and that is asked for.
     """
-    relative = wanted in (PREVIOUS, LAST_KNOWN_GOOD) and request.spec.from_ is None
+    fits = wanted == PREVIOUS or (wanted == LAST_KNOWN_GOOD and (not good or target.current.fingerprint in good))
+    relative = fits and request.spec.from_ is None
     returned = target.held_up is not None and target.reactivated
     return relative and returned and target.current.fingerprint not in bad
 
@@ -33,7 +37,8 @@ def rather_freed(ref: TargetRef, target: Snapshot, choice: Chosen | Ending, *, m
         return choice
     if held.left_to_people:
         return Ending(Phase.SUCCEEDED, Reason.ALREADY_AT_REVISION, _by_hand(ref, target, held))
-    return Chosen(target.current, (_stands_already(ref, target, held),), held)
+    by = next((one for one in target.history if one.name == held.by.name), held.by)  # by the name that it has here
+    return Chosen(target.current, (_stands_already(ref, target, held),), replace(held, by=by))
 
 
 def freed_by_dry_run(ref: TargetRef, plan: Plan) -> str:

@@ -139,7 +139,8 @@ def _pick(request: Request, ref: TargetRef, standing: Go, seen: Observation, now
     choice = choose(wanted, ref, target, bad, ledger.good)
     if isinstance(choice, Chosen) and choice.revision.fingerprint in bad and _made_by_policy(request):
         choice = counts_as_bad(ref, choice.revision, bad[choice.revision.fingerprint])
-    choice = rather_freed(ref, target, choice, made=made_already(request, wanted, target, bad))
+    made = made_already(request, wanted, target, bad=bad, good=ledger.good)
+    choice = rather_freed(ref, target, choice, made=made)
     if isinstance(choice, Ending):
         to = None if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else wanted
         return end(request, now, choice, target=str(ref), from_=target.current.name, to=to)
