@@ -73,6 +73,52 @@ def test_a_difference_shows_what_changes_and_no_value_that_may_be_secret() -> No
         assert word not in shown
 
 
+ROLLOUT = """
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {name: web, labels: {app: web}, annotations: {note: open-sesame}}
+spec:
+  replicas: %d
+  password: open-sesame
+  template: {spec: {containers: [{name: web, image: "shop:1", env: [{name: A, value: open-sesame}]}]}}
+"""
+
+
+def test_of_kinds_that_kubernetes_does_not_know_no_text_is_shown() -> None:
+    shown = difference("", ROLLOUT % 2) + difference(ROLLOUT % 2, ROLLOUT % 3)
+
+    assert "open-sesame" not in shown
+    for line in (
+        "+  password: <digest ",
+        "+  replicas: 3",
+        "-  replicas: 2",
+        "+      - env:",
+        "image: shop:1",
+        "app: web",
+    ):
+        assert line in shown
+
+
+_TEMPLATE = "{spec: {containers: [{name: web, image: x, env: [{name: A, value: open-sesame}]}]}}"
+RUNS_PODS = {
+    **dict.fromkeys(
+        ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController"),
+        f"spec: {{template: {_TEMPLATE}}}",
+    ),
+    "CronJob": f"spec: {{jobTemplate: {{spec: {{template: {_TEMPLATE}}}}}}}",
+    "PodTemplate": f"template: {_TEMPLATE}",
+    "Pod": _TEMPLATE[1:-1],
+}
+
+
+@pytest.mark.parametrize("kind", RUNS_PODS)
+def test_whatever_runs_pods_shows_no_value_of_their_variables(kind: str) -> None:
+    shown = difference("", f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: web}}\n{RUNS_PODS[kind]}\n")
+
+    assert "image: x" in shown
+    assert "open-sesame" not in shown
+
+
 def test_what_is_the_same_is_not_shown() -> None:
     assert difference(OLD, OLD) == ""
 

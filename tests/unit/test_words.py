@@ -9,7 +9,8 @@ from rollback_operator.kube.words import without_values
 WORDS = {
     "deployments.apps is forbidden: exceeded quota": "deployments.apps is forbidden: exceeded quota",
     'a: Invalid value: "s3": too long': "a: Invalid value: <not shown>: too long",
-    'a: Invalid value: "s3\\"cret: x": too long, b: Required value': "a: Invalid value: <not shown>: too long, b: Required value",
+    'a: Invalid value: "s3\\"cret: x": too long, b: Required value': "a: Invalid value: <not shown>: too long, "
+    "b: Required value",
     'a: Unsupported value: "s3": supported values: "Always"': "a: Unsupported value: <not shown>: supported values: "
     '"Always"',
     'a: Duplicate value: {"name":"x","value":"s3"}': "a: Duplicate value: <not shown>",

@@ -28,8 +28,12 @@ _TEMPLATES = {
     "StatefulSet": ("spec", "template"),
     "DaemonSet": ("spec", "template"),
     "Job": ("spec", "template"),
+    "ReplicationController": ("spec", "template"),
+    "PodTemplate": ("template",),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
+
+_OPEN = ("apiVersion", "kind", "metadata")
 
 Object = dict[str, Any]
 
@@ -125,12 +129,32 @@ def _shown(thing: Object | None, salt: str) -> Object | None:
         noted = metadata["annotations"]
         metadata["annotations"] = {name: podtemplate.digest(str(value), salt) for name, value in noted.items()}
     shown["metadata"] = metadata
+    if not _is_known(thing):
+        return {name: one if name in _OPEN else _digested(one, salt) for name, one in shown.items()}
     try:
         if thing["kind"] == "Pod":
             return {**podtemplate.shown(shown, salt), "metadata": metadata}
         return _with_template(shown, _TEMPLATES.get(thing["kind"], ()), salt)
     except (AttributeError, TypeError, KeyError):  # no pod template that any API server takes
         return {"metadata": {"name": thing["metadata"].get("name")}, "spec": "<not shown>"}
+
+
+def _is_known(thing: Object) -> bool:
+    """Whether Kubernetes itself says what its fields are; in another kind any of them may be secret."""
+    group = name_of(thing).group
+    return "." not in group or group.endswith(".k8s.io")
+
+
+def _digested(value: Any, salt: str) -> Any:
+    """A value with digests in place of texts; an image is shown, because that is what changes most."""
+    if isinstance(value, dict):
+        return {
+            name: one if name == "image" and isinstance(one, str) else _digested(one, salt)
+            for name, one in value.items()
+        }
+    if isinstance(value, list):
+        return [_digested(one, salt) for one in value]
+    return podtemplate.digest(value, salt) if isinstance(value, str) else value
 
 
 def _with_template(thing: Object, path: tuple[str, ...], salt: str) -> Object:
