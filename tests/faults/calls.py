@@ -9,8 +9,8 @@ from urllib.parse import parse_qs
 _PATH = re.compile(
     r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?P<sub>/status)?$"
 )
-_DIGEST = re.compile(r"-[0-9a-f]{10}$")
-"""The end of the name of a policy's request, and of a copy: made of uids, so it differs between runs."""
+_DIGEST = re.compile(r"-[0-9a-f]{10}(?:[0-9a-f]{10})?$")
+"""The end of the name of a policy's request, and of what is kept: made of uids, so it differs between runs."""
 _MADE = ("rollbackrequests", "secrets")
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 

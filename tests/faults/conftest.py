@@ -13,6 +13,7 @@ from testbed.operating import install, token
 from tests.faults import owners
 from tests.faults.admin import Admin
 from tests.faults.applications import ApplicationBench, ApplicationRow
+from tests.faults.configured import ConfiguredBench, ConfiguredRow
 from tests.faults.groups import GroupBench
 from tests.faults.helm import HelmBench, HelmRow
 from tests.faults.orders import WatchedBench
@@ -27,6 +28,7 @@ BENCHES: dict[str, type[Bench]] = {
     HelmRow.begun_by: HelmBench,
     ApplicationRow.begun_by: ApplicationBench,
     **owners.BENCHES,
+    ConfiguredRow.begun_by: ConfiguredBench,
 }
 
 

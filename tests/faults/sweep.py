@@ -10,6 +10,7 @@ from datetime import datetime
 
 from tests.faults.applications import ApplicationRow
 from tests.faults.calls import Call
+from tests.faults.configured import ConfiguredRow
 from tests.faults.helm import HelmRow
 from tests.faults.owners import OWNED, ForbiddenOfFlux
 from tests.faults.proxy import Fault
@@ -69,7 +70,7 @@ def weighty(row: Row, call: Call) -> bool:
     """Whether a call is tried with every class, also where a row samples."""
     own = {
         **OWN_CALLS,
-        **{one.name: one.own_calls for one in (HelmRow, ApplicationRow, *OWNED, ForbiddenOfFlux)},
+        **{one.name: one.own_calls for one in (HelmRow, ApplicationRow, ConfiguredRow, *OWNED, ForbiddenOfFlux)},
     }
     return bool({call.name, str(call)} & set(own[row.name])) if row.name in own else call.weighty
 

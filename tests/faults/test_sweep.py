@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.applications import APPLICATIONS
 from tests.faults.calls import Call
+from tests.faults.configured import CONFIGURED
 from tests.faults.conftest import judge
 from tests.faults.helm import RELEASES
 from tests.faults.owners import OWNED
@@ -19,7 +20,7 @@ from tests.faults.sweep import CLASSES, Tried, disturb, picked, recovery, twice,
 pytestmark = [
     pytest.mark.timeout(1200),
     pytest.mark.parametrize(
-        "row", [*ROWS, *SETS, *WATCHED, *RELEASES, *APPLICATIONS, *OWNED], ids=lambda row: row.name
+        "row", [*ROWS, *SETS, *WATCHED, *RELEASES, *APPLICATIONS, *OWNED, *CONFIGURED], ids=lambda row: row.name
     ),
 ]
 

@@ -102,8 +102,12 @@ OWNER_RIGHTS = {
 
 
 MEMORY_RIGHTS = {
-    *((kind, "get") for kind in ("configmaps", "secrets", "services", "ingresses")),
-    *(("secrets", verb) for verb in ("create", "delete")),
+    *(
+        (kind, verb)
+        for kind in ("configmaps", "secrets", "services", "ingresses")
+        for verb in ("get", "patch", "create")
+    ),
+    ("secrets", "delete"),
 }
 
 
