@@ -11,10 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from testbed import Cluster
+from testbed import Binaries, Cluster
 from testbed.git import GitRepository
 from tests import flux
-from tests.e2e.test_owners import allow, released, said, the_kustomization
+from tests.e2e.helming import Shop
+from tests.e2e.test_owners import (  # noqa: F401 - a fixture
+    allow,
+    driven_by_flux,
+    released,
+    said,
+    shop,
+    the_kustomization,
+    through,
+)
 from tests.e2e.world import Object, World, condition, outcome, until
 
 HOLD = "rollback.dev/hold"
@@ -24,12 +33,26 @@ SHOP = "web_apps_Deployment"
 @pytest.fixture(scope="module")
 def settings() -> dict[str, str]:
     """Repositories are folders here, and holds are looked at often."""
-    return {"git_protocols": "file", "holds": "1"}
+    return {"git_protocols": "file", "holds": "1", "helm": str(Binaries().path("helm"))}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _flux(fake_cluster: Cluster) -> None:
     flux.install(fake_cluster)
+
+
+def held(world: World, status: str, reason: str) -> str:
+    """Wait until the request says so of its hold; gives its words."""
+
+    def says_so() -> Object | None:
+        conditions = world.get("rbr", "back")["status"]["conditions"]
+        return next((one for one in conditions if (one["type"], one["status"], one["reason"]) == wanted), None)
+
+    wanted = ("Held", status, reason)
+    found: Object | None = until(says_so, what=f"the hold is {status}, {reason}")
+    assert found is not None
+    message: str = found["message"]
+    return message
 
 
 class Fleet:
@@ -42,7 +65,7 @@ class Fleet:
     def commit(self, files: Mapping[str, str | None]) -> None:
         """Have Git, and then Flux's source, have something else."""
         self.repository.commit(files, "change")
-        self._says("gitrepository", flux.fetched(self._revision()))
+        says(self.world, "gitrepository", flux.fetched(self._revision()))
 
     def begin(self, *applied: str) -> None:
         """The bad release was applied from what Git has."""
@@ -52,17 +75,8 @@ class Fleet:
         self._make(flux.kustomization("shop", applied=named, revision=self._revision()))
 
     def held(self, status: str, reason: str) -> str:
-        """Wait until the request says so of its hold; gives its words."""
-
-        def says_so() -> Object | None:
-            conditions = self.world.get("rbr", "back")["status"]["conditions"]
-            return next((one for one in conditions if (one["type"], one["status"], one["reason"]) == wanted), None)
-
-        wanted = ("Held", status, reason)
-        found: Object | None = until(says_so, what=f"the hold is {status}, {reason}")
-        assert found is not None
-        message: str = found["message"]
-        return message
+        """See `held`."""
+        return held(self.world, status, reason)
 
     def suspended(self) -> bool:
         return the_kustomization(self.world)["spec"].get("suspend") is True
@@ -73,11 +87,7 @@ class Fleet:
     def _make(self, body: Object) -> None:
         status = body.pop("status")
         self.world.apply(body)
-        self._says(body["kind"].lower(), status)
-
-    def _says(self, kind: str, status: Object) -> None:
-        patch = json.dumps({"status": status})
-        self.world.kubectl("patch", kind, "shop", "--subresource=status", "--type=merge", "-p", patch)
+        says(self.world, body["kind"].lower(), status)
 
 
 @pytest.fixture
@@ -168,3 +178,36 @@ def test_what_people_resume_is_theirs(fleet: Fleet) -> None:
     fleet.held("False", "AutomationTurnedOn")
     until(lambda: HOLD not in the_kustomization(fleet.world)["metadata"]["annotations"], what="the record is gone")
     assert the_kustomization(fleet.world)["spec"]["suspend"] is False
+
+
+# A release of Helm.
+
+CHART = "oci://registry.example.com/shop"
+OLD, SAME_VERSION, NEW = ("1.0.0@sha256:" + "a" * 64, "1.0.0@sha256:" + "b" * 64, "1.1.0@sha256:" + "c" * 64)
+
+
+def says(world: World, kind: str, status: Object) -> None:
+    """Flux's part: what it says of the object `shop`."""
+    patch = json.dumps({"status": status})
+    world.kubectl("patch", kind, "shop", "--subresource=status", "--type=merge", "-p", patch)
+
+
+def test_a_helm_release_is_resumed_for_another_version_of_its_chart_only(shop: Shop) -> None:  # noqa: F811
+    driven_by_flux(shop)
+    source = flux.source("OCIRepository", "shop", CHART, OLD)
+    status = source.pop("status")
+    shop.apply(source)
+    says(shop, "ocirepository", status)
+    says(shop, "helmrelease", {"lastAttemptedRevision": "1.0.0+" + "a" * 12})
+    body = through(shop, "back")
+    assert outcome(body) == ("Succeeded", "Completed"), said(body)
+    assert "until Git brings it something else" in held(shop, "True", "Holding")
+
+    says(shop, "ocirepository", flux.fetched(SAME_VERSION))
+    assert "the same version, pushed again" in held(shop, "True", "CannotCompare")
+
+    says(shop, "ocirepository", flux.fetched(NEW))
+    assert "version 1.1.0 of the chart instead of 1.0.0" in held(shop, "False", "TargetChanged")
+    after = shop.get("helmreleases.helm.toolkit.fluxcd.io", "shop")
+    assert "suspend" not in after["spec"]
+    assert HOLD not in after["metadata"]["annotations"]
