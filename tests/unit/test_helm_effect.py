@@ -142,3 +142,14 @@ async def test_a_value_that_is_longer_than_what_is_kept_of_a_line_is_not_shown()
     done = await run('echo level=x >&2; printf "%s\\n" "$1" >&2; exit 1', "sh", f"Error: {JOB.format(template)}")
 
     assert done.words == 'Job.batch "x" is invalid: spec.template: Invalid value: <not shown>'
+
+
+async def test_it_may_not_take_all_memory() -> None:
+    """What a tenant keeps in a Secret of less than a megabyte may unpack to gigabytes, and Helm unpacks it."""
+    assert (await run("ulimit -d >&2; exit 1")).words == str(effect.MEMORY // 1024)
+
+
+async def test_of_a_crash_the_reason_is_told_and_not_where_it_was() -> None:
+    script = 'echo before >&2; echo "fatal error: runtime: out of memory" >&2; seq 1 5000 >&2; exit 2'
+
+    assert (await run(script)).words == "before fatal error: runtime: out of memory"

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import os
 import re
+import resource
 import signal
 import tempfile
 from collections import deque
@@ -23,6 +24,10 @@ from rollback_operator.targets.helm.door import Door
 PR_SET_PDEATHSIG = 1
 MOST_WORDS = 512
 """Characters of Helm's own words that are kept."""
+MEMORY = 256 * 2**20
+"""Bytes that Helm may take: it unpacks whatever is kept of a release, and a Secret may unpack to gigabytes."""
+_FATAL = b"fatal error: "
+"""How Go's last words begin; pages of where it was follow."""
 _KEPT = 8192
 """Bytes of a line that are kept, from its beginning: a value that is cut off before could not be told."""
 _LINES = 20
@@ -69,10 +74,11 @@ async def run(program: str, arguments: list[str], where: Where, door: Door, seco
 
 
 def _ends_with(parent: int) -> Callable[[], None]:
-    """What the child does before it becomes Helm: it asks the kernel to be killed when its parent ends."""
+    """What the child does before it becomes Helm: bounded, and killed when its parent ends."""
 
     def prepare() -> None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         if os.getppid() != parent:
             os._exit(1)
 
@@ -101,6 +107,7 @@ def _environment(home: Path, where: Where, door: Door) -> dict[str, str]:
         "HELM_DRIVER": "secret",
         "NO_PROXY": "127.0.0.1",
         "NO_COLOR": "1",
+        "GOMEMLIMIT": str(MEMORY * 3 // 4),  # where it begins to clear up more often
     }
 
 
@@ -123,10 +130,15 @@ async def _watched(child: asyncio.subprocess.Process, door: Door, seconds: float
 async def _ended(child: asyncio.subprocess.Process) -> Finished:
     assert child.stderr is not None
     said: deque[bytes] = deque([b""], maxlen=_LINES)
+    last = False
     while chunk := await child.stderr.read(4096):
-        first, *more = chunk.split(b"\n")
-        said[-1] = (said[-1] + first)[:_KEPT]
-        said.extend(more)
+        for number, line in enumerate(chunk.split(b"\n")):
+            last = last or (number > 0 and said[-1].startswith(_FATAL))
+            if last:
+                break
+            if number > 0:
+                said.append(b"")
+            said[-1] = (said[-1] + line)[:_KEPT]
     return Finished(await child.wait(), told(b"\n".join(said).decode(errors="replace")))
 
 
