@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from rollback_operator.api.options import Options, StatefulSetOptions
-from rollback_operator.api.request import Phase
+from rollback_operator.api.request import Phase, Restoration
 from rollback_operator.core.values import Findings, Snapshot, Wellbeing
 from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
+from rollback_operator.targets.podtemplate import restarted
 from rollback_operator.targets.statefulset import StatefulSetTarget
 from tests.unit.fakes import FakeApi, failing
-from tests.unit.objects import Object
+from tests.unit.objects import Object, template
 from tests.unit.sets import STATEFUL_COUNTS, record, set_pod, stateful_set
 from tests.unit.test_controllerrevisions import HERE, a_plan
 
@@ -225,6 +227,23 @@ async def test_left_alone_is(case: str) -> None:
     seen = await verified(*LEFT_ALONE[case])
     assert in_the_way(seen) == []
     assert (seen.unfinished, seen.freeing) == (False, False)
+
+
+ANEW = restarted(template("shop:3"), datetime(2026, 3, 1, tzinfo=UTC))
+CONFIGURED = a_plan("shop:3", "3").model_copy(update={"configuration": Restoration(policy_uid="uid", restart=True)})
+"""Nothing but configuration goes back, and all pods are started anew: the bad revision has the same template."""
+
+
+async def test_pods_that_are_started_anew_are_not_taken_for_those_of_the_bad_configuration() -> None:
+    restarted_one = record(4, pods=ANEW)
+    body = stateful_set("shop:3", status={"updatedReplicas": 1, "availableReplicas": 1}, more={"pods": ANEW})
+    pods = (bad_pod(1), set_pod("checkout-2", restarted_one["metadata"]["name"], ready=False))
+
+    module, _ = target(body, BAD, restarted_one, *pods)
+    seen = await module.observe(HERE, Phase.VERIFYING, CONFIGURED)
+
+    assert seen is not None
+    assert in_the_way(seen) == ["checkout-1"]
 
 
 async def test_the_partition_lets_those_above_it_be_freed() -> None:

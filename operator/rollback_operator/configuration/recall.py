@@ -22,7 +22,7 @@ from rollback_operator.kube.identity import ServiceAccount
 
 Object = dict[str, Any]
 
-_NAMED = 8
+_NAMED = 6
 """Objects that are named one by one: a plan has room for so many sentences."""
 _READ_AT_START = ("ConfigMap", "Secret")
 INSTEAD = "To roll back the pod template alone, write a request with target instead of policyRef."

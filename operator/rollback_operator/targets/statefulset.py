@@ -147,8 +147,7 @@ class StatefulSetTarget(ControllerRevisionTarget):
         settled = target.settled and target.current.fingerprint == plan.to.fingerprint
         if not settled or not _waits_in_order(body) or target.health.state is Wellbeing.HEALTHY:
             return ()
-        bad = [one for one in reading.records if podtemplate.fingerprint(template_of(one)) == plan.from_.fingerprint]
-        listed = await asyncio.gather(*(self._pods_of(where, body, one) for one in bad))
+        listed = await asyncio.gather(*(self._pods_of(where, body, one) for one in _left(reading, plan)))
         reached = _first(body) + _kept_back(body)
         return tuple(
             pod
@@ -183,6 +182,16 @@ class StatefulSetTarget(ControllerRevisionTarget):
         broken = tuple(one for one in pods if one["metadata"].get("deletionTimestamp") or not is_ready(one))
         reached = _first(body) + _kept_back(body)
         return broken if all(_in_vain(one, earlier, reached) for one in broken) else ()
+
+
+def _left(reading: Reading, plan: Plan) -> list[Object]:
+    """The records of what a plan goes away from: also of the same template, where all pods are started anew."""
+    left = {plan.from_.fingerprint}
+    if plan.configuration is not None and plan.configuration.restart:
+        left.add(plan.to.fingerprint)
+    current = current_of(reading.body, reading.records)
+    others = [one for one in reading.records if one is not current]
+    return [one for one in others if podtemplate.fingerprint(template_of(one)) in left]
 
 
 def _in_vain(pod: Object, earlier: set[str], reached: int) -> bool:
