@@ -11,6 +11,7 @@ import heapq
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,21 @@ Worker = Callable[[Hashable], Awaitable[float | None]]
 
 
 class Agenda:
-    """Keys with the time at which each is due."""
+    """Keys with the time at which each is due.
 
-    def __init__(self, worker: Worker, workers: int, on_error: Callable[[Hashable, BaseException], None]) -> None:
+    Of keys that are the same one's (`whose`) no more than `share` are worked on at once, so that nobody whose work is
+    slow keeps the others waiting; what waits for its share is not late.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        workers: int,
+        on_error: Callable[[Hashable, BaseException], None],
+        *,
+        whose: Callable[[Hashable], Hashable] = lambda key: key,
+        share: int | None = None,
+    ) -> None:
         self._worker = worker
         self._limit = workers
         self._on_error = on_error
@@ -36,6 +49,10 @@ class Agenda:
         self._running: dict[Hashable, asyncio.Task[None]] = {}
         self._woken: set[Hashable] = set()
         self._failures: dict[Hashable, int] = {}
+        self._whose = whose
+        self._share = share or workers
+        self._taken: Counter[Hashable] = Counter()
+        self._waiting: dict[Hashable, dict[Hashable, None]] = {}
         self._changed = asyncio.Event()
 
     def wake(self, key: Hashable, after: float = 0.0) -> None:
@@ -55,10 +72,12 @@ class Agenda:
         self._due.pop(key, None)
         self._failures.pop(key, None)
         self._woken.discard(key)
+        self._waiting.get(self._whose(key), {}).pop(key, None)
+        self._call_next(self._whose(key))  # it may have been the one whose turn had come
 
     def knows(self, key: Hashable) -> bool:
         """Whether `key` is due some time, or is being worked on."""
-        return key in self._due or key in self._running
+        return key in self._due or key in self._running or key in self._waiting.get(self._whose(key), {})
 
     def lateness(self) -> float:
         """Seconds by which the most overdue key is late; what liveness is judged by."""
@@ -93,9 +112,13 @@ class Agenda:
         return None
 
     def _start(self, key: Hashable) -> None:
+        whose = self._whose(key)
         if key in self._running:
             self._woken.add(key)
+        elif self._taken[whose] >= self._share:
+            self._waiting.setdefault(whose, {})[key] = None
         else:
+            self._taken[whose] += 1
             self._running[key] = asyncio.create_task(self._work(key))
 
     async def _work(self, key: Hashable) -> None:
@@ -109,9 +132,27 @@ class Agenda:
             again = min(FIRST_PAUSE * 2.0 ** min(failures - 1, _DOUBLINGS), LONGEST_PAUSE)
         finally:
             del self._running[key]
+            self._give_back(self._whose(key))
             if key in self._woken:
                 self._woken.discard(key)
                 again = 0.0 if not self._failures.get(key) else again
             if again is not None:
                 self.wake(key, again)
             self._changed.set()
+
+    def _give_back(self, whose: Hashable) -> None:
+        """One of somebody's has ended."""
+        self._taken[whose] -= 1
+        if not self._taken[whose]:
+            del self._taken[whose]
+        self._call_next(whose)
+
+    def _call_next(self, whose: Hashable) -> None:
+        """The one that has waited longest for its share may begin."""
+        waiting = self._waiting.get(whose)
+        if waiting:
+            key = next(iter(waiting))
+            del waiting[key]
+            self.wake(key)
+        if not waiting:
+            self._waiting.pop(whose, None)

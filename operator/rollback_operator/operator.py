@@ -64,7 +64,13 @@ class RollbackOperator:
         self._suspensions = SuspensionWorker(api, objects, settings, self._wake_suspension)
         self.agenda = Agenda(self._work_on_request, settings.workers, self._failed)
         self.holding = Agenda(self._work_on_hold, settings.workers, self._failed)
-        self.orders = Agenda(self._work_on_policy, settings.evaluations, self._failed)
+        self.orders = Agenda(
+            self._work_on_policy,
+            settings.evaluations,
+            self._failed,
+            whose=_namespace_of,
+            share=max(1, settings.evaluations // 2),
+        )
         self._beat = time.monotonic()
         self._misses = 0
         self.watch_is_dead = asyncio.Event()
@@ -237,3 +243,8 @@ class RollbackOperator:
         if self._misses >= MISSES:
             return "the watch misses requests"
         return None
+
+
+def _namespace_of(key: Hashable) -> Hashable:
+    _, namespace, _ = cast("Work", key)
+    return namespace

@@ -75,8 +75,8 @@ def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def going(work: Work, workers: int = 10) -> AsyncIterator[Agenda]:
-    agenda = Agenda(work, workers, work.failed)
+async def going(work: Work, workers: int = 10, share: int | None = None) -> AsyncIterator[Agenda]:
+    agenda = Agenda(work, workers, work.failed, whose=lambda key: str(key)[0], share=share)
     task = asyncio.create_task(agenda.run())
     try:
         yield agenda
@@ -336,3 +336,50 @@ async def test_ending_ends_the_work(work: Work) -> None:
         running = agenda._running["a"]
     assert running.cancelled()
     assert work.heard == []
+
+
+# Shares.
+
+
+async def test_slow_work_of_one_keeps_nobody_else_waiting_and_is_not_late(work: Work) -> None:
+    gates = [work.hold(f"a{number}") for number in range(20)]
+    async with going(work, workers=4, share=2) as agenda:
+        for number in range(20):
+            agenda.wake(f"a{number}")
+        agenda.wake("b")
+        await work.until("b", 1)
+
+        assert sum(work.now.values()) == 2
+        assert agenda.lateness() == 0
+        assert agenda.knows("a19")
+
+        for gate in gates:
+            gate.set()
+        await work.until("a19", 1)
+        await idle(agenda)
+    assert work.busiest <= 3
+    assert all(work.runs[f"a{number}"] == 1 for number in range(20))
+
+
+async def test_whoever_waits_for_a_share_may_be_forgotten_and_the_next_has_it(work: Work) -> None:
+    gate = work.hold("a0")
+    async with going(work, share=1) as agenda:
+        for number in range(4):
+            agenda.wake(f"a{number}")
+        await work.until("a0", 1)
+        await passed(agenda, work, SOON)
+        agenda.forget("a1")
+        gate.set()
+        agenda.forget("a2")
+        await work.until("a3", 1)
+    assert (work.runs["a1"], work.runs["a2"]) == (0, 0)
+
+
+async def test_one_whose_turn_has_come_and_that_is_forgotten_leaves_it_to_the_next(work: Work) -> None:
+    agenda = Agenda(work, 10, work.failed, whose=lambda key: str(key)[0], share=1)
+    agenda._waiting["a"] = {"a1": None, "a2": None}
+    agenda._call_next("a")
+
+    agenda.forget("a1")
+
+    assert agenda._due.keys() == {"a2"}
