@@ -72,6 +72,8 @@ class Standing:
     """Whether its triggers can be asked as they are written is known."""
     armed_at: float = -math.inf
     """When it was last checked whether the target could be rolled back (monotonic seconds)."""
+    armed_without: frozenset[str] = frozenset()
+    """Fingerprints that requests had rolled back from then."""
     disarmed: tuple[Any, str] | None = None
     remembered: tuple[Remembered, ...] | None = None
     """Configuration beside revisions; newer than the status' until that is written. None: nobody looked yet."""

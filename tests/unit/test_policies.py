@@ -1047,6 +1047,33 @@ async def test_it_says_why_it_could_not_be_rolled_back_and_when_it_could_again(c
     assert calm.events() == [expected, "Armed"]
 
 
+async def test_whether_it_could_is_looked_at_when_a_request_is_over_that_no_watch_told_of(clock: Clock) -> None:
+    world = World(clock, *release(2), policy=orders(trigger(interval="1s"), mode="Observe"))
+    world.signal.says["errors"] = BREACH
+    await world.go(5)
+    assert world.condition("Armed")[:2] == ("True", "Armed")
+    first, second = (podtemplate.fingerprint(replica_set(one)["spec"]["template"]) for one in (1, 2))
+    plan = {
+        "digest": "d",
+        "uid": "u",
+        "from": {"revision": "1", "fingerprint": first},
+        "to": {"revision": "2", "fingerprint": second},
+        "steps": [],
+        "diff": "",
+        "serviceAccountName": "rollback",
+    }
+    body = request_body("by-hand")
+    body["status"] = {
+        "phase": "Succeeded",
+        "conditions": [condition("Ready", "True", "Completed"), condition("Applied", "True", "Applied")],
+        "targets": [{"target": "Deployment/checkout", "phase": "Succeeded", "plan": plan, "steps": []}],
+        "finishedAt": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    world.api.put(body)
+    await world.go(30)
+    assert world.condition("Armed")[:2] == ("False", "NothingToRollBackTo")
+
+
 async def test_whether_it_could_is_looked_at_when_the_target_changes(calm: World) -> None:
     calm.api.lacking.add("patch")
     calm.deploy(4)

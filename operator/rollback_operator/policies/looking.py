@@ -19,6 +19,7 @@ from rollback_operator.core import conditions as on
 from rollback_operator.core.judge import Act, Judgement, Scene, in_the_way, judge, soaked
 from rollback_operator.core.ledger import learned
 from rollback_operator.core.standing import ALERT, Findings, needs_a_look, status_of
+from rollback_operator.core.turn import rolled_back_from
 from rollback_operator.core.values import Other, Snapshot, Wellbeing
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
@@ -190,11 +191,16 @@ class Looker:
     async def _arm(
         self, standing: Standing, snapshot: Snapshot | None, requests: tuple[Other, ...], *, look_closely: bool
     ) -> None:
-        """Whether the target could be rolled back now."""
-        known = standing.generation == standing.status.observed_generation and not look_closely
-        if known and time.monotonic() - standing.armed_at < ARMED_EVERY:
+        """Whether the target could be rolled back now.
+
+        What requests rolled back from counts too: where no watch told that one of them has ended, it is seen here.
+        """
+        left = frozenset(rolled_back_from(requests))
+        known = standing.generation == standing.status.observed_generation and left == standing.armed_without
+        if known and not look_closely and time.monotonic() - standing.armed_at < ARMED_EVERY:
             return
         standing.disarmed = await self._arming.look(standing, snapshot, requests)
+        standing.armed_without = left
         standing.armed_at = time.monotonic()
 
     async def rest(self, standing: Standing, rivals: list[str]) -> None:
