@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -18,7 +20,7 @@ from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.helm.effect import Finished
 from rollback_operator.targets.helm.records import Record
-from rollback_operator.targets.helm.rollback import AT_ONCE, Means, Rollback
+from rollback_operator.targets.helm.rollback import AT_ONCE, SHARE, Means, Rollback
 from rollback_operator.targets.helm.standing import DEAD_AFTER, MOST_ATTEMPTS, Standing, standing_of
 from tests.unit.helm import release, secret
 
@@ -131,14 +133,36 @@ def test_the_plan_says_what_is_done() -> None:
     )
 
 
-async def test_no_more_helms_run_than_there_is_memory_for() -> None:
+WAYS: dict[str, Callable[[Rollback], Awaitable[None]]] = {
+    "to change something": lambda one: one.make("request-1"),
+    "to try it": lambda one: one.rehearse("request-1"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_no_more_helms_run_than_there_is_memory_for(way: str) -> None:
     one = rollback(records(1, 2), 1)
     for _ in range(AT_ONCE):
         await one._means.slots.acquire()
 
-    with pytest.raises(errors.NotDone):
+    with pytest.raises(errors.NotDone, match="too much memory"):
         async with asyncio.timeout(60):
-            await one.make("request-1")
+            await WAYS[way](one)
+
+
+async def test_helms_of_one_namespace_leave_room_for_those_of_others() -> None:
+    """Whoever writes a chart says how long its hooks take."""
+    means = Means(NOTHING, NOTHING, "helm")
+    async with AsyncExitStack() as going:
+        for _ in range(SHARE):
+            await going.enter_async_context(means.slot("shop"))
+
+        with pytest.raises(errors.NotDone, match="in namespace shop"):
+            await going.enter_async_context(means.slot("shop"))
+        await going.enter_async_context(means.slot("bank"))
+
+    async with means.slot("shop"):
+        pass
 
 
 class Gone:

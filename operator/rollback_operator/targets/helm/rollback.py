@@ -6,7 +6,9 @@ import asyncio
 import copy
 import logging
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,6 +38,8 @@ LONGEST = timedelta(minutes=10)
 SHORTEST = timedelta(seconds=5)
 AT_ONCE = 8
 """How many Helms run at the same time: each takes some 60 MiB of memory, of which they share two thirds."""
+SHARE = 4
+"""How many of them for one namespace: hooks may keep a Helm at work for hours."""
 HELMS_LIMIT = 10
 """How many revisions Helm keeps if nobody says."""
 
@@ -50,6 +54,25 @@ class Means:
     store: Store
     program: str
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    busy: Counter[str] = field(default_factory=Counter)
+
+    @asynccontextmanager
+    async def slot(self, namespace: str) -> AsyncIterator[None]:
+        """Room for one more Helm that works on a release of that namespace.
+
+        Raises:
+            kube.errors.NotDone: there is none now.
+        """
+        if self.slots.locked():
+            raise errors.NotDone(f"{AT_ONCE} Helms are at work, and more would take too much memory")
+        if self.busy[namespace] >= SHARE:
+            raise errors.NotDone(f"{SHARE} Helms are at work in namespace {namespace}: the rest is for others")
+        self.busy[namespace] += 1
+        try:
+            async with self.slots:
+                yield
+        finally:
+            self.busy[namespace] -= 1
 
 
 class Rollback:
@@ -140,7 +163,8 @@ class Rollback:
             kube.errors.Unavailable: no answer.
         """
         door = self._door(key, dry_run=True)
-        done = await self._run(door, ["--dry-run=server"], key, hooks=False)
+        async with self._means.slot(self._where.namespace):
+            done = await self._run(door, ["--dry-run=server"], key, hooks=False)
         if done.code != 0:
             raise _before(door, done)
 
@@ -152,9 +176,7 @@ class Rollback:
             kube.errors.Forbidden, Invalid: refused; nothing was changed.
             kube.errors.Unavailable: no answer, or only a part of it was made, and it is to be made again.
         """
-        if self._means.slots.locked():
-            raise errors.NotDone(f"{AT_ONCE} Helms are at work, and more would take too much memory")
-        async with self._means.slots:
+        async with self._means.slot(self._where.namespace):
             await self._make(key)
 
     async def _make(self, key: str) -> None:
