@@ -370,6 +370,22 @@ async def test_a_restart_of_the_operator_changes_nothing(clock: Clock) -> None:
     assert [call.path for call in shop.api.writes()[writes:]] == [SECRETS], "whether the copy is there is asked anew"
 
 
+async def test_two_operators_agree_on_what_is_remembered(clock: Clock) -> None:
+    shop = await proved(clock)
+    first = shop.worker
+    shop.start()
+    second = shop.worker
+    changed = settings("other", 0)
+    del changed["metadata"]["managedFields"]  # so each has a time of its own for it
+    shop.api.put(changed)
+    for _ in range(15):
+        for one in (first, second):
+            shop.worker = one
+            await shop.go(20)
+    told = [call.body["status"].get("remembered") for call in shop.api.writes() if call.verb == "PUT"]
+    assert len({json.dumps(one) for one in told if one and len(one) > 1}) == 1
+
+
 async def test_no_value_is_in_what_the_status_says(clock: Clock) -> None:
     shop = await proved(clock)
     shop.configure("hunter2")

@@ -252,7 +252,7 @@ class Looker:
         stored = parse_status(body)
         if stored == standing.status:
             return True
-        standing.status, standing.target_changed = stored, True
+        standing.status, standing.remembered, standing.target_changed = stored, None, True
         self._wake(standing.key)
         return False
 
