@@ -1,0 +1,191 @@
+"""Releases of Helm: every state that the real shell, the real module and the real door can come to keeps every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from rollback_operator.targets.helm import rollback, standing, target
+from rollback_operator.targets.helm.door import Door
+from rollback_operator.targets.helm.rollback import Rollback
+from tests.model import invariants, statuses
+from tests.model.kinds import helm
+from tests.model.kinds.explore import Walk, explore
+from tests.model.kinds.helm import HelmScene
+from tests.model.kinds.releases import OLD, PENDING, UPGRADING, Rec, Release, rec, secret
+from tests.model.kinds.shell import Shell
+from tests.model.kinds.world import ABORT, WITHDRAW, Case
+
+ALL_MOVES = (*helm.MOVES, ABORT, WITHDRAW)
+PLAIN = Release()
+LEFT = Release((*PLAIN.records, Rec(3, "c", UPGRADING, age=OLD)), objects="c")
+"""Somebody's Helm died over an upgrade."""
+
+
+def all_but(*moves: str) -> frozenset[str]:
+    """What to leave out so that people make these moves only."""
+    return frozenset(ALL_MOVES) - set(moves)
+
+
+@pytest.fixture
+def shell() -> Iterator[Callable[[Release], Shell[Release]]]:
+    """Makes shells of its own for a test, which may put a mistake into the code."""
+    made: list[Shell[Release]] = []
+
+    def make(release: Release) -> Shell[Release]:
+        made.append(Shell(HelmScene(release)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.loop.close()
+
+
+class Told(NamedTuple):
+    case: Case
+    release: Release = PLAIN
+
+
+WALKED = {
+    "nothing goes wrong": Told(Case()),
+    "a fault": Told(Case(faults=1)),
+    "people interfere": Told(Case(moves=1)),
+    "two operators": Told(Case(operators=2)),
+    "an upgrade was left pending, and people interfere": Told(Case(moves=1), LEFT),
+}
+DEEP = {
+    "a fault, and people interfere": Told(Case(faults=1, moves=1)),
+    "two faults": Told(Case(faults=2)),
+    "two operators, and a fault": Told(Case(operators=2, faults=1)),
+    "an upgrade was left pending, and a fault": Told(Case(faults=1), LEFT),
+    "people interfere twice": Told(Case(moves=2)),
+}
+CASES = [
+    *(pytest.param(told, id=name) for name, told in WALKED.items()),
+    *(pytest.param(told, id=name, marks=[pytest.mark.deep, pytest.mark.timeout(3600)]) for name, told in DEEP.items()),
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("told", CASES)
+def test_a_release_is_rolled_back_once_or_in_recorded_attempts(
+    told: Told, shell: Callable[[Release], Shell[Release]], walks: list[tuple[Walk[Any], int]]
+) -> None:
+    walk = explore(told.case, shell(told.release))
+
+    walks.append((walk, len(ALL_MOVES)))
+    assert walk.violation is None, f"\n{walk.violation}"
+    assert walk.transitions > len(walk.worlds) > 100
+
+
+def test_a_second_attempt_brings_to_its_end_what_a_killed_operator_began(
+    shell: Callable[[Release], Shell[Release]],
+) -> None:
+    walk = explore(Case(faults=1), shell(PLAIN))
+
+    ends = {str(world.target) for world in walk.worlds if world.over and _completed(world.body.status)}
+    assert ends == {
+        "v1 a superseded, v2 b superseded, v3 a deployed; objects of a",
+        "v1 a superseded, v2 b superseded, v3 a failed interrupted, v4 a deployed; objects of a",
+    }
+
+
+def _completed(number: int) -> bool:
+    return invariants.said(number) == ("Succeeded", "Completed")
+
+
+def test_what_is_stored_is_what_is_read() -> None:
+    it = Rec(3, "a", PENDING, by="me", alive=1, age=1, version=7)
+
+    read = rec(secret(it, 1, statuses.NOW), statuses.NOW)
+
+    assert read._replace(age=1, version=7) == it
+
+
+# What it is for: mistakes are found.
+
+Mistake = Callable[[pytest.MonkeyPatch], None]
+
+
+def _with(where: Any, name: str, value: Any) -> Mistake:
+    return lambda patch: patch.setattr(where, name, value)
+
+
+async def _not_waiting(_: Door) -> None:
+    return
+
+
+async def _closed_as_it_comes(self: Rollback, secret: Any) -> None:
+    await self._store.write(self._where, secret)
+
+
+def _never_interrupted(*arguments: Any, interrupted: bool) -> Any:
+    del interrupted
+    return _REAL_PACKED(*arguments, interrupted=False)
+
+
+def _without_marks(*arguments: Any, **more: Any) -> Any:
+    return replace(_REAL_STANDING(*arguments, **more), marks=frozenset())
+
+
+_REAL_PACKED, _REAL_STANDING = rollback._packed, standing.standing_of
+
+
+class Found(NamedTuple):
+    mistake: Mistake
+    case: Case
+    wrong: str
+    story: tuple[str, ...] = ()
+    """Pieces of its lines, in order."""
+
+
+FOUND = {
+    "whoever works on it is taken for dead at once": Found(
+        _with(standing, "DEAD_AFTER", timedelta()),
+        Case(operators=2),
+        helm.ACROSS,
+        ("operator 2 looks", "PATCH settings ok"),
+    ),
+    "a record is closed while a write may still arrive": Found(
+        _with(Door, "quiet", _not_waiting), Case(faults=1), helm.ACROSS, ("late", "failed", "arrives")
+    ),
+    "an attempt whose end cannot be recorded counts as none": Found(
+        _with(Rollback, "_close", _closed_as_it_comes),
+        Case(moves=1),
+        invariants.DENIED,
+        ("uninstalls", "NotFound", "Failed/TargetNotFound"),
+    ),
+    "an attempt that broke off is not marked": Found(
+        _with(rollback, "_packed", _never_interrupted), Case(faults=1), helm.UNRECORDED, ("POST secrets",)
+    ),
+    "marks are not looked at": Found(
+        _with(target, "standing_of", _without_marks), Case(), invariants.DENIED, ("Superseded/NewerRelease",)
+    ),
+    "nobody waits for somebody else's Helm": Found(
+        _with(target, "parse_duration", lambda _: timedelta()),
+        Case(moves=1),
+        helm.MENDED_ALIVE,
+        ("upgrade begins", "failed"),
+    ),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", FOUND)
+def test_a_mistake_is_found(
+    name: str, shell: Callable[[Release], Shell[Release]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = FOUND[name]
+    found.mistake(monkeypatch)
+
+    walk = explore(found.case, shell(PLAIN))
+
+    assert walk.violation is not None
+    assert walk.violation.wrong == found.wrong, str(walk.violation)
+    lines = iter(walk.violation.story)
+    for piece in found.story:
+        assert any(piece in line for line in lines), (piece, str(walk.violation))
