@@ -281,3 +281,12 @@ def test_a_request_without_a_status_has_none() -> None:
     body = request_body()
     del body["status"]
     assert resources.parse_request(body).status == RequestStatus()
+
+
+async def test_a_request_that_cannot_be_read_keeps_no_other_from_running() -> None:
+    """Another version of the operator may have written it, and for an Application it may be anybody's."""
+    odd = request_body("odd", target={"kind": "Deployment", "name": "checkout"})
+    odd["status"] = {"phase": "OfLaterTimes"}
+    _, api = door(odd, request_body("fine", target={"kind": "Deployment", "name": "checkout"}))
+
+    assert [one.name for one in await resources.requests_for(api, "shop", CHECKOUT)] == ["fine"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic import ValidationError
 
 from rollback_operator.api import API_VERSION, GROUP, POLICIES, REQUESTS, VERSION, WITHDRAWN_ANNOTATION
 from rollback_operator.api.common import ACROSS_NAMESPACES, Place, TargetRef
@@ -19,6 +22,8 @@ from rollback_operator.core.values import Other, Request
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import OPERATOR
+
+log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -164,9 +169,16 @@ def _was_about(body: Object, place: Place) -> bool:
 
 
 def _others(bodies: Iterable[Object]) -> Iterable[Other]:
+    """What others see of them. One that cannot be read, of another version perhaps, keeps nobody waiting.
+
+    Neither can it be carried out here, and between two operators the effect's precondition decides.
+    """
     for body in bodies:
         withdrawn = WITHDRAWN_ANNOTATION in (body["metadata"].get("annotations") or {})
-        yield replace(other_of(parse_request(body)), withdrawn=withdrawn)
+        try:
+            yield replace(other_of(parse_request(body)), withdrawn=withdrawn)
+        except ValidationError as error:
+            log.warning("Request %s/%s cannot be read: %s", *key_of(body), error.errors(include_input=False)[:3])
 
 
 def other_of(request: Request) -> Other:
