@@ -43,7 +43,7 @@ CALLS = {
     "policy's request is no request's business",
     "replace": f"a status write: `{PUT}`",
     "patch": f"an effect or `{GIVE_BACK}`; a rehearsal is a read",
-    "forward": "Helm's own calls, which have a row of the sweep and no model",
+    "forward": "Helm's own calls, which `kinds` walks",
     "try_to_apply": "a dry run of what Helm would write",
     "delete": f"`{FREE}`: of a pod that a StatefulSet waits for; policies delete requests that have ended",
     "addresses": "asked once at the start, for what policies may not call",
