@@ -14,14 +14,17 @@ from tests.e2e.test_configuration import (
     configured,
     grant,
     proved_good,
+    remembered,
     remembering,
     secret,
     values,
 )
-from tests.e2e.world import Object, World, condition, outcome, policy, until
+from tests.e2e.test_sets import KINDS, pods, set_of
+from tests.e2e.world import Object, World, condition, outcome, policy, until, web
 
 pytestmark = pytest.mark.timeout(200)
 
+NO_IMAGE = {"name": "no-image", "interval": "1s", "pods": {"reasons": ["ImagePullBackOff"]}}
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 GOOD = ("good", "aHVudGVyMi1nb29k")
 BAD = ("bad", "aHVudGVyMi1iYWQ=")
@@ -96,6 +99,58 @@ def test_configuration_alone_comes_back_and_the_pods_start_anew(world: World) ->
     until(gone, what="the pods that read the bad configuration are gone")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_sets_start_their_pods_anew_as_well(world: World, kind: str) -> None:
+    grant(world)
+    world.apply(config_map(mode="good"), secret("hunter2-good"))
+    sources = [{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "db"}}]
+    world.release(set_of(kind, "shop:1", envFrom=sources))
+    orders = {"target": {"kind": kind, "name": "web"}, "remember": {"config": True}, "triggers": [NO_IMAGE]}
+    world.apply(policy("web", **orders))
+    (first,) = remembered(world, 1)
+    known = {"fingerprint": first["fingerprint"], "verdict": "Good", "reason": "it served customers for a week"}
+    world.apply(policy("web", **orders, ledger=[known]))
+    until(lambda: "lastKnownGood" in world.get("rbp", "web")["status"], what="the policy knows a good revision")
+    world.apply(config_map(mode="bad"))
+    before = {uid for _, uid in pods(world).values()}
+
+    body = world.roll_back("back", policyRef={"name": "web"})
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert values(world)[0] == "good"
+    until(
+        lambda: before.isdisjoint(uid for _, uid in pods(world).values()),
+        what="the pods that read the bad one are gone",
+    )
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["changed", "deleted"])
+def test_a_service_goes_back_and_keeps_its_address_if_it_has_one(world: World, *, deleted: bool) -> None:
+    def service(port: int) -> Object:
+        named = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
+        return {**named, "spec": {"selector": {"app": "web"}, "ports": [{"port": port}]}}
+
+    grant(world)
+    world.apply(service(80))
+    world.release(web("shop:1"))
+    world.apply(policy("web", remember={"also": [{"kind": "Service", "name": "web"}]}, triggers=[STUCK]))
+    remembered(world, 1)
+    address = world.get("service", "web")["spec"]["clusterIP"]
+    world.release(web("shop:2"))
+    remembered(world, 2)
+    world.kubectl("delete", "service", "web") if deleted else world.apply(service(81))
+
+    body = world.roll_back("back", policyRef={"name": "web"})
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    now = world.get("service", "web")["spec"]
+    assert now["ports"][0]["port"] == 80
+    assert deleted or now["clusterIP"] == address
+    assert not restarted(world)
+    world.apply(service(82))
+    assert world.get("service", "web")["spec"]["ports"][0]["port"] == 82
+
+
 def test_what_was_deleted_is_made_anew(world: World) -> None:
     released(world)
     world.kubectl("delete", "configmap", "settings")
@@ -163,7 +218,7 @@ REFUSED: dict[str, tuple[Callable[[World], None], str, str]] = {
         "ConfigMap settings cannot be put back as it was, because it is imm",
     ),
     "a right is missing": (_without_rights, "Forbidden", "may not patch configmaps settings in namespace"),
-    "what was kept is gone": (_forgotten, "MissingDependency", "as it was, is gone"),
+    "what was kept is gone": (_forgotten, "MissingDependency", "as it was any more: nothing was changed"),
 }
 
 

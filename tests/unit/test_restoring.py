@@ -19,7 +19,7 @@ from rollback_operator.core.life import running
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import FIELD_MANAGER
 from rollback_operator.kube.identity import ServiceAccount
-from rollback_operator.targets import podtemplate
+from rollback_operator.targets import manifests, podtemplate
 from rollback_operator.targets.ownership import LAST_APPLIED
 from tests.unit.builders import NOW, message, revision, states
 from tests.unit.fakes import Call, FakeApi, failing
@@ -419,13 +419,35 @@ async def test_nothing_is_changed_and_that_is_said_if(case: str) -> None:
     assert world.writes_of(*CHANGED) == []
 
 
-async def test_a_secret_that_is_gone_restores_nothing() -> None:
+def _with_data(data: Object) -> Any:
+    return lambda world, kept: world.api.put({**kept, "data": data})
+
+
+def _packed(thing: Object) -> Object:
+    return {"manifests": base64.b64encode(manifests.compressed(thing)).decode()}
+
+
+NOT_KEPT: dict[str, Any] = {
+    "is gone": lambda world, kept: world.api.drop(kept),
+    "has no data": lambda world, kept: world.api.put({**kept, "data": None}),
+    "holds no base64": _with_data({"manifests": "?"}),
+    "holds no gzip": _with_data({"manifests": "aGVsbG8="}),
+    "holds no object": _with_data(_packed([])),  # type: ignore[arg-type]
+    "holds another object": _with_data(_packed(config_map("another", mode="good", old="1"))),
+    "says something else": _with_data(_packed(config_map(mode="forged"))),
+    "holds too much": _with_data(_packed(config_map(mode="x" * manifests.LARGEST_UNPACKED))),
+}
+
+
+@pytest.mark.parametrize("case", NOT_KEPT)
+async def test_nothing_is_put_back_from_a_secret_that(case: str) -> None:
     world = await Restoring.made()
     _, secrets = await kept(policy_body()["metadata"]["uid"])
-    world.api.drop(secrets[0])
+    NOT_KEPT[case](world, secrets[0])
     await world.work()
     assert world.outcome() == ("Failed", "MissingDependency")
-    assert "which kept ConfigMap settings as it was, is gone: nothing was changed" in message(world.status())
+    assert "does not keep ConfigMap settings as it was any more: nothing was changed" in message(world.status())
+    assert world.writes_of(*CHANGED) == []
 
 
 # One object.

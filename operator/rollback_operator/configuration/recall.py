@@ -30,7 +30,7 @@ INSTEAD = "To roll back the pod template alone, write a request with target inst
 
 @dataclass(frozen=True, slots=True)
 class Differing:
-    """An object that is not as it was, as it is, and as it is kept (None: the Secret that kept it is gone)."""
+    """An object that is not as it was, as it is, and as it is kept (None: it is not any more)."""
 
     one: PutBack
     live: Object | None
@@ -101,7 +101,7 @@ class Recall:
             return Recalled()
         if not restores:
             return Recalled(notes=(_note(whose.account.namespace, to, changed),), told=tuple(changed))
-        differing = await asyncio.gather(*(self._differing(whose.account, *one) for one in changed.items()))
+        differing = await asyncio.gather(*(self._differing(whose.account, whose.uid, *one) for one in changed.items()))
         restoration = Restoration(
             policy_uid=whose.uid,
             restart=any(one.one.kind in _READ_AT_START for one in differing),
@@ -110,11 +110,13 @@ class Recall:
         obstacle = await self._forbidden(whose.account, restoration) or _in_the_way(differing)
         return Recalled(restoration, tuple(differing), _managed(differing), obstacle)
 
-    async def _differing(self, account: ServiceAccount, one: RememberedObject, live: Object | None) -> Differing:
+    async def _differing(
+        self, account: ServiceAccount, uid: str, one: RememberedObject, live: Object | None
+    ) -> Differing:
         version = None if live is None else live["metadata"]["resourceVersion"]
         planned = PutBack(kind=one.kind, name=one.name, secret=one.secret, resource_version=version)
         try:
-            kept = await self._restorer.kept(account, one.secret)
+            kept = await self._restorer.kept(account, planned, uid)
         except errors.Forbidden:
             kept = None  # which right is missing is asked for as well
         return Differing(planned, live, kept)
@@ -135,7 +137,7 @@ def _in_the_way(differing: Iterable[Differing]) -> Obstacle | None:
     for one in differing:
         if one.kept is None:
             message = (
-                f"Secret {one.one.secret}, which kept {one.one} as it was, is gone: nothing was changed. Restore "
+                f"Secret {one.one.secret} does not keep {one.one} as it was any more: nothing was changed. Restore "
                 f"{one.one} by hand, and write a new request. {INSTEAD}"
             )
             return Obstacle(Reason.MISSING_DEPENDENCY, message)

@@ -8,8 +8,6 @@ remember it.
 from __future__ import annotations
 
 import asyncio
-import base64
-import gzip
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -109,10 +107,10 @@ class Restorer:
         if moved:
             raise errors.Conflict(f"{', '.join(moved)} changed after it was looked at")
         due = [one for one in found if one.as_planned]
-        kept = await asyncio.gather(*(self.kept(where.account, one.one.secret) for one in due))
+        kept = await asyncio.gather(*(self.kept(where.account, one.one, plan.policy_uid) for one in due))
         for one, then in zip(due, kept, strict=True):
             if then is None:
-                raise errors.Invalid(f"Secret {one.one.secret}, which kept {one.one} as it was, is gone")
+                raise errors.Invalid(f"Secret {one.one.secret} does not keep {one.one} as it was any more")
             in_time(where)
             await self._write(where, one, then, key, dry_run=dry_run)
 
@@ -129,17 +127,17 @@ class Restorer:
             path = path_of(account.namespace, one.one.kind, one.one.name)
             await self._api.patch(path, patch, as_=account, field_manager=f"{FIELD_MANAGER}-give-back")
 
-    async def kept(self, account: ServiceAccount, secret: str) -> Object | None:
-        """The object that a Secret keeps, as it was; None if the Secret is gone.
+    async def kept(self, account: ServiceAccount, one: PutBack, policy_uid: str) -> Object | None:
+        """The object as it is kept; None if the Secret is gone, or does not hold what its name says.
 
         Raises:
             kube.errors.KubeError: it could not be read.
         """
-        held = await dependencies.read(self._api, path_of(account.namespace, "Secret", secret), account)
-        if held is None:
+        held = await dependencies.read(self._api, path_of(account.namespace, "Secret", one.secret), account)
+        thing = manifests.unpacked((held.get("data") or {}).get(MANIFESTS) or "") if held is not None else None
+        if thing is None or not _is_of(one, thing):
             return None
-        thing: Object = json.loads(gzip.decompress(base64.b64decode(held["data"][MANIFESTS])))
-        return thing
+        return thing if is_as_remembered(one, thing, policy_uid) else None
 
     async def live(self, account: ServiceAccount, plan: Restoration) -> list[Object]:
         """What putting back replaces, as objects that `kubectl replace` takes.
@@ -194,6 +192,15 @@ def is_as_remembered(one: PutBack, live: Object, policy_uid: str) -> bool:
 def bare(kind: str, thing: Object) -> Object:
     """An object as it is kept; one of a list does not say itself what it is."""
     return {**manifests.bare(thing), "kind": kind, "apiVersion": thing.get("apiVersion", "v1")}
+
+
+def _is_of(one: PutBack, thing: Object) -> bool:
+    """Whether it is that object, whatever it says."""
+    metadata = thing.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(thing.get("spec", {}), dict):
+        return False
+    same = (thing.get("kind"), metadata.get("name")) == (one.kind, one.name)
+    return same and isinstance(metadata.get("annotations", {}), dict)
 
 
 def owner_of(kind: str, thing: Object) -> str | None:

@@ -9,13 +9,20 @@ import base64
 import copy
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.untrusted import UntrustedError, json_in
 
 LARGEST = 1024 * 1024
 """Bytes of data that the API server takes in one Secret."""
+
+LARGEST_UNPACKED = 16 * 1024 * 1024
+"""Bytes that what was kept may unpack to."""
+MOST_VALUES = 100_000
+"""Values in it: a ConfigMap of a megabyte has fewer keys."""
 
 Object = dict[str, Any]
 
@@ -50,6 +57,17 @@ def bare(thing: Object, *, without: Iterable[str] = ()) -> Object:
 def compressed(whole: Object) -> bytes:
     """An object, or a List of them, as a Secret keeps it; the same gives the same bytes."""
     return gzip.compress(json.dumps(whole, indent=1, ensure_ascii=False).encode() + b"\n", mtime=0)
+
+
+def unpacked(packed: str) -> Object | None:
+    """The reverse of `compressed`, from a Secret's data; None if it is no object: who may write Secrets may lie."""
+    try:
+        stream = zlib.decompressobj(wbits=31)
+        text = stream.decompress(base64.b64decode(packed, validate=True), LARGEST_UNPACKED)
+        thing = json_in(text, MOST_VALUES) if stream.eof else None
+    except (ValueError, zlib.error, UntrustedError):
+        return None
+    return thing if isinstance(thing, dict) else None
 
 
 def holding(
