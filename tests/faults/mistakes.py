@@ -22,7 +22,7 @@ def _naive() -> None:
     made: set[str] = set()
     see, apply = deployment._snapshot, deployment.DeploymentTarget.apply
 
-    def patch(_: Any, source: Any, __: str) -> list[dict[str, Any]]:
+    def patch(_: Any, source: Any, *__: Any) -> list[dict[str, Any]]:
         template = podtemplate.without_hash(source["spec"]["template"])
         return [{"op": "replace", "path": "/spec/template", "value": template}]
 
