@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,17 @@ import aiohttp
 from testbed import Cluster
 
 Object = dict[str, Any]
+PATIENCE = 300
+"""Seconds after which a wait is given up. What works takes a few of them, on a busy machine ten times as many."""
 
 
 class NoAnswerError(Exception):
     """The API server did not do what was asked."""
+
+    def __init__(self, asked: str, status: int, message: str) -> None:
+        """What was asked, and what was answered."""
+        super().__init__(f"{asked}: {status} {message}")
+        self.status = status
 
 
 class Admin:
@@ -39,6 +47,15 @@ class Admin:
 
     async def get(self, path: str) -> Object:
         return await self._call("GET", path)
+
+    async def find(self, path: str) -> Object | None:
+        """What is at a path; None only if the API server says that nothing is."""
+        try:
+            return await self.get(path)
+        except NoAnswerError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
 
     async def create(self, path: str, body: Object) -> Object:
         return await self._call("POST", path, body)
@@ -70,7 +87,7 @@ class Admin:
         await self.until(served, f"{plural} are served")
 
     async def until(
-        self, question: Callable[[], Awaitable[bool]], what: str, within: float = 60, *, every: float = 0.05
+        self, question: Callable[[], Awaitable[bool]], what: str, within: float = PATIENCE, *, every: float = 0.05
     ) -> None:
         """Ask until the answer is yes.
 
@@ -92,7 +109,7 @@ class Admin:
         ) as response:
             answer: Object = await response.json()
             if response.status >= 300:
-                raise NoAnswerError(f"{verb} {path}: {response.status} {answer.get('message')}")
+                raise NoAnswerError(f"{verb} {path}", response.status, str(answer.get("message")))
             return answer
 
 

@@ -20,7 +20,7 @@ import yaml
 
 from testbed.binaries import Binaries
 from testbed.modules import MODULES
-from tests.faults.admin import Admin, NoAnswerError
+from tests.faults.admin import PATIENCE, Admin, NoAnswerError
 from tests.faults.run import Bench
 
 Object = dict[str, Any]
@@ -98,17 +98,12 @@ class HeldBench(Bench):
         """Have Git do so."""
         raise NotImplementedError
 
-    async def ended(self, within: float = 75) -> None:
+    async def ended(self, within: float = PATIENCE) -> None:
         """Wait until the request has ended; then have Git bring something else, and wait until the hold has ended."""
         await super().ended(within)
         await self.lab.admin.until(lambda: self._held("True"), f"the hold in {self.namespace} is told of", within)
         await self.bring_something_else()
         await self.lab.admin.until(lambda: self._held("False"), f"the hold in {self.namespace} ends", within)
-
-    async def over(self) -> datetime:
-        """When nothing was left to do: after the hold's end, which is known to the second, and its Event."""
-        held = _held_of(await self.read() or {})
-        return datetime.fromisoformat(held["lastTransitionTime"]) + timedelta(seconds=6)
 
     async def _held(self, status: str) -> bool:
         body = await self.read()

@@ -49,7 +49,7 @@ class GroupBench(Bench):
             "apiVersion": "rollback.dev/v1alpha1",
             "kind": "RollbackRequest",
             "metadata": {"name": REQUEST},
-            "spec": {"reason": "sweep", "targets": targets, "timeout": "45s", **spec},
+            "spec": {"reason": "sweep", "targets": targets, "timeout": "3m", **spec},
         }
         await self.lab.admin.create(self._requests(), body)
 

@@ -125,7 +125,22 @@ class ForbiddenBench(FluxPlace):
                 if "deployments" in rule["resources"]:
                     rule["verbs"] = [verb for verb in rule["verbs"] if verb != "patch"]
             await self.lab.admin.merge(role, {"rules": rules})
+            await self.lab.admin.until(self._forbidden, "the API server has heard of it")
             yield
+
+    async def _forbidden(self) -> bool:
+        spec = {
+            "user": f"system:serviceaccount:{self.namespace}:rollback",
+            "resourceAttributes": {
+                "namespace": self.namespace,
+                "verb": "patch",
+                "group": "apps",
+                "resource": "deployments",
+            },
+        }
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        answer = await self.lab.admin.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+        return not answer["status"]["allowed"]
 
 
 def _repository(namespace: str, name: str = "/shop") -> str:

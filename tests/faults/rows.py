@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from tests.faults.admin import Admin, NoAnswerError
+from tests.faults.admin import Admin
 
 Object = dict[str, Any]
 BROKEN = 2
@@ -100,9 +100,8 @@ class DeploymentRow:
         await admin.until(gone, f"the {self.kind} is gone")
 
     async def version(self, admin: Admin, namespace: str) -> int | None:
-        try:
-            body = await admin.get(self._path(namespace))
-        except NoAnswerError:
+        body = await admin.find(self._path(namespace))
+        if body is None:
             return None
         return int(body["spec"]["template"]["spec"]["containers"][0]["image"].split(":")[1])
 

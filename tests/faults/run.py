@@ -11,15 +11,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
 from testbed import Binaries, Cluster
-from tests.faults.admin import Admin, NoAnswerError
+from tests.faults.admin import PATIENCE, Admin
 from tests.faults.calls import Call
 from tests.faults.proxy import Proxy
 from tests.faults.rows import Row
@@ -57,7 +57,7 @@ class Nursery:
         """End it, and with it every operator that is left."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(60)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -85,6 +85,14 @@ class Operators:
         """SIGKILL the one that was started first; the other goes on."""
         os.kill(self.pids.pop(0), signal.SIGKILL)
         self.kills += 1
+
+    def said(self) -> str:
+        """The last lines that it logged, over all its lives."""
+        try:
+            lines = self.log.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            lines = []
+        return "\n".join(["The operator said last:", *lines[-30:]])
 
     def kill(self) -> None:
         for pid in self.pids:
@@ -135,6 +143,11 @@ class Lab:
             try:
                 async with bench.furnished():
                     yield bench
+            except Exception as error:
+                with contextlib.suppress(Exception):  # where the API server is gone, what failed is told all the same
+                    error.add_note(f"What was left: {await bench.state()}")
+                error.add_note(operators.said())
+                raise
             finally:
                 bench.operators.kill()
                 await self.admin.delete(f"/api/v1/namespaces/{namespace}")
@@ -187,7 +200,7 @@ class Bench:
 
     side_by_side: ClassVar[int] = 4
     """How many runs there are at once."""
-    rests_within: ClassVar[float] = 5
+    rests_within: ClassVar[float] = 60
     """Seconds that what follows an ending may take."""
     asks_every: ClassVar[float] = 0.05
     """Seconds between looks whether a run is over."""
@@ -232,7 +245,7 @@ class Bench:
             "apiVersion": "rollback.dev/v1alpha1",
             "kind": "RollbackRequest",
             "metadata": {"name": REQUEST},
-            "spec": {"reason": "sweep", "target": {"kind": self.row.kind, "name": "web"}, "timeout": "45s", **spec},
+            "spec": {"reason": "sweep", "target": {"kind": self.row.kind, "name": "web"}, "timeout": "3m", **spec},
         }
         await self.lab.admin.create(self._requests(), body)
 
@@ -242,12 +255,9 @@ class Bench:
 
     async def read(self) -> Object | None:
         """The request as it is."""
-        try:
-            return await self.lab.admin.get(f"{self._requests()}/{REQUEST}")
-        except NoAnswerError:
-            return None
+        return await self.lab.admin.find(f"{self._requests()}/{REQUEST}")
 
-    async def ended(self, within: float = 75) -> None:
+    async def ended(self, within: float = PATIENCE) -> None:
         """Wait until the request has ended (or is gone)."""
 
         async def over() -> bool:
@@ -281,19 +291,35 @@ class Bench:
         return {}
 
     async def rested(self) -> None:
-        """Wait until what follows an ending is over."""
+        """Wait until what follows an ending is over: for a second, nothing has changed."""
+        clock = asyncio.get_running_loop().time
+        seen, since = None, clock()
+
+        async def unchanged() -> bool:
+            nonlocal seen, since
+            now = replace(await self.outcome(), journal=())
+            if now != seen:
+                seen, since = now, clock()
+            return clock() - since >= 1
+
+        await self.lab.admin.until(unchanged, f"{self.namespace} comes to rest", every=self.asks_every)
 
     async def state(self) -> Any:
         """What is told of a run that did not end."""
         return (await self.read() or {}).get("status")
 
     async def over(self) -> datetime:
-        """When nothing was left to do.
+        """When nothing was left to do: after the Event that tells of the end, which comes when it comes.
 
-        The Event that tells of the end is still part of the run: what comes within two seconds of it does not count.
+        That is known when nothing was written for a while; who never is quiet for that long is not at rest.
         """
-        body = await self.read() or {}
-        return datetime.fromisoformat(body["status"]["finishedAt"]) + timedelta(seconds=2)
+
+        async def quiet() -> bool:
+            last = max(_received(event) for event in self.writes())
+            return datetime.now(UTC) - last > timedelta(seconds=3)
+
+        await self.lab.admin.until(quiet, f"the operator in {self.namespace} comes to rest", every=self.asks_every)
+        return datetime.now(UTC)
 
     def audit(self) -> list[Object]:
         """What the API server wrote down of this namespace."""
@@ -308,3 +334,8 @@ class Bench:
 
     def _requests(self) -> str:
         return f"/apis/rollback.dev/v1alpha1/namespaces/{self.namespace}/rollbackrequests"
+
+
+def _received(event: Object) -> datetime:
+    """When the API server was asked."""
+    return datetime.fromisoformat(event["requestReceivedTimestamp"])

@@ -93,8 +93,8 @@ async def _one(lab: Lab, row: Row, kind: str, call: Call, expected: Outcome, *, 
             if watched:
                 outcome = replace(outcome, writes_when_idle=await writes_when_idle(bench))
         except TimeoutError as error:
-            return Tried(name, None, f"{error}; {await bench.state()}")
-        return Tried(name, outcome, difference(outcome, expected))
+            return Tried(name, None, f"{error}; {await bench.state()}\n{bench.operators.said()}")
+        return Tried(name, outcome, trouble(bench, outcome, expected))
 
 
 async def twice(lab: Lab, row: Row, first: tuple[str, Call], second: tuple[str, Call], expected: Outcome) -> Tried:
@@ -108,8 +108,8 @@ async def twice(lab: Lab, row: Row, first: tuple[str, Call], second: tuple[str, 
             await bench.ended()
             outcome = await settled(bench, expected)
         except TimeoutError as error:
-            return Tried(name, None, f"{error}; {await bench.state()}")
-        return Tried(name, outcome, difference(outcome, expected))
+            return Tried(name, None, f"{error}; {await bench.state()}\n{bench.operators.said()}")
+        return Tried(name, outcome, trouble(bench, outcome, expected))
 
 
 def then(bench: Bench, fault: Fault, second: tuple[str, Call] | None) -> Fault:
@@ -168,6 +168,12 @@ async def writes_when_idle(bench: Bench) -> int:
     finally:
         await slots.acquire()
     return sum(datetime.fromisoformat(event["requestReceivedTimestamp"]) > over for event in bench.writes())
+
+
+def trouble(bench: Bench, outcome: Outcome, expected: Outcome) -> str | None:
+    """The difference, with what the operator said of the run; None if there is none."""
+    wrong = difference(outcome, expected)
+    return f"{wrong}\n{bench.operators.said()}" if wrong else None
 
 
 def difference(outcome: Outcome, expected: Outcome) -> str | None:

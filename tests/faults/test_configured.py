@@ -13,7 +13,7 @@ from tests.faults.proxy import Fault
 from tests.faults.run import Bench, Lab, Outcome
 from tests.faults.sweep import Tried
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 (ROW,) = CONFIGURED
 SETTINGS, PASSWORD, EFFECT = "PATCH configmaps/settings", "PATCH secrets/db", ROW.effect_call
 

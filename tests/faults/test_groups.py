@@ -12,7 +12,7 @@ from tests.faults.groups import GroupRow
 from tests.faults.run import Lab, Outcome
 from tests.faults.sweep import CLASSES, disturb, recovery, twice, undisturbed
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 ROW = GroupRow()
 KILLS = ("killed before", "killed after")

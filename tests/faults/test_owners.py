@@ -10,7 +10,7 @@ from tests.faults.owners import SUSPEND_CALL, ForbiddenOfFlux
 from tests.faults.run import Lab, Outcome
 from tests.faults.sweep import CLASSES, disturb, undisturbed, weighty
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 ROW = ForbiddenOfFlux()
 SHORT = ("killed before", "killed after", "409", "reset after")
 """What is tried in the short run."""

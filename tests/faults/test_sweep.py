@@ -18,7 +18,7 @@ from tests.faults.run import Lab, Outcome
 from tests.faults.sweep import CLASSES, Tried, disturb, picked, recovery, twice, undisturbed, weighty
 
 pytestmark = [
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(3600),
     pytest.mark.parametrize(
         "row", [*ROWS, *SETS, *WATCHED, *RELEASES, *APPLICATIONS, *OWNED, *CONFIGURED], ids=lambda row: row.name
     ),
