@@ -70,7 +70,7 @@ class Arming:
         spec, where = standing.spec, standing.where
         target = self._targets[spec.target.kind]
         findings = await target.examine(where, snapshot, to)
-        recalled = await self._together.recall(spec.target.kind, where, _orders(standing), to)
+        recalled = await self._together.recall(spec.target.kind, where, snapshot, _orders(standing), to)
         findings = recalled.added_to(findings, snapshot.uid)
         trouble = _in_the_way(findings, to, spec.target)
         if trouble is not None:

@@ -311,7 +311,7 @@ class RequestWorker:
         policy = orders.spec if orders is not None else None
         where = self._where(request, ref, policy)
         if isinstance(action, Examine):
-            recalled = await self._together.recall(ref.kind, where, orders, action.to)
+            recalled = await self._together.recall(ref.kind, where, target, orders, action.to)
             wish = backups.wish(request.spec, policy)
             findings, copy = await asyncio.gather(
                 self._targets[ref.kind].examine(where, target, action.to),

@@ -6,6 +6,7 @@ import base64
 import copy
 import gzip
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,13 +16,18 @@ from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.remember import Remember, Remembered
 from rollback_operator.configuration import change, restoring
 from rollback_operator.configuration.memory import Memory, Whose
+from rollback_operator.configuration.recall import Recalled
+from rollback_operator.configuration.together import Together
 from rollback_operator.core.life import running
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import FIELD_MANAGER
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.kube.resources import Orders
 from rollback_operator.targets import manifests, podtemplate
+from rollback_operator.targets.base import Where
+from rollback_operator.targets.deployment import DeploymentTarget
 from rollback_operator.targets.ownership import LAST_APPLIED
-from tests.unit.builders import NOW, message, revision, states
+from tests.unit.builders import NOW, message, policy, revision, snapshot, states
 from tests.unit.fakes import Call, FakeApi, failing
 from tests.unit.objects import Object, deployment, policy_body, replica_set, template
 from tests.unit.test_configuration import CONFIG, PASSWORD, config_map, secret
@@ -383,6 +389,21 @@ async def test_what_is_changed_again_before_it_is_verified_is_told() -> None:
     await world.work()
     assert world.outcome() == ("Failed", "Overtaken")
     assert message(world.status()).startswith("ConfigMap settings was changed by somebody else after the rollback to ")
+
+
+async def test_nothing_goes_back_with_the_revision_that_stands() -> None:
+    found, secrets = await kept("uid-of-policy")
+    api: Any = FakeApi(*bad(), *secrets)
+    seen = snapshot()
+    known = found.model_copy(update={"fingerprint": seen.current.fingerprint})
+    orders = Orders("checkout", "uid-of-policy", policy(remember=Remember(config=True)), remembered=(known,))
+    where = Where("shop", "checkout", ACCOUNT)
+
+    together = Together(api, {"Deployment": DeploymentTarget(api)})
+
+    assert await together.recall("Deployment", where, seen, orders, seen.current) == Recalled()
+    another = replace(seen, current=revision(9, "z"))
+    assert (await together.recall("Deployment", where, another, orders, seen.current)).restoration is not None
 
 
 # What cannot be put back.

@@ -65,10 +65,10 @@ class Together:
         made = phase is Phase.VERIFYING
         return await self._restorer.look(where.account, plan.configuration, key, made=made)
 
-    async def recall(self, kind: str, where: Where, orders: Orders | None, to: Revision) -> Recalled:
-        """What of the configuration goes back with a revision."""
+    async def recall(self, kind: str, where: Where, target: Snapshot, orders: Orders | None, to: Revision) -> Recalled:
+        """What of the configuration goes back with a revision; nothing with the one that stands."""
         whose = _whose(orders, where.account)
-        if orders is None or whose is None:
+        if orders is None or whose is None or to.fingerprint == target.current.fingerprint:
             return Recalled()
         return await self._recall.look(whose, orders.remembered, to, restores=_restores(self._targets[kind]))
 
