@@ -12,11 +12,11 @@ from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.options import ApplicationOptions, Options
 from rollback_operator.api.request import Phase, Plan, RevisionRef
+from rollback_operator.core.hold import RELEASE_ANNOTATION
 from rollback_operator.core.values import Revision, Snapshot
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.application import ApplicationTarget
-from rollback_operator.core.hold import RELEASE_ANNOTATION
 from rollback_operator.targets.application.held import HOLD_ANNOTATION, Hold
 from rollback_operator.targets.application.reading import REFRESH_ANNOTATION
 from rollback_operator.targets.base import Stoppable, Where

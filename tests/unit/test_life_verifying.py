@@ -14,8 +14,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, PolicyRef, StepState
 from rollback_operator.core import conditions as on
 from rollback_operator.core.life import advance
-from rollback_operator.core.life.times import HEALTH_POLL, verify_deadline
-from rollback_operator.core.life.times import FINISH_TRIES
+from rollback_operator.core.life.times import FINISH_TRIES, HEALTH_POLL, verify_deadline
 from rollback_operator.core.life.verifying import STOP_TRIES, judged
 from rollback_operator.core.values import (
     Apply,

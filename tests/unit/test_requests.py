@@ -15,8 +15,7 @@ from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.policy import Entry, PolicyStatus, Proof
 from rollback_operator.api.request import RequestStatus
 from rollback_operator.core.life import times
-from rollback_operator.core.life.times import SEND_WITHIN
-from rollback_operator.core.life.times import FINISH_TRIES
+from rollback_operator.core.life.times import FINISH_TRIES, SEND_WITHIN
 from rollback_operator.core.verdicts import Streak, Verdict
 from rollback_operator.kube import errors
 from rollback_operator.kube.resources import Key, key_of
