@@ -52,6 +52,7 @@ _SETTINGS = (
 )
 _HOST = re.compile(r"[a-z0-9_]([-a-z0-9_.]*[a-z0-9])?|[0-9a-f:]+")
 """What Git, curl and we understand alike; an address in IPv6, too."""
+_TOOK = re.compile(r" after [0-9]+ (ms|milliseconds)( with [0-9]+( out of [0-9]+)? bytes received)?")
 _COMMIT = re.compile("[0-9a-f]{40,64}")
 _REF = re.compile(r"^\$([^/]+)/(.+)$")
 
@@ -229,9 +230,13 @@ async def _read(stream: asyncio.StreamReader) -> bytes:
 
 
 def _said(err: bytes) -> str:
-    """Git's own words. Those of the server are not among them: it may be any that answers by HTTP."""
+    """Git's own words. Those of the server are not among them: it may be any that answers by HTTP.
+
+    Nor is how long something took: what fails in the same way again is to read the same, and to be written once.
+    """
     lines = err.decode(errors="replace").splitlines()
-    return " ".join(" ".join(line for line in lines if not line.startswith("remote:")).split())[:_WORDS]
+    words = " ".join(" ".join(line for line in lines if not line.startswith("remote:")).split())
+    return _TOOK.sub("", words)[:_WORDS]
 
 
 def _bounded() -> None:

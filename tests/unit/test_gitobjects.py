@@ -186,6 +186,19 @@ async def test_what_a_server_says_is_not_repeated() -> None:
     assert "the bank's own words" not in str(caught.value)
 
 
+TOOK = {
+    "Failed to connect to x port 1 after 12 ms: Couldn't connect": "Failed to connect to x port 1: Couldn't connect",
+    "Connection timed out after 60001 milliseconds": "Connection timed out",
+    "Operation timed out after 60001 milliseconds with 0 out of 0 bytes received": "Operation timed out",
+}
+
+
+@pytest.mark.parametrize("said", TOOK)
+def test_what_fails_again_in_the_same_way_reads_the_same(said: str) -> None:
+    """It stands in a status, which is written when it changes."""
+    assert gitobjects._said(said.encode()) == TOOK[said]
+
+
 async def test_a_repository_that_is_too_large_is_given_up(
     repository: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
