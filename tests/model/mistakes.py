@@ -52,7 +52,7 @@ def _without_test(*paths: str) -> Mistake:
 async def _act_and_then_report(self: RequestWorker, body: Any, request: Request) -> tuple[Any, float | None]:
     ref = current_target(request, None)
     observation = await self._gather(request, ref, None)
-    decision = await self._decide(request, observation, ref)
+    decision = await self._decide(request, observation, ref, None)
     if decision.action is not None and ref is not None:
         await self._act(replace(request, status=decision.status), ref, observation.target, decision.action)
     body = await self._report(body, request, decision)
