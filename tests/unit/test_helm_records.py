@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_a_sentence(case: str) -> None:
         decode(body)
 
 
-ODD = {
+ODD: dict[str, Object] = {
     "a chart that is a list": {"chart": ["x"]},
     "hooks that are texts": {"hooks": ["x"]},
     "hooks that ran at no time": {"hooks": [{"events": ["pre-rollback"], "last_run": ["x"]}]},
