@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,10 @@ from rollback_operator.api.trigger import MinSamples
 from rollback_operator.core.verdicts import Sample, Threshold, Verdict
 from rollback_operator.signals.base import Question, missing
 from rollback_operator.signals.outbound import Answer
+from rollback_operator.untrusted import MalformedError, TooLargeError, json_in
 
+MOST_VALUES = 1_500_000
+"""Values of an answer; one of empty objects takes thirty times its length in memory."""
 LONGEST_WORDS = 300
 LONGEST_LABELS = 200
 
@@ -41,11 +43,14 @@ class Nothing:
 
 def document(answer: Answer, server: str) -> Mapping[str, Any] | Nothing:
     """The `data` of an answer; `server` is its address, for sentences."""
+    too_large = Nothing(Why.MISSING, f"{server} gave too large an answer: aggregate more, so that fewer series come")
     if not answer.whole:
-        return Nothing(Why.MISSING, f"{server} gave too large an answer: aggregate more, so that fewer series come")
+        return too_large
     try:
-        said = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        said = json_in(answer.body, MOST_VALUES)
+    except TooLargeError:
+        return too_large
+    except MalformedError:
         said = None
     if not isinstance(said, dict):
         said = {}
