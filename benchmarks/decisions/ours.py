@@ -2,8 +2,8 @@
 
 What is the operator's: what an answer means (`signals.answers.answered`), the fold, what a change of the target does
 to what was seen (`changed`), and the judgement. What is restated here, because it lives among calls to the API server
-there (`policies.worker.PolicyWorker`): the order of these calls, that a Healthy answer ends an excuse, and how many policies
-in Breach make a crowd.
+there (`policies.looking`, `policies.asking`): the order of these calls, that a Healthy answer ends an excuse, and how
+many policies in Breach make a crowd.
 """
 
 from __future__ import annotations
