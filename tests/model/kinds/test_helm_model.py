@@ -45,6 +45,14 @@ def shell() -> Iterator[Callable[[Release], Shell[Release]]]:
         one.loop.close()
 
 
+@pytest.fixture(scope="module")
+def with_a_fault() -> Iterator[Walk[Release]]:
+    """The walk with one fault, for all tests that look at what it came to."""
+    shell = Shell(HelmScene())
+    yield explore(Case(faults=1), shell)
+    shell.loop.close()
+
+
 class Told(NamedTuple):
     case: Case
     release: Release = PLAIN
@@ -52,16 +60,16 @@ class Told(NamedTuple):
 
 WALKED = {
     "nothing goes wrong": Told(Case()),
-    "a fault": Told(Case(faults=1)),
     "people interfere": Told(Case(moves=1)),
     "two operators": Told(Case(operators=2)),
-    "an upgrade was left pending, and people interfere": Told(Case(moves=1), LEFT),
+    "an upgrade was left pending": Told(Case(), LEFT),
 }
 DEEP = {
     "a fault, and people interfere": Told(Case(faults=1, moves=1)),
     "two faults": Told(Case(faults=2)),
     "two operators, and a fault": Told(Case(operators=2, faults=1)),
     "an upgrade was left pending, and a fault": Told(Case(faults=1), LEFT),
+    "an upgrade was left pending, and people interfere": Told(Case(moves=1), LEFT),
     "people interfere twice": Told(Case(moves=2)),
 }
 CASES = [
@@ -79,15 +87,21 @@ def test_a_release_is_rolled_back_once_or_in_recorded_attempts(
 
     walks.append((walk, len(ALL_MOVES)))
     assert walk.violation is None, f"\n{walk.violation}"
-    assert walk.transitions > len(walk.worlds) > 100
+    assert walk.transitions >= len(walk.worlds) > 10
 
 
-def test_a_second_attempt_brings_to_its_end_what_a_killed_operator_began(
-    shell: Callable[[Release], Shell[Release]],
+@pytest.mark.timeout(300)
+def test_a_release_is_rolled_back_so_whatever_fails_once(
+    with_a_fault: Walk[Release], walks: list[tuple[Walk[Any], int]]
 ) -> None:
-    walk = explore(Case(faults=1), shell(PLAIN))
+    walks.append((with_a_fault, len(ALL_MOVES)))
+    assert with_a_fault.violation is None, f"\n{with_a_fault.violation}"
 
-    ends = {str(world.target) for world in walk.worlds if world.over and _completed(world.body.status)}
+
+@pytest.mark.timeout(300)
+def test_a_second_attempt_brings_to_its_end_what_a_killed_operator_began(with_a_fault: Walk[Release]) -> None:
+    ends = {str(world.target) for world in with_a_fault.worlds if world.over and _completed(world.body.status)}
+
     assert ends == {
         "v1 a superseded, v2 b superseded, v3 a deployed; objects of a",
         "v1 a superseded, v2 b superseded, v3 a failed interrupted, v4 a deployed; objects of a",
