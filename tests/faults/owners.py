@@ -30,6 +30,7 @@ class DeploymentOfApplication(ApplicationRow):
     name = "Deployment-of-Application"
     own_calls: tuple[str, ...] = (f"{STATUS_CALL}#1",)
     """Who is gone by is written into the status before anything is done. All else is as with Applications."""
+    first_kills: tuple[str, ...] = ()
     only_own = True
     asks = THROUGH
 

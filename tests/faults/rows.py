@@ -221,8 +221,17 @@ class UndoneStatefulSetRow(StatefulSetRow):
     async def release(self, admin: Admin, namespace: str, version: int, *, force: bool = False) -> None:
         await super().release(admin, namespace, version, force=force)
         if version == BROKEN:
+            await admin.until(lambda: self._waits(admin, namespace), "no node takes the pod of the bad version")
             await admin.apply(self._path(namespace), self.body(1), force=force)
             await admin.until(lambda: self._numbered(admin, namespace), "what came back is numbered")
+
+    async def _waits(self, admin: Admin, namespace: str) -> bool:
+        pods = (await admin.get(f"/api/v1/namespaces/{namespace}/pods"))["items"]
+        images = [one["spec"]["containers"][0]["image"] for one in pods]
+        refused = [
+            one for pod in pods for one in pod["status"].get("conditions", []) if one.get("reason") == "Unschedulable"
+        ]
+        return images == [f"shop:{BROKEN}"] and bool(refused)
 
     async def _numbered(self, admin: Admin, namespace: str) -> bool:
         body = await admin.get(self._path(namespace))

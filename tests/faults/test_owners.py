@@ -12,7 +12,7 @@ from tests.faults.sweep import CLASSES, disturb, undisturbed, weighty
 
 pytestmark = pytest.mark.timeout(1800)
 ROW = ForbiddenOfFlux()
-SHORT = ("killed before", "killed after", "409", "reset after")
+SHORT = ("killed after", "409")
 """What is tried in the short run."""
 _UNDISTURBED: list[Outcome] = []
 
