@@ -69,11 +69,23 @@ def standing_of(
         newest=newest,
         current=whole[-1] if whole and ours and not verifying else newest,
         records=records,
-        marks=frozenset(one.request for one in records if one.request and not one.interrupted and not one.pending),
+        marks=_marks(records, newest.request if ours else None),
     )
     if ours:
         return _of_ours(standing, newest, now)
     return _of_others(standing, newest, now, pending_after) if newest.pending else standing
+
+
+def _marks(records: tuple[Record, ...], at_it: str | None) -> frozenset[str]:
+    """Requests whose effect is there; of the one that is still `at_it`, attempts that broke off are none yet.
+
+    What another one's attempt changed stays changed, also if somebody released before it could be made again.
+    """
+    return frozenset(
+        one.request
+        for one in records
+        if one.request and not (one.request == at_it and (one.interrupted or one.pending))
+    )
 
 
 def _of_ours(standing: Standing, newest: Record, now: datetime) -> Standing:
