@@ -62,8 +62,8 @@ def own_rights(error: errors.Forbidden) -> str:
     """The operator itself lacks a right that its deploy/ folder gives it, or one of the components there."""
     if "cannot impersonate-on:" in str(error):
         return (
-            "The operator's own rights do not suffice: the component constrained-impersonation lists what it may do as a "
-            "service account. For Helm and Argo CD, switch on the component of that kind beside it. Apply the deploy/ "
+            "The operator's own rights do not suffice: the component constrained-impersonation lists what it may do as "
+            "a service account. For Helm and Argo CD, switch on the component of that kind beside it. Apply the deploy/ "
             f"folder again, then write a new request. {error}"
         )
     return (
