@@ -63,8 +63,8 @@ def own_rights(error: errors.Forbidden) -> str:
     if "cannot impersonate-on:" in str(error):
         return (
             "The operator's own rights do not suffice: the component constrained-impersonation lists what it may do as "
-            "a service account. For Helm and Argo CD, switch on the component of that kind beside it. Apply the deploy/ "
-            f"folder again, then write a new request. {error}"
+            "a service account. For Helm and Argo CD, switch on the component of that kind beside it. Apply the "
+            f"deploy/ folder again, then write a new request. {error}"
         )
     return (
         f"The operator's own rights do not suffice: apply its deploy/ folder again, then write a new request. {error}"
