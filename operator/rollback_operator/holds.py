@@ -152,7 +152,7 @@ class HoldWorker:
         claims = self._claims.get(place)
         if not claims:
             return None
-        claim, app = await self._look(place, list(claims.values()))
+        reader, app = await self._look(place, list(claims.values()))
         if app is None:
             await self._over(place, Ends(Reason.TARGET_NOT_FOUND, "The Application is gone.", restore=False))
             return None
@@ -165,11 +165,11 @@ class HoldWorker:
         if hold is None:
             await self._tell(place, None, _illegible(app))
             return self._settings.holds
-        standing = await self._standing(place, app, hold, claim)
+        standing = await self._standing(place, app, hold, reader)
         if isinstance(standing, Goes):
             await self._tell(place, hold, standing)
             return self._settings.holds
-        await self._target.write(_where(place, claim), effect.released(app, hold, standing))
+        await self._end(place, hold, effect.released(app, hold, standing))
         log.info("%s: %s", standing.reason, standing.message, extra={"target": "/".join(place)})
         await self._over(place, standing, hold.request)
         return None
@@ -185,19 +185,45 @@ class HoldWorker:
         assert refused is not None
         raise refused
 
-    async def _standing(self, place: Place, app: Object, hold: Hold, claim: Claim) -> Standing:
+    def _by_nearness(self, place: Place, hold: Hold) -> list[Claim]:
+        """Who knows of an Application, first the request that it is held for."""
+        return sorted(self._claims.get(place, {}).values(), key=lambda one: one.uid != hold.request)
+
+    async def _may_read(self, place: Place, claim: Claim) -> bool:
+        """Whether it is any business of theirs: everybody may write a policy that names an Application."""
+        try:
+            await self._target.read(_where(place, claim))
+        except errors.Forbidden:
+            return False
+        return True
+
+    async def _end(self, place: Place, hold: Hold, released: Object) -> None:
+        """Write the Application without its hold, as the first who may."""
+        refused: errors.Forbidden | None = None
+        for claim in self._by_nearness(place, hold):
+            try:
+                await self._target.write(_where(place, claim), released)
+            except errors.Forbidden as error:
+                refused = refused or error
+            else:
+                return
+        if refused is not None:
+            raise refused
+
+    async def _standing(self, place: Place, app: Object, hold: Hold, reader: Claim) -> Standing:
         orders = Orders(hold.until, hold.since, _alert_after(hold))
         seen = _seen(app, place)
         comparison: Comparison | None = None
         if asks_git(orders, seen):
-            comparison = await compare(app, hold, self._objects, await self._credentials(place, claim))
+            comparison = await compare(app, hold, self._objects, await self._credentials(place, hold, reader))
         return stands(orders, seen, comparison, datetime.now(UTC))
 
-    async def _credentials(self, place: Place, claim: Claim) -> Credentials | None:
-        """What the repository is shown: as the first of our resources that names a Secret says."""
-        others = self._claims.get(place, {}).values()
-        named = next((one for one in (claim, *others) if one.secret), None)
-        return None if named is None else await holding.credentials(self._api, named.account, named.secret)
+    async def _credentials(self, place: Place, hold: Hold, reader: Claim) -> Credentials | None:
+        """What the repository is shown: as the nearest of our resources says that names a Secret."""
+        for one in self._by_nearness(place, hold):
+            if one.secret is not None and (one == reader or await self._may_read(place, one)):
+                return await holding.credentials(self._api, one.account, one.secret)
+        return None
 
     # Report.
 
@@ -224,11 +250,11 @@ class HoldWorker:
             return
         if self._told.get(place) != goes.reason:
             self._told[place] = goes.reason
-            await self._tell_policies(claims, goes)
+            await self._tell_policies(place, claims, goes)
 
-    async def _tell_policies(self, claims: list[Claim], goes: Goes) -> None:
+    async def _tell_policies(self, place: Place, claims: list[Claim], goes: Goes) -> None:
         for claim in claims:
-            if claim.plural == POLICIES:
+            if claim.plural == POLICIES and await self._may_read(place, claim):
                 metadata = {"namespace": claim.key[0], "name": claim.key[1], "uid": claim.uid}
                 await events.emit(self._api, "RollbackPolicy", metadata, goes.reason, goes.message, warning=goes.bad)
 
