@@ -141,4 +141,4 @@ def test_an_attempt_that_broke_off_before_another_release_came_was_made_all_the_
     standing = seen(OLD, BAD, ours(3, "failed", beat=None, interrupted=True), record(4, "deployed"))
 
     assert current(standing) == 4
-    assert (standing.half_made, standing.marks, standing.mend) == (frozenset(), {"a"}, None)
+    assert (standing.half_made, standing.marks, standing.mend) == (frozenset(), frozenset({"a"}), None)
