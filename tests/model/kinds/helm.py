@@ -241,7 +241,7 @@ def _done(world: Release) -> Release:
 def _created(world: Release, it: Rec, sent: int, asker: Asker) -> Landed[Release]:
     if world.find(it.number) is not None:
         return Landed("AlreadyExists", world)
-    wrong = _of_create(world, it, asker)
+    wrong = _of_create(world, it, asker) if world.records else None  # a limit: it was uninstalled meanwhile
     version = world.version + 1
     alive = None if it.alive is None else min(it.alive + sent, DEAD)
     made = it._replace(alive=alive, age=min(sent, OLD), version=version)
@@ -263,15 +263,14 @@ def _of_create(world: Release, it: Rec, asker: Asker) -> str | None:
 
 
 def _of_plan(world: Release, it: Rec, asker: Asker) -> str | None:
-    """Whether the attempt is what was written down. Nothing keeps Helm from making one of what was just uninstalled."""
+    """Whether the attempt is what was written down."""
     status, newest = statuses.parsed(asker.status), world.newest
     plan = plan_of(status)
     if plan is None:
         return UNPLANNED
     if status.phase is not None and status.phase.final and applied(status) != TRUE:
         return AFTER_END
-    if newest is None:
-        return None
+    assert newest is not None
     whole = [one for one in world.records if one.by != asker.uid and (one.status != FAILED or one is newest)]
     fits = bool(whole) and newest.number == it.number - 1
     seen = (print_of(whole[-1].letter), print_of(it.letter)) if fits else None
