@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import unused_port
+from aiohttp.test_utils import TestServer, unused_port
 
 from rollback_operator.signals import outbound as module
 from rollback_operator.signals.fence import Fence, NotAllowed
@@ -450,3 +450,44 @@ async def test_a_server_that_wants_a_certificate_of_ours(keys: pki.Pki, client: 
         with pytest.raises(NoAnswer, match="perhaps a certificate is asked for") as caught:
             await client.get(url, within=5, limit=100, tls=trusting(keys.authority))
     assert caught.value.kind == "tls"
+
+
+async def test_hosts_of_one_namespace_that_hang_keep_nobody_elses_from_being_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CONNECTIONS", 4)
+    monkeypatch.setattr(module, "SHARE", 3)
+    gate, hanging = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path == "/hang":
+            hanging.release()
+            await gate.wait()
+        return web.Response(text="ok")
+
+    async def lookup(_: str, __: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handle)
+    async with TestServer(app) as server:
+        client = Outbound(Fence(LOOPBACK), lookup)
+        held = [
+            asyncio.create_task(
+                client.get(f"http://{number}.example:{server.port}/hang", within=60, limit=10, whose="evil")
+            )
+            for number in range(3)
+        ]
+        for _ in held:
+            await hanging.acquire()
+        mine = f"http://good.example:{server.port}/"
+
+        with pytest.raises(NoAnswer, match="3 other calls of namespace evil are under way") as caught:
+            await client.get(mine, within=0.05, limit=10, whose="evil")
+        answers = [await client.get(mine, within=60, limit=10, whose=whose) for whose in ("shop", None)]
+
+        gate.set()
+        await asyncio.gather(*held)
+        await client.close()
+    assert caught.value.kind == "busy"
+    assert [answer.status for answer in answers] == [200, 200]

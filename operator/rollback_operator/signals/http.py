@@ -45,7 +45,12 @@ class HttpSignal:
             )
         try:
             answer = await self._outbound.get(
-                check.url, method=check.method, within=min(_patience(check), LONGEST), limit=LARGEST, fresh=True
+                check.url,
+                method=check.method,
+                within=min(_patience(check), LONGEST),
+                limit=LARGEST,
+                fresh=True,
+                whose=question.namespace,
             )
         except NotAllowed as error:
             return missing(question, now, str(error))

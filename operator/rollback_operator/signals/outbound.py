@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import aiohttp
 from yarl import URL
@@ -21,6 +22,8 @@ from rollback_operator.signals.fence import OPEN, CheckedResolver, Fence, Lookup
 
 CONNECTIONS = 200
 CONNECTIONS_PER_HOST = 32
+SHARE = CONNECTIONS // 4
+"""How many calls of one namespace may be under way: its hosts that hang keep nobody else's from being asked."""
 KEPT_FOR = 75.0
 """Seconds that an idle connection is kept: longer than the usual interval."""
 LOOKUPS = 16
@@ -70,6 +73,7 @@ class Outbound:
         self._threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
         self._lookup = lookup or self._getaddrinfo
         self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """The addresses that a host may be called at, for programs that call it themselves.
@@ -98,6 +102,7 @@ class Outbound:
         tls: ssl.SSLContext | None = None,
         fresh: bool = False,
         trusted: bool = False,
+        whose: str | None = None,
     ) -> Answer:
         """Ask for a URL.
 
@@ -110,15 +115,35 @@ class Outbound:
             tls: whom to trust; None: the authorities of the system.
             fresh: on a connection of its own, which reaches any pod behind a Service, not the one of the last time.
             trusted: the URL is the administrator's: any address may be called.
+            whose: the namespace that it is called for, which has no more than its share of calls; None: nobody's.
 
         Raises:
             NotAllowed: the URL may not be called.
             NoAnswer: none came.
         """
         call = _Call(method, _parsed(url), within)
+        turn = asyncio.Semaphore() if whose is None else self._turns.setdefault(whose, asyncio.Semaphore(SHARE))
         try:
-            async with asyncio.timeout(within) as call.clock:
-                return await self._ask(call, limit, headers, tls, self._session(fresh=fresh, trusted=trusted))
+            async with asyncio.timeout(within if turn.locked() else None):
+                await turn.acquire()
+        except TimeoutError as error:
+            raise NoAnswer("busy", f"{call}: {SHARE} other calls of namespace {whose} are under way") from error
+        try:
+            return await self._get(call, limit, headers, tls, self._session(fresh=fresh, trusted=trusted))
+        finally:
+            turn.release()
+
+    async def _get(
+        self,
+        call: _Call,
+        limit: int,
+        headers: Mapping[str, str] | None,
+        tls: ssl.SSLContext | None,
+        session: aiohttp.ClientSession,
+    ) -> Answer:
+        try:
+            async with asyncio.timeout(call.within) as call.clock:
+                return await self._ask(call, limit, headers, tls, session)
         except TimeoutError as error:
             raise call.timed_out() from error
         except aiohttp.InvalidURL as error:

@@ -49,6 +49,8 @@ class _Server:
     access: Access = NO_ACCESS
     headers: Headers = ()
     trusted: bool = False
+    whose: str | None = None
+    """The namespace that names it; None: it is the operator's own."""
 
     def sent(self) -> dict[str, str]:
         """The headers; what the Secret or the token file says stands above an Authorization among them."""
@@ -152,9 +154,10 @@ class PrometheusSignal:
             return self._default_server(given, headers)
         address = _base(given.address)
         if given.secret_ref is None:
-            return _Server(address, (address, headers), NO_ACCESS, headers)
-        whose = (question.namespace, given.secret_ref.name, question.service_account)
-        return _Server(address, (address, headers, whose), await self._secrets.access(*whose), headers)
+            return _Server(address, (address, headers), NO_ACCESS, headers, whose=question.namespace)
+        account = (question.namespace, given.secret_ref.name, question.service_account)
+        access = await self._secrets.access(*account)
+        return _Server(address, (address, headers, account), access, headers, whose=question.namespace)
 
     def _default_server(self, given: PrometheusServer, headers: Headers) -> _Server:
         if not self._address:
@@ -208,6 +211,7 @@ class PrometheusSignal:
                 headers=server.sent(),
                 tls=server.access.tls,
                 trusted=server.trusted,
+                whose=server.whose,
             )
         except (NoAnswer, NotAllowed) as error:
             return Nothing(Why.MISSING, str(error))
