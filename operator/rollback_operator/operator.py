@@ -15,7 +15,8 @@ from rollback_operator.api import POLICIES, REQUESTS
 from rollback_operator.api.common import Place
 from rollback_operator.api.request import FINAL
 from rollback_operator.gitobjects import GitObjects
-from rollback_operator.holds import HoldWorker
+from rollback_operator.holds.applications import HoldWorker
+from rollback_operator.holds.suspensions import SuspensionWorker
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import Key
@@ -23,7 +24,6 @@ from rollback_operator.policies.worker import PolicyWorker
 from rollback_operator.requests import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.signals import Signals
-from rollback_operator.suspensions import SuspensionWorker
 from rollback_operator.targets import Workloads, by_kind
 from rollback_operator.targets.application import ApplicationTarget
 from rollback_operator.targets.base import Target

@@ -14,7 +14,7 @@ from rollback_operator.api.common import Place
 from rollback_operator.core import conditions as on
 from rollback_operator.core.hold import RELEASE_ANNOTATION
 from rollback_operator.gitobjects import Credentials, Spot
-from rollback_operator.holds import HoldWorker
+from rollback_operator.holds.applications import HoldWorker
 from rollback_operator.kube import errors
 from rollback_operator.settings import Settings
 from rollback_operator.targets.application import ApplicationTarget

@@ -13,10 +13,10 @@ from rollback_operator.core import conditions as on
 from rollback_operator.core import flux
 from rollback_operator.core.hold import ENDED_ANNOTATION, RELEASE_ANNOTATION
 from rollback_operator.core.suspended import attempted, content_of
+from rollback_operator.holds.suspensions import SuspensionWorker
 from rollback_operator.kube import errors
 from rollback_operator.kube.resources import Key, key_of
 from rollback_operator.settings import Settings
-from rollback_operator.suspensions import SuspensionWorker
 from tests.unit import test_suspended as made
 from tests.unit.fakes import FakeApi, failing
 from tests.unit.objects import Object

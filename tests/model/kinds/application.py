@@ -15,10 +15,10 @@ from functools import cache
 from typing import Any, NamedTuple
 from unittest import mock
 
-from rollback_operator import holds
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.hold import Comparison, Ends, Orders, stands
+from rollback_operator.holds import applications
 from rollback_operator.kube import errors
 from rollback_operator.targets.application import effect, operation, reading
 from rollback_operator.targets.application import target as module
@@ -385,7 +385,7 @@ def _of_hold(world: App) -> Iterator[tuple[str, App]]:
         return
     orders = Orders("TargetChanges", statuses.NOW, timedelta(hours=24))
     comparison = Comparison(world.seen not in world.held)
-    standing = stands(orders, holds._seen(document(world), PLACE), comparison, statuses.NOW)
+    standing = stands(orders, applications._seen(document(world), PLACE), comparison, statuses.NOW)
     if isinstance(standing, Ends):
         yield "the hold ends", _by(world, standing)
 

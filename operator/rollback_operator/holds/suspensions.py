@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from rollback_operator import holding, owning
+from rollback_operator import owning
 from rollback_operator.api import REQUESTS
 from rollback_operator.api.common import ACROSS_NAMESPACES, Place, TargetRef
 from rollback_operator.api.fields import parse_duration
@@ -38,6 +38,7 @@ from rollback_operator.core.life.times import made
 from rollback_operator.core.suspended import SOURCES, InGit, Source, at_once, by_source, source_of
 from rollback_operator.core.values import Request
 from rollback_operator.gitobjects import GitObjects, Spot, Unknowable
+from rollback_operator.holds import telling
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
@@ -89,7 +90,7 @@ class SuspensionWorker:
         stand = [await self._look(request, plan, one) for one in plan.suspends]
         goes = [one for one in stand if isinstance(one, Goes)]
         said = _together(goes or stand)
-        there = await holding.tell(self._api, key, request.uid, "True" if goes else "False", said)
+        there = await telling.tell(self._api, key, request.uid, "True" if goes else "False", said)
         if goes and there:
             return self._settings.holds
         self.gone(key)
@@ -158,7 +159,7 @@ class SuspensionWorker:
 
     async def _in_git(self, plan: Plan, asked: InGit, account: ServiceAccount) -> Comparison:
         """Whether what is below the path is something else at the newest commit."""
-        shown = await holding.credentials(self._api, account, plan.hold.git_secret_name if plan.hold else None)
+        shown = await telling.credentials(self._api, account, plan.hold.git_secret_name if plan.hold else None)
         try:
             before, now = [
                 await self._objects.identity(Spot(asked.url, commit, asked.path, asked.also), shown)

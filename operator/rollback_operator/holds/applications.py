@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rollback_operator import holding
 from rollback_operator.api import POLICIES, REQUESTS
 from rollback_operator.api.common import ACROSS_NAMESPACES, Place, TargetRef
 from rollback_operator.api.fields import parse_duration
@@ -33,6 +32,7 @@ from rollback_operator.core.hold import (
     wished,
 )
 from rollback_operator.gitobjects import Credentials, GitObjects
+from rollback_operator.holds import telling
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
@@ -222,7 +222,7 @@ class HoldWorker:
         """What the repository is shown: as the nearest of our resources says that names a Secret."""
         for one in self._by_nearness(place, hold):
             if one.secret is not None and (one == reader or await self._may_read(place, one)):
-                return await holding.credentials(self._api, one.account, one.secret)
+                return await telling.credentials(self._api, one.account, one.secret)
         return None
 
     # Report.
@@ -259,7 +259,7 @@ class HoldWorker:
                 await events.emit(self._api, "RollbackPolicy", metadata, goes.reason, goes.message, warning=goes.bad)
 
     async def _write(self, claim: Claim, state: on.State, said: Standing) -> bool:
-        return await holding.tell(self._api, claim.key, claim.uid, state, said)
+        return await telling.tell(self._api, claim.key, claim.uid, state, said)
 
 
 def _where(place: Place, claim: Claim) -> Where:
