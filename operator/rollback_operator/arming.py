@@ -24,6 +24,7 @@ from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Orders
+from rollback_operator.refusals import REMEMBERING, example
 from rollback_operator.settings import Settings
 from rollback_operator.targets.base import Configured, Target
 from rollback_operator.watching import Standing
@@ -77,7 +78,7 @@ class Arming:
             return trouble
         held = owning.rights(stance.suspends) if isinstance(stance, Go) else ()
         kept = (backups.right(where.account),) if spec.backup is Backup.ALWAYS else ()
-        lacking = await self._lacking((*target.rights(where), *held, *kept), where.account, "rbac.yaml")
+        lacking = await self._lacking((*target.rights(where), *held, *kept), where.account, spec.target.kind)
         return lacking or ((Reason.ARMED_FOR_NOW, findings.warning) if findings.warning else None)
 
     async def _cannot_bring_back(self, standing: Standing, to: Revision) -> Disarmed | None:
@@ -87,13 +88,15 @@ class Arming:
             return None
         goes_back = isinstance(self._targets[standing.spec.target.kind], Configured)
         needed = (*memory.rights(account), *(_to_put_back(standing, to, account) if goes_back else ()))
-        return await self._lacking(needed, account, "rbac-remember.yaml")
+        return await self._lacking(needed, account, None)
 
-    async def _lacking(self, rights: Iterable[Right], account: ServiceAccount, example: str) -> Disarmed | None:
+    async def _lacking(self, rights: Iterable[Right], account: ServiceAccount, kind: str | None) -> Disarmed | None:
+        """Which of `rights` is missing: to roll back a target of that kind, or (None) to remember configuration."""
         lacking = await access.first_lacking(self._api, rights, account)
         if lacking is None:
             return None
-        message = f"Service account {account} may not {lacking}. Give it the rights: examples/{example} shows which."
+        shown = REMEMBERING if kind is None else example(kind, lacking.verb, lacking.resource)
+        message = f"Service account {account} may not {lacking}. Give it the rights: {shown} shows which."
         return Reason.MAY_NOT_ROLL_BACK, message
 
     async def _stance(self, standing: Standing, snapshot: Snapshot, account: ServiceAccount) -> Go | Await | Obstacle:

@@ -12,6 +12,24 @@ from rollback_operator.kube.identity import ServiceAccount
 
 _RIGHTS = re.compile(r'is forbidden: User "[^"]*" cannot (?P<verb>\S+) (?:resource "(?P<resource>[^"]+)")?')
 """The authorizer's own words (`User "x" cannot patch resource "deployments" ...`); admission plugins use others."""
+REMEMBERING = "examples/rbac-remember.yaml"
+"""What shows the rights that configuration takes."""
+_OF_FLUX = ("kustomizations", "helmreleases", "gitrepositories", "ocirepositories", "helmcharts", "buckets")
+_OF_CONFIGURATION = ("configmaps", "secrets", "services", "ingresses")
+
+
+def example(kind: str, verb: str, resource: str) -> str:
+    """The file that shows the right, which rolling back a target of that kind takes."""
+    if kind == "Helm":
+        return "examples/rbac-helm.yaml"
+    if kind == "Application":
+        return "examples/rbac-argocd.yaml"
+    if resource in _OF_FLUX:
+        return "examples/rbac-owners.yaml"
+    kept = resource == "secrets" and verb in ("get", "create")  # what a revision needs, and a copy of what is replaced
+    if resource in _OF_CONFIGURATION and verb != "get" and not kept:
+        return REMEMBERING
+    return "examples/rbac.yaml"
 
 
 def refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) -> Refused:
@@ -19,17 +37,17 @@ def refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) ->
     said = str(error)
     lacking = _RIGHTS.search(said)
     if not isinstance(error, errors.Forbidden) or lacking is None:
-        return Refused(
-            Reason.REJECTED, f"The API server does not take the change of {ref}; nothing was changed: {said}"
-        )
+        who = "Helm, or the API server," if ref.kind == "Helm" else "The API server"
+        return Refused(Reason.REJECTED, f"{who} does not take the change of {ref}; nothing was changed: {said}")
     if lacking["verb"].startswith("impersonate"):
         return Refused(Reason.FORBIDDEN, own_rights(error))
+    shown = example(ref.kind, lacking["verb"], lacking["resource"] or "")
     what, namespace = f"{ref.kind} {ref.name}", ref.namespace or account.namespace
     if lacking["resource"] not in (None, f"{ref.kind.lower()}s"):
         what = f"{lacking['resource']}, which rolling {ref} back takes,"
     message = (
         f"Service account {account} may not {lacking['verb']} {what} in namespace {namespace}: nothing was "
-        f"changed. Give it the rights (examples/rbac.yaml shows which), then write a new request. {said}"
+        f"changed. Give it the rights ({shown} shows which), then write a new request. {said}"
     )
     return Refused(Reason.FORBIDDEN, message)
 
@@ -43,10 +61,11 @@ def unfinished(error: errors.KubeError, ref: TargetRef, account: ServiceAccount)
         )
     if lacking["verb"].startswith("impersonate"):
         return Refused(Reason.FORBIDDEN, own_rights(error))
+    shown = example(ref.kind, lacking["verb"], lacking["resource"] or "")
     message = (
         f"Service account {account} may not {lacking['verb']} {lacking['resource']} in namespace {account.namespace}, "
-        f"which finishing the rollback of {ref} takes: do it by hand, and give it the rights (examples/rbac.yaml "
-        f"shows which). {error}"
+        f"which finishing the rollback of {ref} takes: do it by hand, and give it the rights ({shown} shows which). "
+        f"{error}"
     )
     return Refused(Reason.FORBIDDEN, message)
 
@@ -58,14 +77,25 @@ def reading_refused(error: errors.Forbidden, ref: TargetRef, account: ServiceAcc
     return Refused(Reason.FORBIDDEN, own_rights(error))
 
 
-def own_rights(error: errors.Forbidden) -> str:
-    """The operator itself lacks a right that its deploy/ folder gives it, or one of the components there."""
+def cannot_look(error: errors.Forbidden, ref: TargetRef, account: ServiceAccount) -> str:
+    """Why a policy cannot look at `ref`: rights of its account, or of the operator."""
+    lacking = _RIGHTS.search(str(error))
+    verb, resource = (lacking["verb"], lacking["resource"] or "") if lacking is not None else ("", "")
+    if f" as {account}: " not in str(error) or verb.startswith("impersonate"):
+        return own_rights(error, then="")
+    shown = example(ref.kind, verb, resource)
+    return f"Service account {account} may not look at {ref}. Give it the rights: {shown} shows which. {error}"
+
+
+def own_rights(error: errors.KubeError, then: str = ", then write a new request") -> str:
+    """The operator itself lacks a right that its deploy/ folder gives it, or one of the components there.
+
+    `then`: what to do after the rights are there.
+    """
     if "cannot impersonate-on:" in str(error):
         return (
             "The operator's own rights do not suffice: the component constrained-impersonation lists what it may do as "
             "a service account. For Helm and Argo CD, switch on the component of that kind beside it. Apply the "
-            f"deploy/ folder again, then write a new request. {error}"
+            f"deploy/ folder again{then}. {error}"
         )
-    return (
-        f"The operator's own rights do not suffice: apply its deploy/ folder again, then write a new request. {error}"
-    )
+    return f"The operator's own rights do not suffice: apply its deploy/ folder again{then}. {error}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
-from rollback_operator.refusals import refusal, unfinished
+from rollback_operator.refusals import cannot_look, refusal, unfinished
 from tests.unit.builders import CHECKOUT
 
 ACCOUNT = ServiceAccount("shop", "rollback")
@@ -88,6 +89,66 @@ def test_when(case: str) -> None:
     assert refused.message.startswith(says)
     assert str(error) in refused.message, "in the API server's own words"
     assert refused.plan is None
+
+
+SHOWN: dict[str, tuple[str, str, str, str]] = {
+    "a Deployment": ("Deployment", "patch", "deployments", "rbac.yaml"),
+    "a pod that holds a StatefulSet up": ("StatefulSet", "delete", "pods", "rbac.yaml"),
+    "the copy of what is replaced": ("Deployment", "create", "secrets", "rbac.yaml"),
+    "what a revision needs": ("Deployment", "get", "configmaps", "rbac.yaml"),
+    "configuration that goes back": ("Deployment", "patch", "configmaps", "rbac-remember.yaml"),
+    "a Secret that goes back": ("Deployment", "patch", "secrets", "rbac-remember.yaml"),
+    "what Flux applies": ("Deployment", "patch", "kustomizations", "rbac-owners.yaml"),
+    "a record of Helm": ("Helm", "create", "secrets", "rbac-helm.yaml"),
+    "what a chart holds": ("Helm", "patch", "configmaps", "rbac-helm.yaml"),
+    "an Application": ("Application", "update", "applications", "rbac-argocd.yaml"),
+}
+
+
+def lacking(verb: str, resource: str) -> errors.Forbidden:
+    return errors.Forbidden(
+        f'PUT /a/path as shop/rollback: 403 {resource} "web" is forbidden: User "system:serviceaccount:shop:rollback" '
+        f'cannot {verb} resource "{resource}" in API group "" in the namespace "shop"'
+    )
+
+
+@pytest.mark.parametrize("case", SHOWN)
+def test_the_file_that_shows_the_missing_right_is_named_for(case: str) -> None:
+    kind, verb, resource, file = SHOWN[case]
+    ref, error = TargetRef.model_validate({"kind": kind, "name": "web"}), lacking(verb, resource)
+    assert f"(examples/{file} shows which)" in refusal(error, ref, ACCOUNT).message
+    assert f"(examples/{file} shows which)" in unfinished(error, ref, ACCOUNT).message
+    assert f"Give it the rights: examples/{file} shows which." in cannot_look(error, ref, ACCOUNT)
+
+
+BY_HELM = TargetRef.model_validate({"kind": "Helm", "name": "web"})
+UNSEEN: dict[str, tuple[errors.Forbidden, str]] = {
+    "the account may not": (lacking("list", "secrets"), "Service account shop/rollback may not look at Helm/web."),
+    "the operator may not": (
+        errors.Forbidden('GET /a/path: 403 deployments.apps "web" is forbidden: User "x" cannot get resource "a"'),
+        "The operator's own rights do not suffice: apply its deploy/ folder again. GET",
+    ),
+    "the operator may not be the account": (
+        errors.Forbidden(
+            'GET /a/path as shop/rollback: 403 serviceaccounts "rollback" is forbidden: User "x" cannot impersonate '
+            'resource "serviceaccounts" in API group "" in the namespace "shop"'
+        ),
+        "The operator's own rights do not suffice: apply its deploy/ folder again. GET",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNSEEN)
+def test_a_policy_cannot_look_at_its_target_when(case: str) -> None:
+    error, says = UNSEEN[case]
+    message = cannot_look(error, BY_HELM, ACCOUNT)
+    assert message.startswith(says)
+    assert message.endswith(str(error))
+
+
+def test_what_helm_says_is_not_put_into_the_api_servers_mouth() -> None:
+    refused = refusal(errors.Invalid("Helm says: chart requires kubeVersion: >=1.40"), BY_HELM, ACCOUNT)
+    assert refused.message.startswith("Helm, or the API server, does not take the change of Helm/web; nothing was")
 
 
 LEFT = "DELETE /api/v1/namespaces/shop/pods/checkout-2 as shop/rollback: 403 "

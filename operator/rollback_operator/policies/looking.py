@@ -26,6 +26,7 @@ from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import Key
 from rollback_operator.policies import making
 from rollback_operator.policies.asking import Asker
+from rollback_operator.refusals import cannot_look
 from rollback_operator.settings import Settings
 from rollback_operator.targets.base import Target
 from rollback_operator.watching import Standing, Watching, parse_status, version_of
@@ -183,7 +184,7 @@ class Looker:
     async def _blind(self, standing: Standing, error: errors.Forbidden) -> None:
         """The target may not be looked at: say so, and leave the rest of what is said as it stands."""
         account, status = standing.where.account, standing.status
-        message = f"{standing.spec.target} cannot be looked at as service account {account}: {error}"
+        message = cannot_look(error, standing.spec.target, account)
         standing.disarmed = Reason.MAY_NOT_ROLL_BACK, message
         found = Findings(standing.generation, _trouble(standing), standing.disarmed, _said(status), status.last_request)
         await self._write(standing, self._scene(standing), found)
