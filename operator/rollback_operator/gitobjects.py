@@ -312,7 +312,7 @@ def _taken_apart(url: str) -> tuple[str, Credentials | None]:
         host = parts.netloc.rpartition("@")[2]
         shown = Credentials("", parts.username, parts.password or "") if parts.username else None
     except ValueError:
-        raise Unknowable("its address is none") from None
+        raise Unknowable("the address of its repository is not one that Git knows") from None
     return urlunsplit(parts._replace(netloc=host)), shown if parts.scheme in ("http", "https") else None
 
 

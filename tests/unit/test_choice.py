@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
 from rollback_operator.core.choice import Chosen, choose
@@ -166,6 +167,13 @@ def test_there_is_nothing_to_do_when(case: str) -> None:
     assert ending.reason == reason
     assert says in ending.message
     assert ending.phase is (Phase.SUCCEEDED if reason is Reason.ALREADY_AT_REVISION else Phase.FAILED)
+
+
+@pytest.mark.parametrize("kind,what", [("Helm", "chart and values"), ("Application", "sources and commits")])
+def test_what_a_target_has_already_is_called_what_it_is(kind: str, what: str) -> None:
+    ending = choose("2", TargetRef.model_validate({"kind": kind, "name": "web"}), snapshot("ab"), {})
+    assert isinstance(ending, Ending)
+    assert ending.message == f"{kind}/web already has the {what} of revision 2: nothing was changed."
 
 
 def test_a_tag_that_did_not_move_is_not_talked_about() -> None:

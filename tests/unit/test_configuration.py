@@ -209,7 +209,9 @@ async def test_what_is_too_large_for_a_secret_is_said(monkeypatch: pytest.Monkey
 
 async def test_too_many_objects_are_said() -> None:
     needed = [Need("ConfigMap", f"settings-{number}") for number in range(33)]
-    with pytest.raises(Unremembered, match="refers to 33 ConfigMaps and Secrets, and 32 are remembered at most"):
+    with pytest.raises(
+        Unremembered, match=r"33 objects would be remembered with each revision .*, and 32 are the most"
+    ):
         await remembered(FakeApi(), *needed)
 
 

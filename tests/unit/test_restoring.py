@@ -267,7 +267,8 @@ MOVED: dict[str, tuple[str, Any, str]] = {
         (
             "ConfigMap settings was put back as remembered, Secret db was not, and Deployment/checkout itself was not "
             "changed. Secret db was changed by somebody else after the plan was made, so Deployment/checkout was not "
-            "rolled back. If it is still wanted, write a new request. No copy was kept of what that replaced."
+            "rolled back. If it is still wanted, write a new request. No copy was kept of what that replaced: "
+            "if it is not to stay so, apply what is to stand there."
         ),
     ),
     "another release came": (
@@ -276,7 +277,8 @@ MOVED: dict[str, tuple[str, Any, str]] = {
         (
             "ConfigMap settings and Secret db were put back as remembered, but Deployment/checkout itself was not "
             "changed. Deployment/checkout moved on from revision 3 before it could be rolled back. If the new release "
-            "is bad too, write a new request. No copy was kept of what that replaced."
+            "is bad too, write a new request. No copy was kept of what that replaced: "
+            "if it is not to stay so, apply what is to stand there."
         ),
     ),
     "it was paused": (
@@ -285,7 +287,8 @@ MOVED: dict[str, tuple[str, Any, str]] = {
         (
             "ConfigMap settings and Secret db were put back as remembered, but Deployment/checkout itself was not "
             "changed. Deployment/checkout is paused, so a rollback would not reach its pods. Run kubectl rollout "
-            "resume deployment/checkout and write a new request. No copy was kept of what that replaced."
+            "resume deployment/checkout and write a new request. No copy was kept of what that replaced: "
+            "if it is not to stay so, apply what is to stand there."
         ),
     ),
 }

@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[Managed, Reason, tuple[str, ...]]] = {
     "a Kustomization that may not be read": (
         by_flux(None, refused="Service account shop/rollback may not get kustomizations shop."),
         Reason.FORBIDDEN,
-        ("Service account shop/rollback may not get kustomizations shop.", "docs/owners.md"),
+        ("Service account shop/rollback may not get kustomizations shop.", "examples/rbac-owners.yaml"),
     ),
     "a Kustomization whose suspension another one undoes": (
         by_flux(

@@ -119,6 +119,7 @@ async def test_when_git_brings_something_else_it_is_as_it_was(*, was: bool | Non
     world.git.differs = True
     assert await world.work() is None
     assert world.condition()[:2] == ("False", "TargetChanged")
+    assert world.condition()[2].endswith("): spec.suspend is as it was before the rollback.")
     after = world.shop()
     assert after["spec"].get("suspend") is was
     assert notes(after) == {"team", ENDED_ANNOTATION}
@@ -176,8 +177,9 @@ async def test_without_the_right_to_look_at_its_source_it_stays() -> None:
     world.api.faults.append(failing("gitrepositories", errors.Forbidden("no")))
     assert await world.work() == 7
     assert world.condition()[1] == "CannotCompare"
-    assert (
-        "service account shop/mine may not get gitrepositories fleet in namespace flux-system" in world.condition()[2]
+    assert world.condition()[2].endswith(
+        "service account shop/mine may not get gitrepositories fleet in namespace flux-system; "
+        "examples/rbac-owners.yaml shows the right"
     )
 
 
@@ -188,7 +190,9 @@ async def test_without_rights_on_it_that_is_said_with_the_command(verb: str) -> 
     world.api.faults.append(failing(f"{verb} /apis/kustomize", errors.Forbidden("no")))
     assert await world.work() == 7
     assert world.condition()[:2] == ("True", "CannotCompare")
-    assert "To resume it: kubectl -n flux-system patch" in world.condition()[2]
+    said = world.condition()[2]
+    assert "service account shop/mine may not look when that can end" in said
+    assert "Give it the rights (examples/rbac-owners.yaml shows which). To end it by hand: kubectl -n flux-sys" in said
 
 
 BY_PEOPLE: dict[str, tuple[World, str, bool | None]] = {

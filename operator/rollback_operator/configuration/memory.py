@@ -70,7 +70,11 @@ class Memory:
         """
         objects = to_remember(needed, whose.asked)
         if len(objects) > MAX_OBJECTS:
-            message = f"It refers to {len(objects)} ConfigMaps and Secrets, and {MAX_OBJECTS} are remembered at most."
+            message = (
+                f"{len(objects)} objects would be remembered with each revision (spec.remember), and {MAX_OBJECTS} are "
+                "the most: nothing more is remembered. Leave some out with remember.without, or name fewer in "
+                "remember.also."
+            )
             raise Unremembered(Reason.NOT_REMEMBERED, message)
         found = await asyncio.gather(*(self._read(whose.account, kind, name) for kind, name in objects))
         kept = await asyncio.gather(
@@ -158,7 +162,8 @@ class Memory:
         if len(data) > manifests.LARGEST:
             message = (
                 f"{kind} {kept.name} takes {len(data)} bytes, and a Secret holds {manifests.LARGEST}: it cannot be "
-                "remembered. Make it smaller, or give each release one of its own."
+                "remembered. Make it smaller, make it immutable and give each release one of its own, or leave it out "
+                "with remember.without."
             )
             raise Unremembered(Reason.NOT_REMEMBERED, message)
         owner = {"apiVersion": API_VERSION, "kind": "RollbackPolicy", "name": whose.name, "uid": whose.uid}
@@ -174,7 +179,11 @@ class Memory:
         except errors.Forbidden as error:
             raise Unremembered(Reason.MAY_NOT_ROLL_BACK, _lacking(whose.account, "create secrets")) from error
         except errors.Invalid as error:
-            raise Unremembered(Reason.NOT_REMEMBERED, f"{kind} {kept.name} cannot be remembered: {error}") from error
+            message = (
+                f"{kind} {kept.name} cannot be remembered, because the API server does not take the Secret that would "
+                f"keep it: {error}"
+            )
+            raise Unremembered(Reason.NOT_REMEMBERED, message) from error
 
 
 def _since(found: Iterable[tuple[str, Object | None]], now: datetime) -> datetime:

@@ -104,8 +104,13 @@ def _previous(to: str, ref: TargetRef, target: Snapshot, bad: Mapping[str, str])
     return Ending(Phase.FAILED, Reason.NOTHING_TO_ROLL_BACK_TO, _nothing(ref, target, bad))
 
 
+_IS = {"Helm": "chart and values", "Application": "sources and commits"}
+"""What a revision of a kind is, where it is no pod template."""
+
+
 def _already(ref: TargetRef, target: Snapshot, revision: Revision) -> Ending:
-    message = f"{ref} already has the template of revision {revision.name}: nothing was changed."
+    what = _IS.get(ref.kind, "template")
+    message = f"{ref} already has the {what} of revision {revision.name}: nothing was changed."
     if revision.name != target.current.name and target.current.tags:
         message += (
             f" It uses {_and(target.current.tags)}: a tag that was moved cannot be brought back by its name. "

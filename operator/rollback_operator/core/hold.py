@@ -121,7 +121,7 @@ def _goes_on(orders: Orders, seen: Seen, comparison: Comparison | None, now: dat
 
 
 def _as_before(seen: Seen) -> str:
-    return f"{'it' if seen.of_flux else 'automated sync'} is as it was before the rollback"
+    return f"{'spec.suspend' if seen.of_flux else 'automated sync'} is as it was before the rollback"
 
 
 def how_it_ended(body: Object) -> tuple[Ends, str] | None:

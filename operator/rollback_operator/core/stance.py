@@ -217,7 +217,8 @@ def _unread(ref: TargetRef, seen: Seen) -> Obstacle:
     if seen.refused is not None:
         message = (
             f"{owner} manages {ref}, and what it does could not be looked at: nothing was changed. {seen.refused} Give "
-            f"the service account the right to get it (docs/owners.md), then write a new request. {IGNORE}"
+            "the service account the right to get it (examples/rbac-owners.yaml shows it), then write a new request. "
+            f"{IGNORE}"
         )
         return Obstacle(Reason.FORBIDDEN, message)
     message = (

@@ -47,6 +47,7 @@ from rollback_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
+_SHOWN = "examples/rbac-owners.yaml"
 _SOURCE_API = "/apis/source.toolkit.fluxcd.io/v1"
 
 
@@ -105,7 +106,10 @@ class SuspensionWorker:
         except errors.NotFound:
             return Ends(Reason.TARGET_NOT_FOUND, f"{name} is gone.", restore=False)
         except errors.Forbidden as error:
-            message = f"{name} is suspended, and nobody can look after it: {error}. To resume it: {flux.resuming(one)}"
+            message = (
+                f"{name} is suspended, and service account {account} may not look when that can end, or end it: "
+                f"{error}. Give it the rights ({_SHOWN} shows which). To end it by hand: {flux.resuming(one)}"
+            )
             return Goes(Reason.CANNOT_COMPARE, message, bad=True)
 
     async def _standing(
@@ -153,7 +157,9 @@ class SuspensionWorker:
             return Comparison(changed=None, words=f"{source}, which feeds it, is gone")
         except errors.Forbidden:
             what = f"{SOURCES[source.kind]} {source.name} in namespace {source.namespace}"
-            return Comparison(changed=None, words=f"service account {account} may not get {what}")
+            return Comparison(
+                changed=None, words=f"service account {account} may not get {what}; {_SHOWN} shows the right"
+            )
         asked = by_source(one, body, found)
         return await self._in_git(plan, asked, account) if isinstance(asked, InGit) else asked
 

@@ -68,7 +68,7 @@ def _undo(request: Request) -> str:
     plan, _ = planned(request)
     kept = request.status.targets[0].restore is not None and plan.backup is not None and plan.backup.configuration
     if not kept or plan.backup is None:
-        return "No copy was kept of what that replaced."
+        return "No copy was kept of what that replaced: if it is not to stay so, apply what is to stand there."
     return f"To take that back: {undoing(request.namespace, plan.backup)}"
 
 
