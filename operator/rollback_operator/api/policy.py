@@ -123,7 +123,9 @@ class PolicySpec(Resource):
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", json_schema_extra=_SPEC_RULES
     )
 
-    target: TargetRef = Field(description="What is rolled back, in the policy's own namespace.")
+    target: TargetRef = Field(
+        description="What is rolled back, in the policy's own namespace, or an Application in any."
+    )
     mode: Mode = Field(
         default=Mode.ENFORCE,
         description="Enforce; Observe: only record what would have been done; Suspend: ask nothing and do nothing.",
@@ -169,8 +171,8 @@ class PolicySpec(Resource):
     options: Options | None = Field(default=None, description="How a rollback is made, by the kind of target.")
     hold: HoldOrders | None = Field(
         default=None,
-        description="How long automation (of an Argo CD Application) is kept off after a rollback. Omitted: until Git "
-        "brings something else than what was rolled back from.",
+        description="How long automation (of an Argo CD Application, or of Flux that was suspended) is kept off after a "
+        "rollback. Omitted: until Git brings something else than what was rolled back from.",
     )
     owner: OwnerRule = Field(
         default=OwnerRule.REFUSE,
@@ -223,11 +225,11 @@ class CurrentRevision(Resource):
     """What runs now."""
 
     uid: str = Field(max_length=64, description="UID of the target.")
-    revision: str = Field(max_length=80, description="Number that kubectl gives the revision.")
+    revision: str = Field(max_length=80, description="Number that kubectl, Helm or Argo CD gives the revision.")
     fingerprint: str = Field(
         max_length=80,
-        description="What the revision is: a digest of its pod template; behind a + of its configuration, if that is "
-        "remembered and is not the first that ran with the template.",
+        description="What the revision is: a digest of its pod template (of chart and values, or of what Git has); "
+        "behind a + of its configuration, if that is remembered and not the first that ran with the template.",
     )
     since: MicroTime = Field(description="When the target changed to it.")
     estimated: bool = Field(default=False, description="since is when it was first seen: nothing tells better.")
@@ -247,7 +249,7 @@ class Entry(Resource):
 class RevisionName(Resource):
     """A release that can be gone back to."""
 
-    revision: str = Field(max_length=80, description="Number that kubectl gives it.")
+    revision: str = Field(max_length=80, description="Number that kubectl, Helm or Argo CD gives it.")
     fingerprint: str = Field(max_length=80, description="What it is.")
 
 

@@ -154,7 +154,8 @@ class RequestSpec(Resource):
 
     target: TargetRef | None = Field(
         default=None,
-        description="What to roll back, in the request's own namespace. Give this or policyRef, not both.",
+        description="What to roll back, in the request's own namespace, or an Application in any. Give this or "
+        "policyRef, not both.",
     )
     targets: Annotated[tuple[Member, ...], Field(max_length=MAX_TARGETS)] | None = Field(
         default=None,
@@ -253,8 +254,12 @@ class RequestSpec(Resource):
 class RevisionRef(Resource):
     """One state of a target."""
 
-    revision: str = Field(max_length=80, description="Number that kubectl gives the revision.")
-    fingerprint: str = Field(max_length=80, description="What the revision is: a digest of its pod template.")
+    revision: str = Field(max_length=80, description="Number that kubectl, Helm or Argo CD gives the revision.")
+    fingerprint: str = Field(
+        max_length=80,
+        description="What the revision is: a digest of its pod template (of chart and values, or of what Git has); "
+        "behind a + of its configuration.",
+    )
 
 
 class KeptCopy(Resource):
@@ -319,7 +324,8 @@ class Plan(Resource):
     )
     diff: str = Field(
         max_length=MAX_DIFF_BYTES,
-        description="What changes, as a unified diff. Values of env variables and annotations appear as digests.",
+        description="What changes, as a unified diff. Values of env variables, annotations, Secrets and remembered "
+        "configuration appear as digests.",
     )
     notes: tuple[Annotated[str, Field(max_length=1024)], ...] = Field(
         default=(), max_length=16, description="What the reader should know, such as what could not be checked."
@@ -447,7 +453,8 @@ class RequestStatus(Resource):
     conditions: tuple[Condition, ...] = Field(
         default=(),
         json_schema_extra=CONDITIONS,
-        description="Planned, Applied, Verified and Ready (the summary); Reconciling and Stalled for kstatus.",
+        description="Planned, Applied, Verified and Ready (the summary); Held while something is held off; Reconciling "
+        "and Stalled for kstatus.",
     )
     target: str | None = Field(
         default=None, max_length=320, description="The target, as KIND/NAME; of a group, how many there are."
