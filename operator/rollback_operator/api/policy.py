@@ -171,8 +171,8 @@ class PolicySpec(Resource):
     options: Options | None = Field(default=None, description="How a rollback is made, by the kind of target.")
     hold: HoldOrders | None = Field(
         default=None,
-        description="How long automation (of an Argo CD Application, or of Flux that was suspended) is kept off after a "
-        "rollback. Omitted: until Git brings something else than what was rolled back from.",
+        description="How long automation (of an Argo CD Application, or of Flux that was suspended) is kept off after "
+        "a rollback. Omitted: until Git brings something else than what was rolled back from.",
     )
     owner: OwnerRule = Field(
         default=OwnerRule.REFUSE,
