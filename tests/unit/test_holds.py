@@ -13,7 +13,7 @@ from rollback_operator.api import POLICIES, REQUEST_ANNOTATION, REQUESTS
 from rollback_operator.api.common import Place
 from rollback_operator.core import conditions as on
 from rollback_operator.core.hold import RELEASE_ANNOTATION
-from rollback_operator.gitobjects import Credentials, Spot
+from rollback_operator.gitobjects import Credentials, Spot, Unknowable
 from rollback_operator.holds.applications import HoldWorker
 from rollback_operator.kube import errors
 from rollback_operator.settings import Settings
@@ -34,9 +34,12 @@ class Git:
     def __init__(self) -> None:
         self.differs = False
         self.shown: list[Credentials | None] = []
+        self.private = False
 
     async def identity(self, spot: Spot, credentials: Credentials | None = None) -> str:
         self.shown.append(credentials)
+        if self.private and credentials is None:
+            raise Unknowable("it asks for a password")
         return spot.commit if self.differs else "same"
 
 
@@ -112,6 +115,11 @@ class World:
             if one["type"] == on.HELD:
                 return one["status"], one["reason"]
         return None
+
+    def said(self, body: Object) -> str:
+        """Its message."""
+        (said,) = [one["message"] for one in self.api.current(body)["status"]["conditions"] if one["type"] == on.HELD]
+        return str(said)
 
 
 def world(app: Object | None = None, request: Object | None = None) -> World:
@@ -388,17 +396,42 @@ async def test_the_repository_is_shown_what_the_request_names() -> None:
     assert "hunter2" not in str([call.body for call in one.api.writes()])
 
 
-WITHOUT: dict[str, list[Object]] = {
-    "there is no such Secret": [],
-    "it does not say for whom": [secret(username="bot", password="hunter2")],
-    "it is no text": [secret() | {"data": {"url": "!", "password": "\udcff"}}],
+WITHOUT: dict[str, tuple[list[Object], str]] = {
+    "there is no such Secret": ([], "is not there"),
+    "it does not say for whom": ([secret(username="bot", password="hunter2")], "has no entry url"),
+    "it is no text": ([secret() | {"data": {"url": "!", "password": "\udcff"}}], "holds what is no text"),
 }
 
 
 @pytest.mark.parametrize("why", WITHOUT)
 async def test_the_repository_is_shown_nothing_if(why: str) -> None:
     request = rolled_back(hold={"until": "TargetChanges", "alertAfter": "1h", "gitSecretName": "repo"})
-    one = World(held_application(), request, *copy.deepcopy(WITHOUT[why]))
+    things, says = WITHOUT[why]
+    one = World(held_application(), request, *copy.deepcopy(things))
+    one.git.private = True
     one.tell(request)
     await one.work()
     assert set(one.git.shown) == {None}
+    assert one.held(request) == ("True", "CannotCompare")
+    assert one.said(request).endswith(
+        f"it asks for a password. Secret repo in namespace shop, which hold.gitSecretName names, {says}"
+    )
+
+
+async def test_a_secret_that_may_not_be_read_is_named_with_who_may_not() -> None:
+    request = rolled_back(hold={"until": "TargetChanges", "alertAfter": "1h", "gitSecretName": "repo"})
+    one = World(held_application(), request, secret(url="https://git.example.com"))
+    one.api.faults.append(failing("GET /api/v1/namespaces/shop/secrets", errors.Forbidden("no")))
+    one.git.private = True
+    one.tell(request)
+    await one.work()
+    assert one.said(request).endswith("may not be read by service account shop/mine")
+
+
+async def test_a_secret_that_is_not_needed_keeps_no_hold_from_ending() -> None:
+    request = rolled_back(hold={"until": "TargetChanges", "alertAfter": "1h", "gitSecretName": "repo"})
+    one = World(held_application(), request)
+    one.git.differs = True
+    one.tell(request)
+    await one.work()
+    assert one.held(request) == ("False", "TargetChanged")

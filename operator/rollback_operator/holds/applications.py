@@ -31,7 +31,7 @@ from rollback_operator.core.hold import (
     stands,
     wished,
 )
-from rollback_operator.gitobjects import Credentials, GitObjects
+from rollback_operator.gitobjects import GitObjects
 from rollback_operator.holds import telling
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
@@ -215,15 +215,16 @@ class HoldWorker:
         seen = _seen(app, place)
         comparison: Comparison | None = None
         if asks_git(orders, seen):
-            comparison = await compare(app, hold, self._objects, await self._credentials(place, hold, reader))
+            shown = await self._credentials(place, hold, reader)
+            comparison = shown.added_to(await compare(app, hold, self._objects, shown.credentials))
         return stands(orders, seen, comparison, datetime.now(UTC))
 
-    async def _credentials(self, place: Place, hold: Hold, reader: Claim) -> Credentials | None:
+    async def _credentials(self, place: Place, hold: Hold, reader: Claim) -> telling.Shown:
         """What the repository is shown: as the nearest of our resources says that names a Secret."""
         for one in self._by_nearness(place, hold):
             if one.secret is not None and (one == reader or await self._may_read(place, one)):
                 return await telling.credentials(self._api, one.account, one.secret)
-        return None
+        return telling.Shown()
 
     # Report.
 

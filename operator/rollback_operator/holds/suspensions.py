@@ -168,11 +168,11 @@ class SuspensionWorker:
         shown = await telling.credentials(self._api, account, plan.hold.git_secret_name if plan.hold else None)
         try:
             before, now = [
-                await self._objects.identity(Spot(asked.url, commit, asked.path, asked.also), shown)
+                await self._objects.identity(Spot(asked.url, commit, asked.path, asked.also), shown.credentials)
                 for commit in (asked.before, asked.now)
             ]
         except Unknowable as error:
-            return Comparison(changed=None, words=str(error))
+            return shown.added_to(Comparison(changed=None, words=str(error)))
         return Comparison(before != now, f"{asked.path} at {asked.now[:12]}")
 
 

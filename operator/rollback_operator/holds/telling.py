@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from rollback_operator.api import REQUESTS
 from rollback_operator.api.request import RequestStatus
 from rollback_operator.core import conditions as on
-from rollback_operator.core.hold import Goes, Standing
+from rollback_operator.core.hold import Comparison, Goes, Standing
 from rollback_operator.gitobjects import Credentials
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
@@ -40,18 +41,37 @@ async def tell(api: Api, key: Key, uid: str, state: on.State, said: Standing) ->
     return True
 
 
-async def credentials(api: Api, account: ServiceAccount, secret: str | None) -> Credentials | None:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a repository is shown, or why it is shown nothing although a Secret is named."""
+
+    credentials: Credentials | None = None
+    trouble: str = ""
+
+    def added_to(self, comparison: Comparison) -> Comparison:
+        """`comparison`, which says of the Secret as well if it could not be made."""
+        if comparison.changed is not None or not self.trouble:
+            return comparison
+        return replace(comparison, words=f"{comparison.words}. {self.trouble}")
+
+
+async def credentials(api: Api, account: ServiceAccount, secret: str | None) -> Shown:
     """What a repository is shown, from a Secret in the account's namespace; without one the repository says so.
 
     Raises:
         kube.errors.KubeError: no answer; that it may not be read, or is not there, is one.
     """
     if secret is None:
-        return None
+        return Shown()
     path = f"/api/v1/namespaces/{account.namespace}/secrets/{quote(secret, safe='')}"
+    what = f"Secret {secret} in namespace {account.namespace}, which hold.gitSecretName names,"
     try:
         data = (await api.get(path, as_=account)).get("data") or {}
         fields = {name: base64.b64decode(data.get(name) or "").decode() for name in ("url", "username", "password")}
-    except (errors.Forbidden, errors.NotFound, ValueError):
-        return None
-    return Credentials(**fields) if fields["url"] else None
+    except errors.Forbidden:
+        return Shown(trouble=f"{what} may not be read by service account {account}")
+    except errors.NotFound:
+        return Shown(trouble=f"{what} is not there")
+    except ValueError:
+        return Shown(trouble=f"{what} holds what is no text")
+    return Shown(Credentials(**fields)) if fields["url"] else Shown(trouble=f"{what} has no entry url")
