@@ -373,6 +373,26 @@ async def test_if_nobody_may_it_is_tried_again() -> None:
         await one.work()
 
 
+@pytest.mark.parametrize(
+    "verb,says",
+    [
+        ("GET", "Application web is held and may not be looked at any more, so the hold stays: no. Give the service "),
+        ("PUT", "The hold of Application web is to end (TargetChanged), and nobody may write that: no. Give the "),
+    ],
+)
+async def test_a_right_that_was_taken_away_during_a_hold_is_told(verb: str, says: str) -> None:
+    one = world()
+    await one.work()
+    one.git.differs = True
+    one.api.faults.append(failing(f"{verb} /apis/argoproj.io", errors.Forbidden("no")))
+    assert await one.work() == 7
+    assert one.held(rolled_back()) == ("True", "CannotCompare")
+    assert one.said(rolled_back()).startswith(says)
+    one.api.faults.clear()
+    assert await one.work() is None
+    assert one.held(rolled_back()) == ("False", "TargetChanged")
+
+
 # Credentials.
 
 

@@ -50,6 +50,7 @@ from rollback_operator.targets.base import Where
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
+_RIGHTS = "Give the service account the rights (examples/rbac-argocd.yaml shows which)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,13 @@ class HoldWorker:
         claims = self._claims.get(place)
         if not claims:
             return None
-        reader, app = await self._look(place, list(claims.values()))
+        try:
+            reader, app = await self._look(place, list(claims.values()))
+        except errors.Forbidden as error:
+            if place not in self._held:
+                raise
+            await self._tell(place, None, _may_not_look(place, error))
+            return self._settings.holds
         if app is None:
             await self._over(place, Ends(Reason.TARGET_NOT_FOUND, "The Application is gone.", restore=False))
             return None
@@ -160,6 +167,10 @@ class HoldWorker:
             ended, whose = how_it_ended(app) or (_not_held(app), None)
             await self._over(place, ended, whose)
             return None
+        return await self._look_after(place, app, reader)
+
+    async def _look_after(self, place: Place, app: Object, reader: Claim) -> float | None:
+        """See how it stands with the hold, and end it if it is time; gives the seconds until the next look."""
         self._held.add(place)
         hold = hold_of(app)
         if hold is None:
@@ -169,7 +180,11 @@ class HoldWorker:
         if isinstance(standing, Goes):
             await self._tell(place, hold, standing)
             return self._settings.holds
-        await self._end(place, hold, effect.released(app, hold, standing))
+        try:
+            await self._end(place, hold, effect.released(app, hold, standing))
+        except errors.Forbidden as error:
+            await self._tell(place, hold, _may_not_end(place, standing, error))
+            return self._settings.holds
         log.info("%s: %s", standing.reason, standing.message, extra={"target": "/".join(place)})
         await self._over(place, standing, hold.request)
         return None
@@ -296,6 +311,22 @@ def _illegible(app: Object) -> Goes:
     message = (
         f"The annotation {HOLD_ANNOTATION} of Application {metadata['name']} is not what the operator wrote, so "
         "nothing ends it: put spec.syncPolicy.automated back as you want it, and remove the annotation."
+    )
+    return Goes(Reason.CANNOT_COMPARE, message, bad=True)
+
+
+def _may_not_look(place: Place, error: errors.Forbidden) -> Goes:
+    message = (
+        f"Application {place[2]} is held and may not be looked at any more, so the hold stays: {error}. {_RIGHTS}, or "
+        f"put spec.syncPolicy.automated back by hand and remove the annotation {HOLD_ANNOTATION}."
+    )
+    return Goes(Reason.CANNOT_COMPARE, message, bad=True)
+
+
+def _may_not_end(place: Place, ends: Ends, error: errors.Forbidden) -> Goes:
+    message = (
+        f"The hold of Application {place[2]} is to end ({ends.reason}), and nobody may write that: {error}. {_RIGHTS}, "
+        f"or put spec.syncPolicy.automated back by hand and remove the annotation {HOLD_ANNOTATION}."
     )
     return Goes(Reason.CANNOT_COMPARE, message, bad=True)
 
