@@ -38,7 +38,7 @@ class Settings:
     helm: str = HELM
     """The Helm 4 that rolls releases back."""
     holds: int = 15
-    """Seconds between looks at an Application whose automation a rollback holds off, or at what of Flux it suspended."""
+    """Seconds between looks at an Application whose automation a rollback holds off, or at Flux that it suspended."""
     git_protocols: str = "https"
     """How Git repositories may be asked whether a hold is over: https,http,file."""
     resync: int = 15
