@@ -69,6 +69,11 @@ class _Heard:
     answered: int = 0
     kept: int = 0
     stopped: int = 0
+    put_back: tuple[str, ...] = ()
+
+    def note_put_back(self, name: str) -> None:
+        """An object of the configuration was put back."""
+        self.put_back = (*self.put_back, name)
 
 
 class RequestWorker:
@@ -231,7 +236,7 @@ class RequestWorker:
             stopped=heard.stopped,
             argo_cd=self._settings.argo_cd_namespace,
             entries=orders.ledger if orders is not None else (),
-            beside=beside,
+            beside=beside.knowing(heard.put_back),
             streaks=self._streaks((request.namespace, request.spec.policy_ref.name)) if request.spec.policy_ref else {},
         )
 
@@ -373,7 +378,7 @@ class RequestWorker:
             if moved is not None or _too_late(request):
                 _note_answered(heard, request)
                 return
-            await self._together.apply(ref.kind, where, target, action.plan, request.uid)
+            await self._together.apply(ref.kind, where, target, action.plan, request.uid, done=heard.note_put_back)
             metrics.TO_EFFECT.observe((datetime.now(UTC) - request.created).total_seconds())
         except errors.Conflict:
             metrics.RETRIES.labels("conflict").inc()
@@ -384,10 +389,12 @@ class RequestWorker:
         except errors.NotFound:
             _note_answered(heard, request)
         except errors.Unavailable as error:
-            if isinstance(error, errors.NotDone):
+            not_done = isinstance(error, errors.NotDone)
+            if not_done:
                 _note_answered(heard, request)
             metrics.RETRIES.labels("no answer").inc()
-            log.warning("No answer, looking at the target: %s", error, extra=context_of(request, request.status))
+            what = "Not done, and tried again" if not_done else "No answer, looking at the target"
+            log.warning("%s: %s", what, error, extra=context_of(request, request.status))
 
     async def _finish(self, request: Request, ref: TargetRef, where: Where, target: Snapshot | None) -> float | None:
         heard, plan = self._heard_of(request), _plan_of(request)
