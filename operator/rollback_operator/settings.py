@@ -39,6 +39,8 @@ class Settings:
     """The Helm 4 that rolls releases back."""
     holds: int = 15
     """Seconds between looks at an Application whose automation a rollback holds off, or at Flux that it suspended."""
+    remember: int = 60
+    """Seconds between looks at configuration that policies remember."""
     git_protocols: str = "https"
     """How Git repositories may be asked whether a hold is over: https,http,file."""
     resync: int = 15
@@ -109,6 +111,7 @@ _ALLOWED: Mapping[str, tuple[str, str]] = {
     "allowed_networks": (r"[0-9a-fA-F.:/, ]*", "a list of networks such as 127.0.0.0/8,10.0.0.0/8"),
     "resync": _NUMBER,
     "holds": _NUMBER,
+    "remember": _NUMBER,
     "git_protocols": (r"(https|http|file)(,(https|http|file))*", "a list of https, http and file"),
 }
 

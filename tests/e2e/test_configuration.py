@@ -13,6 +13,13 @@ from tests.e2e.world import ROOT, Object, World, condition, policy, until, web
 
 pytestmark = pytest.mark.timeout(200)
 
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    """Configuration is looked at often."""
+    return {"remember": "2"}
+
+
 STUCK = {"name": "stuck", "interval": "1s", "rollout": {"progressDeadlineExceeded": True}}
 
 

@@ -15,7 +15,7 @@ GOOD, BAD = "good", "bad"
 
 @pytest.fixture(scope="module")
 def settings(monitored: dict[str, str]) -> dict[str, str]:
-    return monitored
+    return {**monitored, "remember": "2"}
 
 
 @pytest.fixture

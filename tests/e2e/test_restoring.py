@@ -30,6 +30,12 @@ GOOD = ("good", "aHVudGVyMi1nb29k")
 BAD = ("bad", "aHVudGVyMi1iYWQ=")
 
 
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    """Configuration is looked at often."""
+    return {"remember": "2"}
+
+
 def released(world: World, *, server_side: bool = False) -> World:
     """`web` at its second release, which brought other configuration; the first one is remembered."""
     grant(world)

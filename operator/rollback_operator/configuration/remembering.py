@@ -19,20 +19,24 @@ from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.base import Configured, Target
 from rollback_operator.watching import Standing
 
-EVERY = 60.0
-"""Seconds between looks at configuration: the operator itself may not watch ConfigMaps and Secrets."""
-
 
 class Remembering:
-    """Keeps what policies remember up to date."""
+    """Keeps what policies remember up to date.
 
-    def __init__(self, api: Api, targets: Mapping[str, Target]) -> None:
+    Args:
+        api: the API server.
+        targets: every kind of target.
+        every: seconds between looks: the operator itself may not watch ConfigMaps and Secrets.
+    """
+
+    def __init__(self, api: Api, targets: Mapping[str, Target], every: float = 60) -> None:
         self._targets = targets
+        self._every = every
         self._memory = Memory(api)
 
     def due(self, standing: Standing) -> bool:
         """Whether it is time to look."""
-        return standing.spec.remember is not None and time.monotonic() - standing.remembered_at >= EVERY
+        return standing.spec.remember is not None and time.monotonic() - standing.remembered_at >= self._every
 
     def waits(self, standing: Standing, requests: Iterable[Other]) -> bool:
         """Whether a request is about to change target and configuration: what is seen in between is no revision."""

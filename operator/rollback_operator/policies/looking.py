@@ -72,7 +72,7 @@ class Looker:
         self._gone = gone
         self._wake = wake
         self._arming = Arming(api, targets, settings)
-        self._remembering = Remembering(api, targets)
+        self._remembering = Remembering(api, targets, settings.remember)
 
     def wants(self, standing: Standing) -> bool:
         """Whether there is a reason to look."""
