@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from rollback_operator.api import REQUEST_ANNOTATION
-from rollback_operator.api.remember import Remember, Remembered
+from rollback_operator.api.remember import Remember, Remembered, RememberedObject
 from rollback_operator.configuration import change, restoring
+from rollback_operator.configuration.digest import whole
 from rollback_operator.configuration.memory import Memory, Whose
 from rollback_operator.configuration.recall import Recalled
 from rollback_operator.configuration.together import Together
 from rollback_operator.core.life import running
+from rollback_operator.core.values import Beside
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import FIELD_MANAGER
 from rollback_operator.kube.identity import ServiceAccount
@@ -170,6 +172,21 @@ async def test_what_is_as_it_was_is_left_alone() -> None:
     assert podtemplate.RESTARTED_AT not in str(world.target["spec"]["template"])
 
 
+async def test_what_was_not_there_then_is_not_said_to_be_gone_again() -> None:
+    world = await Restoring.made(*good(), alone=True)
+
+    def without_password(body: Object) -> None:
+        (then,) = body["status"]["remembered"]
+        kept_then = RememberedObject.model_validate(then["objects"][0])
+        then.update(objects=[kept_then.dump()], config=whole([kept_then]))
+
+    world.api.edit(policy_body(), without_password)
+    await world.work()
+    assert world.outcome() == ("Failed", "NothingToRollBackTo")
+    assert message(world.status()).startswith("Revision 3 has the pod template that stands, and nothing of its config")
+    assert world.writes_of(*CHANGED) == []
+
+
 async def test_what_is_gone_is_made_anew() -> None:
     world = await Restoring.made(bad()[1])
     await world.to_the_end()
@@ -309,6 +326,33 @@ async def test_what_was_put_back_is_said_when(case: str) -> None:
     assert message(world.status()) == says
     assert says.startswith(message(world.status(), "Applied"))
     assert states(world.status())["Applied"] == "False"
+
+
+async def test_an_old_reading_hides_nothing_that_was_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await Restoring.made()
+    before(world, SECRET, lambda: world.api.put(secret(value="bmV3")))
+
+    async def old(*_: Any) -> Beside:
+        return Beside(due=("ConfigMap settings",), changed=("Secret db",))
+
+    monkeypatch.setattr(Together, "beside", old)
+    await world.work()
+    assert world.data() == ("good", "bmV3")
+    assert world.outcome() == ("Failed", "PartlyMade")
+    assert message(world.status(), "Applied") == (
+        "ConfigMap settings was put back as remembered, Secret db was not, and Deployment/checkout itself was not "
+        "changed."
+    )
+
+
+async def test_what_was_put_back_and_deleted_since_is_said_by_who_did_it() -> None:
+    world = await Restoring.made()
+    before(world, DEPLOYMENT, lambda: world.api.drop(config_map()))
+    world.api.faults.append(failing(f"PATCH {DEPLOYMENT}", errors.Invalid("denied by a webhook")))
+    await world.work()
+    assert world.outcome() == ("Failed", "PartlyMade")
+    assert message(world.status(), "Applied").startswith("ConfigMap settings and Secret db were put back as remembered")
+    assert message(world.status(), "Applied").endswith("By now, ConfigMap settings was changed by somebody else.")
 
 
 async def test_what_was_put_back_and_changed_again_is_said() -> None:

@@ -57,7 +57,8 @@ class Recalled:
         """`findings` of the target, with what is done beside it. `salt` is for the digests of values in the diff."""
         notes = (*findings.notes, *self.notes)
         if self.restoration is None:
-            return replace(findings, missing=self._kept(findings.missing), notes=notes)
+            obstacle = findings.obstacle or self.obstacle
+            return replace(findings, missing=self._kept(findings.missing), notes=notes, obstacle=obstacle)
         again = {str(one) for one in self.restoration.objects}
         restart = (_RESTART,) if self.restoration.restart else ()
         return replace(
@@ -130,6 +131,16 @@ class Recall:
             f"nothing was changed. Give it the right: examples/rbac-remember.yaml shows which. {INSTEAD}"
         )
         return Obstacle(Reason.FORBIDDEN, message)
+
+
+def nothing_put_back(to: Revision) -> Obstacle:
+    """What is in the way of a rollback to the template that stands, if no object is to be put back."""
+    message = (
+        f"Revision {to.name} has the pod template that stands, and nothing of its configuration can be put back: "
+        "nothing was changed. A rollback deletes nothing that was not there then, and puts nothing back that the "
+        "policy leaves out or the service account may not read. Change that by hand, or name another revision in `to`."
+    )
+    return Obstacle(Reason.NOTHING_TO_ROLL_BACK_TO, message)
 
 
 def _in_the_way(differing: Iterable[Differing]) -> Obstacle | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -93,8 +93,18 @@ class Restorer:
             held=any(one.marked(key) and one.held() for one in found),
         )
 
-    async def put_back(self, where: Where, plan: Restoration, key: str, *, dry_run: bool = False) -> None:
+    async def put_back(
+        self,
+        where: Where,
+        plan: Restoration,
+        key: str,
+        *,
+        dry_run: bool = False,
+        done: Callable[[str], None] | None = None,
+    ) -> None:
         """Put back what is not there yet, marked with `key`. What an earlier attempt put back stays as it is.
+
+        `done` is told of each object, as people name it, once it is put back.
 
         Raises:
             kube.errors.Conflict: an object is neither as the plan saw it nor as it was remembered.
@@ -113,6 +123,8 @@ class Restorer:
                 raise errors.Invalid(f"Secret {one.one.secret} does not keep {one.one} as it was any more")
             in_time(where)
             await self._write(where, one, then, key, dry_run=dry_run)
+            if done is not None:
+                done(str(one.one))
 
     async def give_back(self, account: ServiceAccount, plan: Restoration, key: str) -> None:
         """Give the fields back that putting back took: changes nothing but `metadata.managedFields`.

@@ -6,7 +6,7 @@ where a kind is asked; and what is remembered is put back before the kind makes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.configuration.identity import identified, template_of, told_apart
 from rollback_operator.configuration.memory import Memory, Whose
-from rollback_operator.configuration.recall import Recall, Recalled
+from rollback_operator.configuration.recall import Recall, Recalled, nothing_put_back
 from rollback_operator.configuration.restoring import Restorer, in_time
 from rollback_operator.core.values import Beside, Other, Revision, Snapshot
 from rollback_operator.kube.client import Api
@@ -70,16 +70,31 @@ class Together:
         whose = _whose(orders, where.account)
         if orders is None or whose is None or to.fingerprint == target.current.fingerprint:
             return Recalled()
-        return await self._recall.look(whose, orders.remembered, to, restores=_restores(self._targets[kind]))
+        restores = _restores(self._targets[kind])
+        recalled = await self._recall.look(whose, orders.remembered, to, restores=restores)
+        same_template = template_of(to.fingerprint) == template_of(target.current.fingerprint)
+        if same_template and recalled.restoration is None:
+            return replace(recalled, obstacle=nothing_put_back(to))
+        return recalled
 
     async def replaced(self, where: Where, plan: Plan) -> list[Object]:
         """What is there of the configuration that a plan puts back, for the copy."""
         return [] if plan.configuration is None else await self._restorer.live(where.account, plan.configuration)
 
     async def apply(
-        self, kind: str, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False
+        self,
+        kind: str,
+        where: Where,
+        target: Snapshot,
+        plan: Plan,
+        key: str,
+        *,
+        dry_run: bool = False,
+        done: Callable[[str], None] | None = None,
     ) -> None:
         """Put configuration back, then make the effect on the target.
+
+        `done` is told of each object that was put back.
 
         Raises:
             kube.errors.Conflict, Forbidden, Invalid, NotFound: the one that was tried last was not done; what was put
@@ -88,7 +103,7 @@ class Together:
             kube.errors.Unavailable: no answer to the one that was tried last.
         """
         if plan.configuration is not None:
-            await self._restorer.put_back(where, plan.configuration, key, dry_run=dry_run)
+            await self._restorer.put_back(where, plan.configuration, key, dry_run=dry_run, done=done)
             in_time(where)
         await self._targets[kind].apply(where, target, of_templates(plan), key, dry_run=dry_run)
 

@@ -243,6 +243,11 @@ class Beside:
     changed: tuple[str, ...] = ()
     held: bool = False
 
+    def knowing(self, put_back: tuple[str, ...]) -> Beside:
+        """With what is known to have been put back, although an old reading, or who deleted it since, hides that."""
+        known = tuple(dict.fromkeys((*put_back, *self.put_back)))
+        return replace(self, put_back=known, due=tuple(one for one in self.due if one not in known))
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
