@@ -78,7 +78,7 @@ FOUND = {
         Case(requests=2), invariants.BOTH, ("request 1 is Succeeded/Completed", "effect: done")
     ),
     "a pod that the controller itself made counts as in the way": Found(
-        STUCK, invariants.HEALTHY_POD, ("effect: done", "gets ready", "pods fail", "deleting a pod: done")
+        STUCK, invariants.HEALTHY_POD, ("gets ready", "pods fail", "effect: done", "deleting a pod: done")
     ),
     "failing pods are noted again and again": Found(Case(), invariants.RESTLESS, ("pods fail", "looks")),
 }
