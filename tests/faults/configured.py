@@ -51,7 +51,7 @@ class ConfiguredRow(DeploymentRow):
 
     name = "Deployment-with-configuration"
     begun_by = "person whose policy remembers"
-    first_kills: tuple[str, ...] = (*PUT_BACK, DeploymentRow.effect_call)
+    first_kills: tuple[str, ...] = (PUT_BACK[0], DeploymentRow.effect_call)
     own_calls: tuple[str, ...] = (*PUT_BACK, DeploymentRow.effect_call, *GIVE_BACK)
     samples = True
     only_own = True
