@@ -49,6 +49,8 @@ class Deployment(NamedTuple):
     """A StatefulSet whose pods wait for each other."""
     broken: str | None = None
     """The letter of a pod that does not get ready, and that such a set waits for."""
+    refers: tuple[str, ...] = ()
+    """ConfigMaps that its pods refer to, in every revision."""
 
     def __str__(self) -> str:
         marked = f", marked {self.mark}" if self.mark else ""
@@ -77,17 +79,18 @@ POD = "pod of "
 
 
 @cache
-def template(letter: str) -> Object:
+def template(letter: str, refers: tuple[str, ...] = ()) -> Object:
+    sources = {"envFrom": [{"configMapRef": {"name": name}} for name in refers]} if refers else {}
     return {
         "metadata": {"labels": {"app": NAME}},
-        "spec": {"containers": [{"name": "web", "image": f"shop@sha256:{letter * 64}"}]},
+        "spec": {"containers": [{"name": "web", "image": f"shop@sha256:{letter * 64}", **sources}]},
     }
 
 
 @cache
-def print_of(letter: str) -> str:
+def print_of(letter: str, refers: tuple[str, ...] = ()) -> str:
     """The fingerprint by which plans know a letter."""
-    return fingerprint(template(letter))
+    return fingerprint(template(letter, refers))
 
 
 @cache
@@ -113,7 +116,7 @@ def document(it: Deployment) -> Object:
         "spec": {
             "replicas": 3,
             "selector": {"matchLabels": {"app": NAME}},
-            "template": template(it.letter),
+            "template": template(it.letter, it.refers),
             **({"paused": True} if it.paused else {}),
             **({"podManagementPolicy": order} if it.kind == STATEFUL_SET else {}),
         },
@@ -137,7 +140,7 @@ def _entry(manager: str) -> Object:
 def records(it: Deployment) -> tuple[Object, ...]:
     """The JSON of what records its revisions."""
     make = _controller_revision if it.kind == STATEFUL_SET else _replica_set
-    return tuple(make(it.uid, one) for one in it.history)
+    return tuple(make(it, one) for one in it.history)
 
 
 def pods(it: Deployment | None) -> tuple[Object, ...]:
@@ -167,21 +170,21 @@ def deleted(it: Deployment, uid: str) -> Deployment | None:
     return it._replace(pods="rolling") if it.pods == "failing" and uid == POD + it.letter else None
 
 
-def _controller_revision(owner: str, one: Revision) -> Object:
+def _controller_revision(it: Deployment, one: Revision) -> Object:
     return {
         "metadata": {
             "name": f"{NAME}-{one.letter}",
             "labels": {"app": NAME},
             "annotations": {REQUEST_ANNOTATION: one.mark} if one.mark else {},
-            "ownerReferences": [{"controller": True, "uid": owner}],
+            "ownerReferences": [{"controller": True, "uid": it.uid}],
         },
         "revision": one.number,
-        "data": {"spec": {"template": {**template(one.letter), "$patch": "replace"}}},
+        "data": {"spec": {"template": {**template(one.letter, it.refers), "$patch": "replace"}}},
     }
 
 
-def _replica_set(owner: str, one: Revision) -> Object:
-    held = copy.deepcopy(template(one.letter))
+def _replica_set(it: Deployment, one: Revision) -> Object:
+    held = copy.deepcopy(template(one.letter, it.refers))
     held["metadata"]["labels"][HASH_LABEL] = one.letter
     marks = {REQUEST_ANNOTATION: one.mark} if one.mark else {}
     return {
@@ -189,7 +192,7 @@ def _replica_set(owner: str, one: Revision) -> Object:
             "name": f"{NAME}-{one.letter}",
             "labels": {"app": NAME, HASH_LABEL: one.letter},
             "annotations": {REVISION: str(one.number), **marks},
-            "ownerReferences": [{"controller": True, "uid": owner}],
+            "ownerReferences": [{"controller": True, "uid": it.uid}],
         },
         "spec": {"template": held},
     }
@@ -203,7 +206,7 @@ def patched(it: Deployment, operations: list[Object]) -> Deployment | None:
     before = document(it)
     after = copy.deepcopy(before)
     for operation in operations:
-        if not _applied(after, operation):
+        if not done(after, operation):
             return None
     noted_before, annotations = (one["metadata"].get("annotations", {}) for one in (before, after))
     spec = after["spec"]
@@ -220,8 +223,8 @@ def patched(it: Deployment, operations: list[Object]) -> Deployment | None:
     return _asked_anew(changed) if spec != before["spec"] else changed
 
 
-def _applied(thing: Object, operation: Object) -> bool:
-    """Do one operation in place; False if it does not fit. A `test` for null fits what is not there."""
+def done(thing: Object, operation: Object) -> bool:
+    """Do one operation of a JSON patch in place; False if it does not fit. A `test` for null fits what is not there."""
     *way, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
     at: Any = thing
     for part in way:

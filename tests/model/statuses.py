@@ -23,6 +23,9 @@ IN_FLIGHT = 2
 TIMEOUT = 3
 """A request's timeout in ticks: an attempt in each, and the last one settles after it."""
 
+PART = "put back as remembered"
+"""What an ending says of configuration that went back, and the target did not."""
+
 EMPTY = 0
 
 _texts: list[str] = []
@@ -51,11 +54,13 @@ def store(status: dict[str, Any], late: int = 0) -> int:
 def _canonical(status: dict[str, Any], late: int, *, final: bool) -> dict[str, Any]:
     """The status without what no decision can depend on: times of mere record, and the words of one that has ended.
 
+    But for the words on what was put back of configuration, which have to be true.
+
     When it ended matters to other requests only in that they were there already, as all are from the beginning.
     """
     for condition in status.get("conditions", ()):
         condition["lastTransitionTime"] = _written(NOW)
-        if final:
+        if final and PART not in condition["message"]:
             condition["message"] = ""
     status.pop("duration", None)
     _age(status, "startedAt", late, 0 if final else TIMEOUT)

@@ -296,6 +296,9 @@ class ApplicationScene:
 
     # What must hold.
 
+    def misjudged(self, view: App, status: int) -> None:
+        del view, status
+
     def wrong_end(self, world: App, asker: Asker, status: int) -> str | None:
         said = statuses.parsed(status)
         if applied(said) == "True" and not world.made:

@@ -204,6 +204,9 @@ class HelmScene:
 
     # What must hold.
 
+    def misjudged(self, view: Release, status: int) -> None:
+        del view, status
+
     def wrong_end(self, world: Release, asker: Asker, status: int) -> str | None:
         """See `Scene.wrong_end`."""
         said = statuses.parsed(status)

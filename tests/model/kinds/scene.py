@@ -49,10 +49,10 @@ class Scene(Protocol[World]):
             kube.errors.NotFound: it is not there.
         """
 
-    def payload(self, api: ScriptedApi[World], verb: str, path: str, body: Object) -> Hashable:
+    def payload(self, api: ScriptedApi[World], verb: str, path: str, body: Any) -> Hashable:
         """A write to the target, as a value that does not depend on when it arrives."""
 
-    def answer(self, api: ScriptedApi[World], verb: str, path: str, body: Object) -> Object:
+    def answer(self, api: ScriptedApi[World], verb: str, path: str, body: Any) -> Object:
         """The API server's answer to a write that was done; `api.view` is the world then."""
 
     def flight(self, payload: Hashable) -> int:
@@ -72,6 +72,9 @@ class Scene(Protocol[World]):
 
     def by_people(self, world: World) -> Iterator[tuple[str, World]]:
         """What other people may do."""
+
+    def misjudged(self, view: World, status: int) -> str | None:
+        """What a status says, and the round that decided on it saw otherwise."""
 
     def wrong_end(self, world: World, asker: Asker, status: int) -> str | None:
         """What is not so of what a status says that is just being stored."""

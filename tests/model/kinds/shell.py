@@ -48,6 +48,7 @@ class Heard(NamedTuple):
     answered: int = 0
     kept: int = 0
     stopped: int = 0
+    put_back: tuple[str, ...] = ()
 
 
 NOTHING = Heard()
@@ -165,10 +166,14 @@ class ScriptedApi(Generic[World]):
             raise _NextRound
         return self._scene.get(self, path, query or {})
 
-    async def create(self, path: str, body: Object, **_: Any) -> Object:
-        """Events, on which nothing depends, and questions what the account may do: it may."""
-        assert path.endswith(("/events", "/selfsubjectaccessreviews")), path
-        return {**body, "status": {"allowed": True}}
+    async def create(self, path: str, body: Object, *, dry_run: bool = False, **_: Any) -> Object:
+        """Events, on which nothing depends, and questions what the account may do (it may), are no writes."""
+        if path.endswith(("/events", "/selfsubjectaccessreviews")):
+            return {**body, "status": {"allowed": True}}
+        return body if dry_run else self._written("POST", path, body)
+
+    async def patch(self, path: str, operations: list[Object], *, dry_run: bool = False, **_: Any) -> Object:
+        return {} if dry_run else self._written("PATCH", path, operations)
 
     async def replace(self, path: str, body: Object, *, dry_run: bool = False, **_: Any) -> Object:
         if dry_run:
@@ -190,7 +195,7 @@ class ScriptedApi(Generic[World]):
             answer, status = {"message": str(error)}, STATUSES[type(error).__name__]
         yield _Response(status, json.dumps(answer).encode())
 
-    def _written(self, verb: str, path: str, body: Object) -> Object:
+    def _written(self, verb: str, path: str, body: Any) -> Object:
         payload = self._scene.payload(self, verb, path, body)
         self.ask(Asked(f"{verb} {path.rpartition('/')[2]}", payload))
         return self._scene.answer(self, verb, path, body)
@@ -288,9 +293,8 @@ class Shell(Replays[Start[World], Answered[World], Asked | Over]):
         except Exception as raised:  # noqa: BLE001 - a defect is a finding, with its story
             error = f"{DEFECT}: {type(raised).__name__}: {raised}"
         kept = worker._heard.get(UID)
-        return Over(
-            Heard(kept.answer, kept.answered, kept.kept, kept.stopped) if kept else NOTHING, error, spins, forgets
-        )
+        heard = Heard(kept.answer, kept.answered, kept.kept, kept.stopped, kept.put_back) if kept else NOTHING
+        return Over(heard, error, spins, forgets)
 
 
 class _Worker(RequestWorker):

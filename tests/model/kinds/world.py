@@ -141,11 +141,14 @@ class Steps(Generic[T]):
 
     def tidied(self, world: World[T], faults: int) -> World[T]:
         """The world without memories that nobody uses: fewer states tell the same."""
-        running = statuses.parsed(world.body.status).phase in (Phase.RUNNING, Phase.VERIFYING)
+        phase = statuses.parsed(world.body.status).phase
+        running = phase in (Phase.RUNNING, Phase.VERIFYING)
         created = statuses.TIMEOUT if world.body.status != statuses.EMPTY else world.body.created
         processes = world.processes
         if world.ended:
             processes = tuple(one._replace(heard=NOTHING) for one in processes)
+        elif phase is Phase.VERIFYING:  # by then, the target tells that all of it was put back
+            processes = tuple(one._replace(heard=one.heard._replace(put_back=())) for one in processes)
         old = bool(faults) and not world.ended
         return world._replace(
             body=world.body._replace(created=created),
@@ -176,8 +179,15 @@ class Steps(Generic[T]):
         late = answers[-1].late if answers else 0
         if isinstance(then, Asked):
             call = Call(start if answers else self._like(start, then), answers, then, max(late, 0))
-            return Step(f"{words}; {_meaning(then)}", _with(world, number, world.processes[number]._replace(call=call)))
+            begun = _with(world, number, world.processes[number]._replace(call=call))
+            return Step(f"{words}; {_meaning(then)}", begun, wrong=self._misjudged(start, then))
         return Step(words, _with(world, number, Process(then.heard)), wrong=_of_round(then, world, answers))
+
+    def _misjudged(self, start: Start[T], then: Asked) -> str | None:
+        if then.call != PUT:
+            return None
+        assert isinstance(then.payload, int)
+        return self.scene.misjudged(start.view, then.payload)
 
     def _like(self, start: Start[T], asked: Asked) -> Start[T]:
         """The first start that led to the same, if the round is over with this write: which one plays no part."""
