@@ -250,7 +250,7 @@ def test_a_policy_whose_account_may_not_look_says_so(shop: Shop) -> None:
     shop.wait("rbp/web", "--for=condition=Armed=False")
     armed = condition(shop.get("rbp", "web"), "Armed")
     assert armed["reason"] == "MayNotRollBack"
-    assert f"service account {shop.namespace}/rollback" in armed["message"]
+    assert f"Service account {shop.namespace}/rollback may not look at Application/web" in armed["message"]
 
 
 # Bad luck.
