@@ -54,6 +54,7 @@ class Proxy:
         self._streams: set[asyncio.Task[Any]] = set()
         self.arrived = asyncio.Event()
         """Set when a late call has been answered."""
+        self._late: set[asyncio.Task[None]] = set()
 
     @property
     def watches(self) -> int:
@@ -86,6 +87,9 @@ class Proxy:
             try:
                 yield self
             finally:
+                for task in self._late:
+                    task.cancel()
+                await asyncio.gather(*self._late, return_exceptions=True)
                 await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -119,8 +123,11 @@ class Proxy:
             self.arrived.set()
 
         task = asyncio.create_task(send())
-        self._streams.add(task)
-        task.add_done_callback(self._streams.discard)
+        self._late.add(task)
+
+    async def nothing_is_late(self) -> None:
+        """Wait until the late calls were answered."""
+        await asyncio.gather(*self._late)
 
     def _numbered(self, request: web.Request) -> Call:
         name = name_of(request.method, request.path, request.query_string)

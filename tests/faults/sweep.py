@@ -28,7 +28,7 @@ CLASSES: dict[str, Callable[[Bench], Fault]] = {
     "503": lambda _: Fault(answer=(503, {})),
     "reset before": lambda _: Fault(cut_before=True),
     "reset after": lambda _: Fault(cut_after=True),
-    LATE: lambda _: Fault(late=2.0),
+    LATE: lambda _: Fault(late=4.0),
 }
 
 
@@ -89,6 +89,7 @@ async def _one(lab: Lab, row: Row, kind: str, call: Call, expected: Outcome, *, 
             bench.proxy.faults[call] = CLASSES[kind](bench)
             await bench.begin()
             await bench.ended()
+            await bench.proxy.nothing_is_late()
             outcome = await settled(bench, expected)
             if watched:
                 outcome = replace(outcome, writes_when_idle=await writes_when_idle(bench))

@@ -21,7 +21,7 @@ def condition(kind: str, status: str, reason: str = "Progressing", message: str 
 
 def kustomization(*conditions: Object, suspend: bool | None = None, hold: str | None = None, **more: Any) -> Object:
     """A Kustomization; `hold` is the annotation as it stands."""
-    metadata: Object = {"name": "shop", "namespace": "flux-system", "uid": "uid-of-shop", **more}
+    metadata: Object = {"name": "shop", "namespace": "flux-system", "uid": "uid-of-shop", "resourceVersion": "7", **more}
     if hold is not None:
         metadata["annotations"] = {**metadata.get("annotations", {}), flux.HOLD: hold}
     return {
@@ -116,16 +116,17 @@ def test_what_people_resumed_is_suspended_anew() -> None:
     assert flux.hold_of(patched(body, flux.suspending(body, KEY))) == flux.Hold(KEY, was=False)
 
 
-@pytest.mark.parametrize("change", ["uid", "suspend"])
-def test_an_object_that_moved_on_is_not_suspended(change: str) -> None:
+def test_a_suspension_that_arrives_late_does_not_begin_anew_what_has_ended() -> None:
+    """Nobody would look after it any more, and Flux would stay suspended for good."""
     body = kustomization()
-    patch = flux.suspending(body, KEY)
-    if change == "uid":
-        body["metadata"]["uid"] = "another"
-    else:
-        body["spec"]["suspend"] = True
+    late = flux.suspending(body, KEY)
+    suspended = patched(body, flux.suspending(body, KEY))
+    suspended["metadata"]["resourceVersion"] = "8"
+    ended = patched(suspended, flux.releasing(suspended, KEY, "ended"))
+    ended["metadata"]["resourceVersion"] = "9"
+    assert not flux.suspended(ended)
     with pytest.raises(PatchError):
-        patched(body, patch)
+        patched(ended, late)
 
 
 def test_nothing_of_others_is_released() -> None:

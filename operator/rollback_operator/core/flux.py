@@ -110,25 +110,21 @@ def _named(identity: str) -> str:
 def suspending(body: Object, request: str) -> list[Object]:
     """The JSON patch that suspends it for the request `request`; nothing if it is already.
 
-    The suspension of an earlier request becomes this one's, so that the end of that one does not end it.
+    The suspension of an earlier request becomes this one's, so that the end of that one does not end it. The object has
+    to be just as it was read: a patch without an answer may arrive when the suspension that was made since has ended.
     """
     hold = hold_of(body)
     if suspended(body) and (hold is None or hold.request == request):
         return []
-    metadata, now = body["metadata"], (body.get("spec") or {}).get("suspend")
+    metadata = body["metadata"]
     record = json.dumps({"request": request, "suspend": before(body)}, separators=(",", ":"))
+    patch: list[Object] = [_as_it_was_read(body), {"op": "add", "path": "/spec/suspend", "value": True}]
     annotations = metadata.get("annotations")
-    patch: list[Object] = [
-        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
-        {"op": "test", "path": "/spec/suspend", "value": now},
-        {"op": "add", "path": "/spec/suspend", "value": True},
-    ]
     if annotations is None:
         return [*patch, {"op": "add", "path": "/metadata/annotations", "value": {HOLD: record}}]
-    test = {"op": "test", "path": _HOLD_PATH, "value": annotations.get(HOLD)}
     left = [one for one in (RELEASE_ANNOTATION, ENDED_ANNOTATION) if one in annotations]
     old = [{"op": "remove", "path": _path_of(one)} for one in left]
-    return [*patch, test, *old, {"op": "add", "path": _HOLD_PATH, "value": record}]
+    return [*patch, *old, {"op": "add", "path": _HOLD_PATH, "value": record}]
 
 
 def releasing(body: Object, request: str, note: str | None = None) -> list[Object]:
@@ -170,11 +166,15 @@ def _noted(body: Object, note: str | None) -> list[Object]:
         return [{"op": "remove", "path": _HOLD_PATH}]
     wish = RELEASE_ANNOTATION in body["metadata"]["annotations"]
     return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": body["metadata"]["resourceVersion"]},
+        _as_it_was_read(body),
         {"op": "remove", "path": _HOLD_PATH},
         *([{"op": "remove", "path": _path_of(RELEASE_ANNOTATION)}] if wish else []),
         {"op": "add", "path": _path_of(ENDED_ANNOTATION), "value": note},
     ]
+
+
+def _as_it_was_read(body: Object) -> Object:
+    return {"op": "test", "path": "/metadata/resourceVersion", "value": body["metadata"]["resourceVersion"]}
 
 
 def _path_of(annotation: str) -> str:
