@@ -342,6 +342,7 @@ async def test_it_can_be_too_late_to_begin(store: tuple[Store, Api], monkeypatch
     monkeypatch.setattr(doors, "CREATE_WITHIN", -1)
     async with child(api) as helm:
         assert await helm.create() == 409
+        assert "more than -1 s to begin" in " ".join(helm.door.broken.values())
 
     assert kept.kept == {}
 
@@ -371,6 +372,7 @@ async def test_who_cannot_say_that_he_lives_writes_nothing_more(
         async with asyncio.timeout(60):
             await helm.door.beat()
         assert await helm.call("PATCH", "/apis/apps/v1/namespaces/shop/deployments/web", {}) == 403
+        assert "no sign of life could be written" in " ".join(helm.door.broken.values())
         assert await helm.call("GET", "/apis/apps/v1/namespaces/shop/deployments/web") == 200
 
 

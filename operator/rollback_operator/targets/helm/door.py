@@ -59,6 +59,9 @@ _RETRY = {"Retry-After": "1"}
 _ANSWERED = ("Content-Type", "Retry-After", "Warning", "Audit-Id")
 """Headers of an answer that the child gets."""
 
+_BEGIN, _LIFE = ("", "begin"), ("", "life")
+"""What is no call and can break as one."""
+
 Object = dict[str, Any]
 
 
@@ -83,7 +86,7 @@ class Door:
 
     `record`: the Secret of the new revision, as it was last stored. `outrun`: somebody else created that revision, or
     wrote to it. `forbidden`: what the service account was first refused. `broken`: calls that got no good answer, and
-    were not made again with success.
+    were not made again with success, and what time did not allow.
     """
 
     def __init__(self, api: Api, where: Where, errand: Errand) -> None:
@@ -141,6 +144,13 @@ class Door:
             else:
                 self._confirmed = begun
 
+    def _lapsed(self) -> bool:
+        """Whether others may be at work: no reason for the attempt to have failed, so it is made again."""
+        if self.record is None or time.monotonic() - self._confirmed <= LEASE:
+            return False
+        self.broken[_LIFE] = f"no sign of life could be written for {LEASE:g} s"
+        return True
+
     async def quiet(self) -> None:
         """Wait until no write can arrive any more whose answer is not known.
 
@@ -150,9 +160,6 @@ class Door:
         left = max(self._may_arrive.values(), default=0.0) - time.monotonic()
         if left > 0:
             await asyncio.sleep(left)
-
-    def _lapsed(self) -> bool:
-        return self.record is not None and time.monotonic() - self._confirmed > LEASE
 
     # Calls.
 
@@ -214,7 +221,10 @@ class Door:
     async def _create(self, request: web.Request, made: Object) -> web.StreamResponse:
         async with self._writing:
             begun = time.monotonic()
-            if self.record is not None or begun - self._opened > CREATE_WITHIN:
+            if self.record is not None:
+                raise _Refusal("the record was created before", HTTPStatus.CONFLICT)
+            if begun - self._opened > CREATE_WITHIN:
+                self.broken[_BEGIN] = f"it took Helm more than {CREATE_WITHIN:g} s to begin"
                 raise _Refusal("it is too late to create the record", HTTPStatus.CONFLICT)
             body = json.dumps(self._stamped(made)).encode()
             for _ in range(TRIES):
