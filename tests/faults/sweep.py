@@ -51,6 +51,11 @@ async def undisturbed(lab: Lab, row: Row) -> Outcome:
         return await bench.outcome()
 
 
+def possible(kind: str, calls: Iterable[Call]) -> list[Call]:
+    """The calls at which a class of faults makes sense: nothing arrives late of what is only read."""
+    return [call for call in dict.fromkeys(calls) if kind != LATE or call.writes]
+
+
 def picked(row: Row, kind: str, calls: Sequence[Call]) -> list[Call]:
     """The calls at which a class of faults is tried; of a row that samples, every call has its turn with some class.
 

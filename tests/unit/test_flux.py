@@ -21,7 +21,8 @@ def condition(kind: str, status: str, reason: str = "Progressing", message: str 
 
 def kustomization(*conditions: Object, suspend: bool | None = None, hold: str | None = None, **more: Any) -> Object:
     """A Kustomization; `hold` is the annotation as it stands."""
-    metadata: Object = {"name": "shop", "namespace": "flux-system", "uid": "uid-of-shop", "resourceVersion": "7", **more}
+    metadata: Object = {"name": "shop", "namespace": "flux-system", "uid": "uid-of-shop", **more}
+    metadata.setdefault("resourceVersion", "7")
     if hold is not None:
         metadata["annotations"] = {**metadata.get("annotations", {}), flux.HOLD: hold}
     return {
