@@ -45,12 +45,11 @@ DEEP = {
     "people interfere twice": Case(moves=2),
 }
 CASES = [
-    *(pytest.param(case, id=name) for name, case in WALKED.items()),
+    *(pytest.param(case, id=name, marks=pytest.mark.timeout(300)) for name, case in WALKED.items()),
     *(pytest.param(case, id=name, marks=[pytest.mark.deep, pytest.mark.timeout(3600)]) for name, case in DEEP.items()),
 ]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", CASES)
 def test_an_application_is_rolled_back_once_and_held(
     case: Case, shell: Shell[App], walks: list[tuple[Walk[Any], int]]

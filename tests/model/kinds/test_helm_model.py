@@ -73,12 +73,11 @@ DEEP = {
     "people interfere twice": Told(Case(moves=2)),
 }
 CASES = [
-    *(pytest.param(told, id=name) for name, told in WALKED.items()),
+    *(pytest.param(told, id=name, marks=pytest.mark.timeout(300)) for name, told in WALKED.items()),
     *(pytest.param(told, id=name, marks=[pytest.mark.deep, pytest.mark.timeout(3600)]) for name, told in DEEP.items()),
 ]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("told", CASES)
 def test_a_release_is_rolled_back_once_or_in_recorded_attempts(
     told: Told, shell: Callable[[Release], Shell[Release]], walks: list[tuple[Walk[Any], int]]
