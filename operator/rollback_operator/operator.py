@@ -21,7 +21,7 @@ from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import Key
 from rollback_operator.policies.worker import PolicyWorker
-from rollback_operator.requests import RequestWorker
+from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.signals import Signals
 from rollback_operator.targets import Workloads, by_kind

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from rollback_operator import requests
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import RequestStatus
@@ -18,7 +17,10 @@ from rollback_operator.core import life, progress
 from rollback_operator.core.life import pending, running, verifying
 from rollback_operator.core.values import Decision, Observation, Request, current_target
 from rollback_operator.kube import resources
-from rollback_operator.requests import RequestWorker
+from rollback_operator.requests import acting, worker
+from rollback_operator.requests.acting import Actor
+from rollback_operator.requests.heard import Heard
+from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.targets import deployment, statefulset
 from rollback_operator.targets.deployment import REVISION
 
@@ -36,7 +38,7 @@ def _seeing(**fields: Any) -> Mistake:
         target = seen.target and replace(seen.target, **fields)
         return life.advance(request, replace(seen, target=target), now)
 
-    return _with(requests, "advance", blind)
+    return _with(worker, "advance", blind)
 
 
 def _without_test(*paths: str) -> Mistake:
@@ -51,7 +53,7 @@ def _without_test(*paths: str) -> Mistake:
 
 async def _act_and_then_report(self: RequestWorker, body: Any, request: Request) -> tuple[Any, float | None]:
     ref = current_target(request, None)
-    observation = await self._gather(request, ref, None)
+    observation = await self._reader.gather(request, ref, None, self._heard_of(request))
     decision = await self._decide(request, observation, ref, None)
     if decision.action is not None and ref is not None:
         await self._act(replace(request, status=decision.status), ref, observation.target, decision.action)
@@ -99,9 +101,9 @@ MISTAKES: dict[str, Mistake] = {
     "the effect is made before the status is written": _with(RequestWorker, "_one_round", _act_and_then_report),
     "a status is written without the version that it replaces": _with(resources, "write_status", _unguarded),
     "a further attempt is not written down": _with(progress, "attempted", _not_counted),
-    "one answer counts for all attempts": _with(requests, "_note_answered", _note_every_answer),
-    "an attempt is sent however long ago it was written down": _with(requests, "too_late_to_send", lambda *_: False),
-    "a copy counts as made before it is": _with(RequestWorker, "_keep", _unasked),
+    "one answer counts for all attempts": _with(Heard, "note_answered", _note_every_answer),
+    "an attempt is sent however long ago it was written down": _with(acting, "too_late_to_send", lambda *_: False),
+    "a copy counts as made before it is": _with(Actor, "keep", _unasked),
     "marks are not looked at": _seeing(marks=frozenset()),
     "fields are not given back": _seeing(unfinished=False),
     "the effect does not test the revision": _without_test(REVISION.rpartition("/")[2]),
@@ -109,8 +111,8 @@ MISTAKES: dict[str, Mistake] = {
     "the effect does not test that nobody paused the target": _without_test("/spec/paused"),
     "the effect does not test who came before": _without_test(REQUEST_ANNOTATION.replace("/", "~1")),
     "the effect does not test which target it is": _without_test("/metadata/uid", REVISION.rpartition("/")[2]),
-    "an abort is not heard": _with(requests, "advance", _deaf),
-    "a slow reading counts as new": _with(requests, "advance", _at_this_moment),
+    "an abort is not heard": _with(worker, "advance", _deaf),
+    "a slow reading counts as new": _with(worker, "advance", _at_this_moment),
     "nobody waits for a turn": _with(pending, "ahead", lambda *_: None),
     "a rollback meanwhile is not looked for": _with(pending, "meanwhile", lambda *_: None),
     "a pod that the controller itself made counts as in the way": _with(statefulset, "_in_vain", lambda *_: True),

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from unittest import mock
+
+from rollback_operator.requests import acting, reading, worker
 
 Start = TypeVar("Start")
 Answered = TypeVar("Answered")
 Outcome = TypeVar("Outcome")
+
+
+@contextlib.contextmanager
+def by_the_clock(clock: object) -> Iterator[None]:
+    """The shell of requests asks `clock` what time it is."""
+    with contextlib.ExitStack() as stack:
+        for module in (acting, reading, worker):
+            stack.enter_context(mock.patch.object(module, "datetime", clock))
+        yield
 
 
 @dataclass

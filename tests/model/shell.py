@@ -13,19 +13,18 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple, cast
-from unittest import mock
 
-from rollback_operator import requests
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.core.values import Answer, Decision, Request
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import FIELD_MANAGER, Api
-from rollback_operator.requests import RequestWorker
+from rollback_operator.requests import heard as knowing
+from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from tests.model import statuses
 from tests.model.cluster import NAME, NAMESPACE, Deployment, document, patched, pods, records
-from tests.model.replay import Replays
+from tests.model.replay import Replays, by_the_clock
 
 OK = "ok"
 PUT, APPLY, GIVE_BACK, KEEP, FREE = "status", "effect", "giving back", "keeping a copy", "deleting a pod"
@@ -252,11 +251,11 @@ async def _replay(start: Start, answers: tuple[Answered, ...]) -> Asked | Over:
     api = ScriptedApi(start, answers, clock=-start.begun)
     as_api = cast("Api", api)
     worker = _Worker(as_api, by_kind(as_api), Settings(), lambda _: None)
-    worker._heard[start.body.uid] = requests._Heard(*start.heard)
+    worker._heard[start.body.uid] = knowing.Heard(*start.heard)
     worker.saw(request_body(start.body, start.spec))
     again, error, spins = None, None, False
     try:
-        with mock.patch.object(requests, "datetime", _Clock(api)):
+        with by_the_clock(_Clock(api)):
             again = await worker.work((NAMESPACE, start.body.uid))
     except _Unanswered as asked:
         return Asked(asked.call, asked.payload, asked.claimed)

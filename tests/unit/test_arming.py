@@ -9,10 +9,10 @@ import pytest
 
 from rollback_operator.api.policy import PolicyStatus, Proof
 from rollback_operator.api.reasons import Reason
-from rollback_operator.arming import Arming, Disarmed
 from rollback_operator.core.values import Findings, Obstacle, Other
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.policies.arming import Arming, Disarmed
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from rollback_operator.targets.base import Where

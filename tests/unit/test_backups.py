@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from rollback_operator import backups, requests
+from rollback_operator import backups
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.options import Backup
 from rollback_operator.api.request import KeptCopy
 from rollback_operator.core.backups import name_of, restoring, wish
 from rollback_operator.kube import errors
+from rollback_operator.requests import acting
 from rollback_operator.targets import manifests
 from rollback_operator.targets.deployment import REVISION, DeploymentTarget
 from tests.unit.builders import message, policy, request, spec
@@ -318,6 +319,6 @@ async def test_a_copy_that_took_long_is_followed_by_no_effect_of_the_same_attemp
     """Others may count the attempt as over by then."""
     world = World()
     late = iter([False, True])
-    monkeypatch.setattr(requests, "too_late_to_send", lambda *_: next(late))
+    monkeypatch.setattr(acting, "too_late_to_send", lambda *_: next(late))
     await world.work()
     assert (len(copies(world)), world.effects()) == (1, [])

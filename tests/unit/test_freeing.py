@@ -27,7 +27,7 @@ from rollback_operator.core.values import (
     Request,
     Snapshot,
 )
-from rollback_operator.requests import RequestWorker
+from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets.statefulset import StatefulSetTarget
 from tests.unit.builders import (

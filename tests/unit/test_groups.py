@@ -16,7 +16,7 @@ from rollback_operator.core.life import times
 from rollback_operator.kube import errors
 from rollback_operator.kube.resources import Key, group_of, parse_request
 from rollback_operator.operator import RollbackOperator
-from rollback_operator.requests import RequestWorker
+from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets.deployment import DeploymentTarget
 from tests.unit.builders import message, why

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rollback_operator import memory
-from rollback_operator.memory import Bodies, Interest
+from rollback_operator.requests import memory
+from rollback_operator.requests.memory import Bodies, Interest
 from tests.unit.objects import Object, request_body
 
 KEY = ("shop", "undo")

@@ -11,12 +11,12 @@ import pytest
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
-from rollback_operator.arming import Arming, Disarmed
 from rollback_operator.core import flux, stance
 from rollback_operator.core.life import running, times
 from rollback_operator.core.life.times import SEND_WITHIN
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.policies.arming import Arming, Disarmed
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from rollback_operator.targets.base import Where

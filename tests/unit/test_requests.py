@@ -19,7 +19,7 @@ from rollback_operator.core.life.times import FINISH_TRIES, SEND_WITHIN
 from rollback_operator.core.verdicts import Streak, Verdict
 from rollback_operator.kube import errors
 from rollback_operator.kube.resources import Key, key_of
-from rollback_operator.requests import RequestWorker
+from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets import podtemplate
 from rollback_operator.targets.deployment import REVISION, DeploymentTarget
@@ -54,11 +54,13 @@ class World:
         self.streaks: dict[Key, dict[str, Streak]] = {}
         self.worker = self.another_worker()
 
-    def another_worker(self) -> RequestWorker:
+    def another_worker(self, settings: Settings | None = None) -> RequestWorker:
         """Of another operator, or of the same one after it was killed."""
         api: Any = self.api
         targets = {"Deployment": DeploymentTarget(api)}
-        return RequestWorker(api, targets, Settings(), self.woken.append, lambda key: self.streaks.get(key, {}))
+        return RequestWorker(
+            api, targets, settings or Settings(), self.woken.append, lambda key: self.streaks.get(key, {})
+        )
 
     async def work(self, key: Key = KEY, *, rounds: int = 1) -> float | None:
         """Have the request looked at so often; gives when it wants to be looked at again."""
@@ -369,7 +371,7 @@ async def test_the_operators_own_missing_rights_deny_no_effect() -> None:
 
 async def test_an_identity_that_is_none_is_nobodys() -> None:
     world = World()
-    world.worker._settings = Settings(service_account="")
+    world.worker = world.another_worker(Settings(service_account=""))
     with pytest.raises(ValueError, match="not a service account"):
         await world.work()
     assert world.effects() == []
@@ -595,7 +597,7 @@ async def test_every_line_of_the_log_says_which_request(caplog: pytest.LogCaptur
     lines = [
         record
         for record in caplog.records
-        if record.name in ("rollback_operator.reporting", "rollback_operator.requests")
+        if record.name in ("rollback_operator.requests.reporting", "rollback_operator.requests.acting")
     ]
     assert lines
     for record in lines:

@@ -13,7 +13,6 @@ from rollback_operator import metrics
 from rollback_operator.api import POLICIES, REQUESTS
 from rollback_operator.api.policy import LastRequest, PolicyStatus
 from rollback_operator.api.reasons import Reason
-from rollback_operator.arming import Arming
 from rollback_operator.configuration.remembering import Remembering
 from rollback_operator.core import conditions as on
 from rollback_operator.core.judge import Act, Judgement, Scene, in_the_way, judge, soaked
@@ -25,6 +24,7 @@ from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import Key
 from rollback_operator.policies import making
+from rollback_operator.policies.arming import Arming
 from rollback_operator.policies.asking import Asker
 from rollback_operator.refusals import cannot_look
 from rollback_operator.settings import Settings

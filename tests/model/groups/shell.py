@@ -12,7 +12,6 @@ from datetime import datetime, tzinfo
 from typing import Any, NamedTuple, cast
 from unittest import mock
 
-from rollback_operator import groups
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.group.values import child_name
@@ -20,8 +19,9 @@ from rollback_operator.core.values import Health, Refused, Request, Revision, Sn
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import parse_request
-from rollback_operator.reporting import Reporter
-from rollback_operator.requests import RequestWorker
+from rollback_operator.requests import groups
+from rollback_operator.requests.reporting import Reporter
+from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
 from tests.model import statuses
 from tests.model.replay import Replays

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rollback_operator import groups
 from rollback_operator.core.group import entries, waves
 from rollback_operator.core.group.words import Wave
-from rollback_operator.requests import RequestWorker
+from rollback_operator.requests import groups
+from rollback_operator.requests.worker import RequestWorker
 from tests.model.groups import world as model
 from tests.model.groups.shell import Shell
 from tests.model.groups.world import Case, Steps, World, beginning, final

@@ -12,19 +12,18 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast
-from unittest import mock
 
-from rollback_operator import requests
-from rollback_operator.core.values import Answer, Observation, Request
+from rollback_operator.core.values import Answer
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import Api
-from rollback_operator.reporting import Reporter
-from rollback_operator.requests import RequestWorker
+from rollback_operator.requests import heard as knowing
+from rollback_operator.requests.reporting import Reporter
+from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
 from tests.model import statuses
 from tests.model.kinds.scene import Object, Scene
-from tests.model.replay import Replays
+from tests.model.replay import Replays, by_the_clock
 
 NAMESPACE, NAME, UID = "shop", "shop", "11111111-1111-4111-8111-111111111111"
 OK, UNKNOWN = "ok", "Unavailable"
@@ -276,12 +275,12 @@ class Shell(Replays[Start[World], Answered[World], Asked | Over]):
         as_api = cast("Api", api)
         worker = _Worker(as_api, by_kind(as_api), Settings(), lambda _: None)
         worker._reporter = _Reporter(as_api)
-        worker._heard[UID] = requests._Heard(*start.heard)
+        worker._heard[UID] = knowing.Heard(*start.heard)
         worker.saw(request_body(self.scene, start.body))
         error, spins, forgets = None, False, False
         try:
             with ExitStack() as stack:
-                stack.enter_context(mock.patch.object(requests, "datetime", Clock(api)))
+                stack.enter_context(by_the_clock(Clock(api)))
                 self.scene.patch(stack, api)
                 forgets = await worker.work((NAMESPACE, UID)) is None and not worker.over
         except _Unanswered as stop:
@@ -307,11 +306,11 @@ class _Worker(RequestWorker):
         self.over = True
         super()._ended(*arguments)
 
-    async def _gather(self, request: Request, *arguments: Any) -> Observation:
+    async def _one_round(self, *arguments: Any) -> tuple[dict[str, Any] | None, float | None]:
         if self.looked:
             raise _NextRound
         self.looked = True
-        return await super()._gather(request, *arguments)
+        return await super()._one_round(*arguments)
 
 
 class _Reporter(Reporter):

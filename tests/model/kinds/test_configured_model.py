@@ -13,7 +13,7 @@ from rollback_operator.configuration import change, restoring, together
 from rollback_operator.configuration.together import Together, of_templates
 from rollback_operator.core.life import running, verifying
 from rollback_operator.core.values import Beside, Snapshot
-from rollback_operator.requests import RequestWorker
+from rollback_operator.requests.acting import Actor
 from rollback_operator.targets.base import Where
 from tests.model import invariants, surroundings
 from tests.model.kinds import configured
@@ -241,7 +241,7 @@ FOUND = {
         ("PATCH checkout ok", CHANGED, "Succeeded/Completed"),
     ),
     "a copy counts as made before it is": Found(
-        _with(RequestWorker, "_keep", _unasked), Case(), invariants.UNCOPIED, ("PATCH settings ok",)
+        _with(Actor, "keep", _unasked), Case(), invariants.UNCOPIED, ("PATCH settings ok",)
     ),
     "a rollback that puts nothing back counts as one": Found(
         _with(together, "nothing_put_back", lambda _: None),
