@@ -53,6 +53,15 @@ class Shop(World):
         self.argocd.refresh(self.name, self.at)
         return self.argocd.wait(self.name, operated(commit), self.at)
 
+    def settled(self, commit: str) -> None:
+        """Wait until Argo CD has seen that the commit is deployed: before that it may sync it once more."""
+
+        def done(app: Object) -> bool:
+            sync, last = app["status"]["sync"], app["status"]["operationState"]["phase"]
+            return (sync["status"], sync["revision"], last, "operation" in app) == ("Synced", commit, "Succeeded", False)
+
+        self.argocd.wait(self.name, done, self.at)
+
     def releases(self, *images: str, **application: Any) -> list[str]:
         """Release images one after the other; gives their commits."""
         commits = []

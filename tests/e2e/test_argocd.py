@@ -292,7 +292,7 @@ def test_a_right_to_read_alone_changes_nothing(shop: Shop) -> None:
 
 
 def test_git_that_is_away_fails_the_sync_and_the_hold_says_what_is_off(shop: Shop) -> None:
-    shop.releases("shop:1", "shop:2")
+    shop.settled(shop.releases("shop:1", "shop:2")[-1])
     shop.argocd.repo_server.down()
     shop.argocd.repo_server.forget()  # or it goes on from what it has, as Argo CD does
     shop.argocd.cache.restart()
