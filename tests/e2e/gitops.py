@@ -58,7 +58,8 @@ class Shop(World):
 
         def done(app: Object) -> bool:
             sync, last = app["status"]["sync"], app["status"]["operationState"]["phase"]
-            return (sync["status"], sync["revision"], last, "operation" in app) == ("Synced", commit, "Succeeded", False)
+            quiet = last == "Succeeded" and "operation" not in app
+            return quiet and (sync["status"], sync["revision"]) == ("Synced", commit)
 
         self.argocd.wait(self.name, done, self.at)
 
