@@ -31,6 +31,7 @@ from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets.statefulset import StatefulSetTarget
 from tests.unit.builders import (
+    HEALTHY,
     NOW,
     REQUEST_UID,
     ROLLING,
@@ -186,6 +187,19 @@ def test_once_it_is_marked_its_pods_are_deleted() -> None:
     )
     waiting = replace(marked, unfinished=True, freeing=True)
     assert isinstance(advance(step_on(asked, decision), Observation(target=waiting), after(2)).action, Finish)
+
+
+def test_a_reading_without_the_mark_says_nothing_of_a_set_that_was_freed() -> None:
+    """Its template was the same before, and so its generation. But people may take the mark away."""
+    asked = freeing()
+    marked = replace(STUCK, marks=frozenset({REQUEST_UID}), held_up=None)
+    asked = step_on(asked, advance(asked, Observation(target=marked), after(1)))
+    before = replace(STUCK, held_up=None, health=HEALTHY)
+
+    decision = advance(asked, Observation(target=before), after(2))
+
+    assert decision.status == asked.status
+    assert advance(asked, Observation(target=before), after(3600)).status.phase is Phase.SUCCEEDED
 
 
 def test_a_release_that_comes_before_the_mark_is_left_alone() -> None:

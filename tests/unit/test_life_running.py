@@ -334,6 +334,14 @@ def test_a_pause_that_ends_while_it_settles_lets_it_go_on() -> None:
     assert message(decision.status) == message(asked.status)
 
 
+def test_that_it_settles_is_said_once_although_operators_were_refused_in_different_words() -> None:
+    asked = running()
+    words = [Observation(target=snapshot(), answer=Refused(Reason.REJECTED, one)) for one in ("no", "never")]
+    settling = step_on(asked, advance(asked, words[0], after(1)))
+    assert why(settling.status) == Reason.SETTLING
+    assert advance(settling, words[1], after(2)).status == settling.status
+
+
 def test_a_step_that_was_not_made_does_not_run_for_ever() -> None:
     status = advance(running(), Observation(target=snapshot("abcd"), answered=1), after(1)).status
     (step,) = status.targets[0].steps

@@ -33,7 +33,7 @@ def verify(request: Request, seen: Observation, now: datetime) -> Decision:
     """See how the target does with the effect on it, and end when that is known."""
     plan, name = planned(request)
     target = seen.target
-    if target is not None and target.uid == plan.uid and _stale(request, target):
+    if target is not None and target.uid == plan.uid and _stale(request, target, now):
         return Decision(request.status, again=timedelta(seconds=1))
     lost = _lost(plan, name, target) or configuration_lost(plan, seen.beside)
     decision = end(request, now, lost) if lost is not None else _fare(request, seen, now)
@@ -106,10 +106,19 @@ def _finishing(request: Request, seen: Observation, decision: Decision) -> Decis
     return Decision(request.status if ends else decision.status, Finish(plan), decision.again)
 
 
-def _stale(request: Request, target: Snapshot) -> bool:
-    """Whether a reading is older than the effect, which was seen before."""
+def _stale(request: Request, target: Snapshot, now: datetime) -> bool:
+    """Whether a reading is older than the effect, which was seen before.
+
+    An effect that only frees what stands already changes nothing that is counted: its mark tells. Somebody may have
+    taken that away, so it is not waited for for ever.
+    """
     (mine,) = request.status.targets
-    return mine.generation is not None and target.generation < mine.generation
+    plan, _ = planned(request)
+    if mine.generation is None or target.generation > mine.generation:
+        return False
+    if target.generation < mine.generation:
+        return True
+    return bool(plan.frees) and request.uid not in target.marks and now < verify_deadline(request)
 
 
 def _lost(plan: Plan, name: str, target: Snapshot | None) -> Ending | None:
