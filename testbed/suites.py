@@ -1,8 +1,8 @@
 """Runs the test suites, all of them, and tells in the end how each went and how long it took.
 
-Where there is more than one core, two lanes of suites run side by side: one whose suites compute all the time, and one
-whose suites mostly wait for a cluster to do something. With more of the former the machine would be so busy that limits
-of seconds, which are the operator's own, say nothing any more. A suite's output is shown as a whole, when it has ended.
+Where there is more than one core, suites run in two lanes, side by side: much of their time they wait for a cluster to
+do something. With more of them the machine would be so busy that limits of seconds, which are the operator's own, say
+nothing any more. A suite's output is shown as a whole, when it has ended.
 """
 
 import argparse
@@ -17,9 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _TESTS = Path(__file__).parents[1] / "tests"
-_LANES = (("unit", "faults", "model"), ("e2e", "testbed"))
+_LANES = (("unit", "faults", "testbed"), ("e2e", "model"))
+# A file is the smallest part of a suite that can be run apart: its tests share an operator.
+_APART = {"e2e": ("-n", "2", "--dist", "loadfile")}
 _NOTHING_COLLECTED = 5
 _REPORT_EVERY = 60.0
+_CORES = os.cpu_count() or 1
 
 
 def main() -> int:
@@ -38,7 +41,7 @@ _Row = tuple[str, str, float]
 
 
 def _run_lanes(arguments: list[str]) -> list[_Row]:
-    lanes = _LANES if (os.cpu_count() or 1) > 1 else (tuple(name for lane in _LANES for name in lane),)
+    lanes = _LANES if _CORES > 1 else (tuple(name for lane in _LANES for name in lane),)
     telling = threading.Lock()
     with ThreadPoolExecutor(len(lanes)) as pool:
         ended = pool.map(lambda lane: _run_lane(lane, arguments, telling), lanes)
@@ -52,7 +55,8 @@ def _run_lane(lane: Sequence[str], arguments: list[str], telling: threading.Lock
 def _run(suite: Path, arguments: list[str], telling: threading.Lock) -> _Row:
     _say(telling, f"{suite.name}: begun")
     started = time.monotonic()
-    command = [sys.executable, "-m", "pytest", str(suite), *arguments]
+    apart = _APART.get(suite.name, ()) if _CORES > 1 else ()
+    command = [sys.executable, "-m", "pytest", str(suite), *apart, *arguments]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         with subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as running:
             while True:

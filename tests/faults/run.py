@@ -203,7 +203,7 @@ class Bench:
     proxy: Proxy
     operators: Operators
 
-    side_by_side: ClassVar[int] = 4
+    side_by_side: ClassVar[int] = 6
     """How many runs there are at once."""
     rests_within: ClassVar[float] = 60
     """Seconds that what follows an ending may take."""
