@@ -19,10 +19,11 @@ from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.helm.effect import Finished
-from rollback_operator.targets.helm.records import Record
+from rollback_operator.targets.helm.records import Record, decode
 from rollback_operator.targets.helm.rollback import AT_ONCE, SHARE, Means, Rollback
 from rollback_operator.targets.helm.standing import DEAD_AFTER, MOST_ATTEMPTS, Standing, standing_of
-from tests.unit.helm import release, secret
+from rollback_operator.targets.helm.store import Stored
+from tests.unit.helm import MANIFEST, release, secret
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 PATIENCE = timedelta(minutes=15)
@@ -189,6 +190,44 @@ async def test_an_attempt_that_had_begun_is_never_said_to_have_changed_nothing(e
 
     with pytest.raises(errors.Unavailable, match="could not be recorded"):
         await one._after(door, Finished(1, "it failed"), 0)
+
+
+class Kept:
+    """Records that can be read, and what is written of them."""
+
+    def __init__(self, *kept: Any) -> None:
+        self.kept = {one["metadata"]["labels"]["version"]: one for one in kept}
+        self.written: list[Any] = []
+
+    async def read(self, where: Where, one: Record) -> Stored:
+        assert where.name == "shop"
+        found = self.kept[str(one.number)]
+        return Stored(found, decode(found))
+
+    async def write(self, where: Where, secret: Any) -> None:
+        assert where.name == "shop"
+        self.written.append(secret)
+
+
+async def test_an_attempt_that_was_disturbed_names_what_the_release_before_it_may_have_left() -> None:
+    """Or the next attempt, whose forerunner it is, would leave that standing for good."""
+    settings = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: only-in-2}\n"
+    newest = release(2, status="deployed", manifest=MANIFEST.format(image="shop:2") + settings)
+    kept = Kept(secret(1, release(1)), secret(2, newest))
+    one = Rollback(
+        Means(NOTHING, cast("Any", kept), "helm"),
+        Where("shop", "shop", ServiceAccount("shop", "rollback")),
+        standing_of(records(1, 2), NOW, PATIENCE),
+        "1",
+    )
+    begun = secret(3, release(3, status="pending-rollback"))
+    door: Any = SimpleNamespace(record=begun, outrun=False, broken={("", "life"): "no sign of life"}, quiet=_at_once)
+
+    with pytest.raises(errors.Unavailable, match="no sign of life"):
+        await one._after(door, Finished(-1, "Helm was ended"), 0)
+
+    (written,) = kept.written
+    assert "only-in-2" in decode(written)["manifest"]
 
 
 async def _at_once() -> None:

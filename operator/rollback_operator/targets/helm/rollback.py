@@ -245,7 +245,7 @@ class Rollback:
         The next attempt deletes what its forerunner names and it does not.
         """
         text = str(release.get("manifest") or "")
-        before = [one for one in self._standing.records if one.number < self._newest.number]
+        before = [one for one in self._standing.records if one.number < int(release["version"])]
         try:
             stored = await self._store.read(self._where, before[-1])
             return manifest.with_what_may_be_left(text, str(stored.release.get("manifest") or ""))
