@@ -55,6 +55,8 @@ class Proxy:
         self.arrived = asyncio.Event()
         """Set when a late call has been answered."""
         self._late: set[asyncio.Task[None]] = set()
+        self._moving = asyncio.Event()
+        self._moving.set()
 
     @property
     def watches(self) -> int:
@@ -65,6 +67,12 @@ class Proxy:
         """Begin the numbering anew: a run's calls start now."""
         self._counts.clear()
         self.journal.clear()
+
+    async def stand_still(self, seconds: float) -> None:
+        """Let no call through for so long, the one that asks for it neither."""
+        self._moving.clear()
+        await asyncio.sleep(seconds)
+        self._moving.set()
 
     def drop_watches(self) -> None:
         """Break all watches that are open."""
@@ -94,6 +102,7 @@ class Proxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         call = self._numbered(request)
+        await self._moving.wait()
         fault = self.faults.get(call, Fault())
         if call in self.faults:
             self.reached.add(call)
