@@ -213,11 +213,8 @@ class ArgoCD:
         files = [f"--filename={Binaries().asset(module, Path(name).name)}" for name in module.assets]
         # They are too big for the annotation of a plain apply.
         self._cluster.kubectl("apply", "--server-side", *files)
-        self.cache.wait_until(self._served, "Serving Argo CD's resources", timeout=150)
+        self._cluster.until_known(_GROUP, *_KINDS)
         self.apply(*_settings())
-
-    def _served(self) -> bool:
-        return all(self._cluster.access.answers(f"/apis/{_GROUP}/v1alpha1/{kind}") for kind in _KINDS)
 
     def _kubeconfig(self) -> Path:
         """The controller's own, so that the audit log tells it from people and from the operator."""

@@ -68,9 +68,7 @@ def install(cluster: Cluster, folder: Path) -> Path:
     """Install `crds/` and `deploy/`, the Deployment at zero; gives a kubeconfig of the operator's own account."""
     cluster.kubectl("apply", "-k", str(ROOT / "deploy"))
     cluster.kubectl("-n", SYSTEM, "scale", f"deployment/{ACCOUNT}", "--replicas=0")
-    cluster.kubectl(
-        "wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/name=rollback-operator", "--timeout=150s"
-    )
+    cluster.until_known("rollback.dev", "rollbackrequests", "rollbackpolicies")
     return kubeconfig(cluster, folder)
 
 
