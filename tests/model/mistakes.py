@@ -14,7 +14,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import RequestStatus
 from rollback_operator.core import conditions as on
 from rollback_operator.core import life, progress
-from rollback_operator.core.life import pending, running, verifying
+from rollback_operator.core.life import pending, running
 from rollback_operator.core.values import Decision, Observation, Request, current_target
 from rollback_operator.kube import resources
 from rollback_operator.requests import acting, worker
@@ -77,7 +77,7 @@ def _not_counted(request: Request, now: datetime) -> RequestStatus:  # noqa: ARG
 def _noted_each_time(request: Request, now: datetime, reason: Reason, message: str) -> RequestStatus:
     ready = on.find(request.status.conditions, on.READY)
     other = message.upper() if ready is not None and ready.message == message else message
-    return progress.holding(request, now, reason, other)
+    return progress._held_up(request, now, reason, other)
 
 
 def _deaf(request: Request, seen: Observation, now: datetime) -> Decision:
@@ -116,5 +116,5 @@ MISTAKES: dict[str, Mistake] = {
     "nobody waits for a turn": _with(pending, "ahead", lambda *_: None),
     "a rollback meanwhile is not looked for": _with(pending, "meanwhile", lambda *_: None),
     "a pod that the controller itself made counts as in the way": _with(statefulset, "_in_vain", lambda *_: True),
-    "failing pods are noted again and again": _with(verifying, "_note", _noted_each_time),
+    "failing pods are noted again and again": _with(progress, "holding", _noted_each_time),
 }

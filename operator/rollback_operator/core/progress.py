@@ -140,7 +140,15 @@ def under_way(
 
 
 def holding(request: Request, now: datetime, reason: Reason, message: str) -> RequestStatus:
-    """Still where it was, for another reason: written because a person should know."""
+    """Still where it was, for another reason: written because a person should know.
+
+    That it goes on is no reason to write again, in whatever words: two operators would write theirs in turns.
+    """
+    said = any(condition.reason == reason for condition in request.status.conditions)
+    return request.status if said else _held_up(request, now, reason, message)
+
+
+def _held_up(request: Request, now: datetime, reason: Reason, message: str) -> RequestStatus:
     phase = request.status.phase or Phase.PENDING
     verified: dict[str, on.Change] = {}
     if phase is Phase.VERIFYING:

@@ -120,14 +120,9 @@ def _try_again(request: Request, plan: Plan, now: datetime) -> Decision:
 
 
 def _settle(request: Request, now: datetime, until: datetime, ending: Ending) -> Decision:
-    """An effect that was sent without an answer could still arrive: say nothing final before it cannot.
-
-    It is said once: two operators that were refused in different words would write theirs in turns.
-    """
-    status = request.status
-    if all(condition.reason != Reason.SETTLING for condition in status.conditions):
-        message = f"Making sure that an effect sent earlier does not arrive any more before ending. {ending.message}"
-        status = progress.holding(request, now, Reason.SETTLING, message)
+    """An effect that was sent without an answer could still arrive: say nothing final before it cannot."""
+    message = f"Making sure that an effect sent earlier does not arrive any more before ending. {ending.message}"
+    status = progress.holding(request, now, Reason.SETTLING, message)
     return Decision(status, again=max(timedelta(), min(until - now, timedelta(seconds=1))))
 
 

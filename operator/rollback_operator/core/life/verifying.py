@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import Phase, Plan, RequestStatus
+from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core import progress
 from rollback_operator.core.life.endings import end
 from rollback_operator.core.life.partial import configuration_lost
@@ -169,16 +169,9 @@ def _not_healthy(request: Request, own: Health, health: Health, now: datetime) -
     status = request.status
     if failing:
         reason = Reason.PODS_FAILING if own.state is Wellbeing.FAILING else Reason.NOT_YET_WELL
-        status = _note(request, now, reason, f"{name} at revision {plan.to.revision}: {health.message}.")
+        status = progress.holding(request, now, reason, f"{name} at revision {plan.to.revision}: {health.message}.")
     return Decision(status, again=min(HEALTH_POLL, deadline - now))
 
 
 def _where_to_look(name: str) -> str:
     return "Look at it in Argo CD" if name.startswith("Application/") else "Look at these pods"
-
-
-def _note(request: Request, now: datetime, reason: Reason, message: str) -> RequestStatus:
-    """That something fails is worth one write; that it goes on failing, in other words, is not."""
-    if any(condition.reason == reason for condition in request.status.conditions):
-        return request.status
-    return progress.holding(request, now, reason, message)
