@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,19 +52,6 @@ class Clients:
     ) -> subprocess.CompletedProcess[str]:
         """The finished kubectl, whatever its exit code."""
         return self._run("kubectl", arguments, input, timeout)
-
-    def until_known(self, group: str, *plurals: str, timeout: float = 150) -> None:
-        """Wait until kubectl knows resources: a busy API server tells of them later than it serves them.
-
-        Raises:
-            TestbedError: when it does not within so many seconds.
-        """
-        names, deadline = {f"{plural}.{group}" for plural in plurals}, time.monotonic() + timeout
-        asked = ("api-resources", f"--api-group={group}", "--output=name")
-        while not names <= set(self.kubectl(*asked, check=False).split()):
-            if time.monotonic() > deadline:
-                raise TestbedError(f"kubectl did not know {', '.join(sorted(names))} within {timeout:g} s.")
-            time.sleep(0.2)
 
     def environment(self) -> dict[str, str]:
         """What a program needs in its environment to find this cluster, and to keep its own files in it."""

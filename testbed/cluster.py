@@ -124,6 +124,17 @@ class Cluster(Clients):
             timeout=150 + count / 10,
         )
 
+    def until_known(self, group: str, *plurals: str) -> None:
+        """Wait until kubectl knows resources: a busy API server tells of them later than it serves them."""
+        names = {f"{plural}.{group}" for plural in plurals}
+        asked = ("api-resources", f"--api-group={group}", "--output=name")
+        wait_until(
+            lambda: names <= set(self.kubectl(*asked, check=False).split()),
+            f"Getting {', '.join(sorted(names))} known to kubectl",
+            self._roster,
+            timeout=150,
+        )
+
     def load_image(self, archive: Path) -> None:
         """Give the real node the images of a docker-archive, by the names in it.
 

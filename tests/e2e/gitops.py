@@ -55,13 +55,7 @@ class Shop(World):
 
     def settled(self, commit: str) -> None:
         """Wait until Argo CD has seen that the commit is deployed: before that it may sync it once more."""
-
-        def done(app: Object) -> bool:
-            sync, last = app["status"]["sync"], app["status"]["operationState"]["phase"]
-            quiet = last == "Succeeded" and "operation" not in app
-            return quiet and (sync["status"], sync["revision"]) == ("Synced", commit)
-
-        self.argocd.wait(self.name, done, self.at)
+        self.argocd.wait(self.name, synced(commit), self.at)
 
     def releases(self, *images: str, **application: Any) -> list[str]:
         """Release images one after the other; gives their commits."""
