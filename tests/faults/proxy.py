@@ -52,11 +52,14 @@ class Proxy:
         self._counts: Counter[str] = Counter()
         self._answers: dict[str, tuple[int, bytes, str]] = {}
         self._streams: set[asyncio.Task[Any]] = set()
-        self.arrived = asyncio.Event()
-        """Set when a late call has been answered."""
         self._late: set[asyncio.Task[None]] = set()
         self._moving = asyncio.Event()
         self._moving.set()
+
+    @property
+    def arrived(self) -> bool:
+        """Whether a late call has been answered."""
+        return any(call.done() for call in self._late)
 
     @property
     def watches(self) -> int:
@@ -129,10 +132,8 @@ class Proxy:
             where, headers = self.upstream + request.path_qs, _headers(request)
             async with self._session.request(request.method, where, headers=headers, data=body or None) as response:
                 await response.read()
-            self.arrived.set()
 
-        task = asyncio.create_task(send())
-        self._late.add(task)
+        self._late.add(asyncio.create_task(send()))
 
     async def nothing_is_late(self) -> None:
         """Wait until the late calls were answered."""

@@ -83,36 +83,41 @@ def weighty(row: Row, call: Call) -> bool:
 async def disturb(lab: Lab, row: Row, kind: str, calls: Iterable[Call], expected: Outcome) -> list[Tried]:
     """A run for each call with the fault at it; one of them is watched for writes when idle."""
     watched = None if row.only_own else Call(row.first_kills[0], 1)
-    return await asyncio.gather(*(_one(lab, row, kind, call, expected, watched=call == watched) for call in calls))
+    runs = (
+        tried(lab, row, f"{kind} {call}", call, CLASSES[kind], expected=expected, watched=call == watched)
+        for call in calls
+    )
+    return await asyncio.gather(*runs)
 
 
-async def _one(lab: Lab, row: Row, kind: str, call: Call, expected: Outcome, *, watched: bool) -> Tried:
-    name = f"{kind} {call}"
+async def twice(lab: Lab, row: Row, first: tuple[str, Call], second: tuple[str, Call], expected: Outcome) -> Tried:
+    """A run with a kill, and a second kill at a call of the recovery."""
+    kind, call = first
+    name = f"{kind} {call}, then {second[0]} {second[1]}"
+    return await tried(lab, row, name, call, lambda bench: then(bench, CLASSES[kind](bench), second), expected=expected)
+
+
+async def tried(
+    lab: Lab,
+    row: Row,
+    name: str,
+    call: Call,
+    fault: Callable[[Bench], Fault],
+    *,
+    expected: Outcome,
+    watched: bool = False,
+) -> Tried:
+    """A run with a fault at a call; it may be watched for writes when idle."""
     async with lab.bench(row) as bench:
         try:
             await bench.start()
-            bench.proxy.faults[call] = CLASSES[kind](bench)
+            bench.proxy.faults[call] = fault(bench)
             await bench.begin()
             await bench.ended()
             await bench.proxy.nothing_is_late()
             outcome = await settled(bench, expected)
             if watched:
                 outcome = replace(outcome, writes_when_idle=await writes_when_idle(bench))
-        except TimeoutError as error:
-            return Tried(name, None, f"{error}; {await bench.state()}\n{bench.operators.said()}")
-        return Tried(name, outcome, trouble(bench, outcome, expected))
-
-
-async def twice(lab: Lab, row: Row, first: tuple[str, Call], second: tuple[str, Call], expected: Outcome) -> Tried:
-    """A run with a kill, and a second kill at a call of the recovery."""
-    name = f"{first[0]} {first[1]}, then {second[0]} {second[1]}"
-    async with lab.bench(row) as bench:
-        try:
-            await bench.start()
-            bench.proxy.faults[first[1]] = then(bench, CLASSES[first[0]](bench), second)
-            await bench.begin()
-            await bench.ended()
-            outcome = await settled(bench, expected)
         except TimeoutError as error:
             return Tried(name, None, f"{error}; {await bench.state()}\n{bench.operators.said()}")
         return Tried(name, outcome, trouble(bench, outcome, expected))

@@ -11,8 +11,8 @@ from tests.faults.calls import Call
 from tests.faults.conftest import judge
 from tests.faults.helm import RELEASES
 from tests.faults.proxy import Fault
-from tests.faults.run import Lab, Outcome
-from tests.faults.sweep import Tried, settled, trouble, undisturbed
+from tests.faults.run import Bench, Lab, Outcome
+from tests.faults.sweep import Tried, tried, undisturbed
 
 pytestmark = pytest.mark.timeout(1800)
 (ROW,) = RELEASES
@@ -30,10 +30,8 @@ async def test_a_platform_that_stands_still_leaves_nothing_behind(lab: Lab) -> N
 
 async def _still(lab: Lab, call: Call, expected: Outcome) -> Tried:
     """A run in which no call is answered for a while, from `call` on; all of them arrive in the end."""
-    async with lab.bench(ROW) as bench:
-        await bench.start()
-        bench.proxy.faults[call] = Fault(before=lambda: bench.proxy.stand_still(STILL))
-        await bench.begin()
-        await bench.ended()
-        outcome = await settled(bench, expected)
-        return Tried(f"standing still from {call}", outcome, trouble(bench, outcome, expected))
+
+    def fault(bench: Bench) -> Fault:
+        return Fault(before=lambda: bench.proxy.stand_still(STILL))
+
+    return await tried(lab, ROW, f"standing still from {call}", call, fault, expected=expected)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.faults.admin import PATIENCE
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
 from tests.faults.orders import WatchedBench
@@ -266,8 +265,12 @@ async def created_late(lab: Lab, row: WatchedDeployment, mistake: str) -> Outcom
     async with watched(lab, row, mistake) as bench:
         await bench.start()
         at(bench, row.create_call, Fault(late=8.0))
+
+        async def arrived() -> bool:
+            return bench.proxy.arrived
+
         await bench.begin()
-        await asyncio.wait_for(bench.proxy.arrived.wait(), PATIENCE)
+        await lab.admin.until(arrived, "the late create arrives")
         await bench.ended()
         return await bench.outcome()
 
