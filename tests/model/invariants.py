@@ -136,6 +136,11 @@ def said(number: int) -> tuple[str | None, ...]:
     return status.phase, reason(status)
 
 
+def completed(number: int) -> bool:
+    """Whether the status of that number says that the rollback was made, and verified."""
+    return said(number) == ("Succeeded", "Completed")
+
+
 def of_rest(over: Over) -> str | None:
     """A look at a request that has not ended led to no write."""
     if over.spins:

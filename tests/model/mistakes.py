@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
-
-import pytest
 
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.reasons import Reason
@@ -23,12 +20,7 @@ from rollback_operator.requests.heard import Heard
 from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.targets import deployment, statefulset
 from rollback_operator.targets.deployment import REVISION
-
-Mistake = Callable[[pytest.MonkeyPatch], None]
-
-
-def _with(module: Any, name: str, value: Any) -> Mistake:
-    return lambda patch: patch.setattr(module, name, value)
+from tests.model.seeding import Mistake, put
 
 
 def _seeing(**fields: Any) -> Mistake:
@@ -38,7 +30,7 @@ def _seeing(**fields: Any) -> Mistake:
         target = seen.target and replace(seen.target, **fields)
         return life.advance(request, replace(seen, target=target), now)
 
-    return _with(worker, "advance", blind)
+    return put(worker, "advance", blind)
 
 
 def _without_test(*paths: str) -> Mistake:
@@ -48,7 +40,7 @@ def _without_test(*paths: str) -> Mistake:
     def careless(*arguments: Any) -> list[dict[str, Any]]:
         return [one for one in real(*arguments) if not (one["op"] == "test" and one["path"].endswith(paths))]
 
-    return _with(deployment, "effect", careless)
+    return put(deployment, "effect", careless)
 
 
 async def _act_and_then_report(self: RequestWorker, body: Any, request: Request) -> tuple[Any, float | None]:
@@ -90,20 +82,20 @@ def _at_this_moment(request: Request, seen: Observation, now: datetime) -> Decis
     return life.advance(request, replace(seen, since=None), now)
 
 
-async def _unasked(*_: Any) -> bool:
+async def unasked(*_: Any) -> bool:
     """A copy counts as made without a look at the answer."""
     return True
 
 
 MISTAKES: dict[str, Mistake] = {
-    "it does not wait for an effect without an answer to settle": _with(running, "SETTLE", timedelta()),
-    "it waits for ever for an effect to settle": _with(running, "SETTLE", timedelta(days=1)),
-    "the effect is made before the status is written": _with(RequestWorker, "_one_round", _act_and_then_report),
-    "a status is written without the version that it replaces": _with(resources, "write_status", _unguarded),
-    "a further attempt is not written down": _with(progress, "attempted", _not_counted),
-    "one answer counts for all attempts": _with(Heard, "note_answered", _note_every_answer),
-    "an attempt is sent however long ago it was written down": _with(acting, "too_late_to_send", lambda *_: False),
-    "a copy counts as made before it is": _with(Actor, "keep", _unasked),
+    "it does not wait for an effect without an answer to settle": put(running, "SETTLE", timedelta()),
+    "it waits for ever for an effect to settle": put(running, "SETTLE", timedelta(days=1)),
+    "the effect is made before the status is written": put(RequestWorker, "_one_round", _act_and_then_report),
+    "a status is written without the version that it replaces": put(resources, "write_status", _unguarded),
+    "a further attempt is not written down": put(progress, "attempted", _not_counted),
+    "one answer counts for all attempts": put(Heard, "note_answered", _note_every_answer),
+    "an attempt is sent however long ago it was written down": put(acting, "too_late_to_send", lambda *_: False),
+    "a copy counts as made before it is": put(Actor, "keep", unasked),
     "marks are not looked at": _seeing(marks=frozenset()),
     "fields are not given back": _seeing(unfinished=False),
     "the effect does not test the revision": _without_test(REVISION.rpartition("/")[2]),
@@ -111,10 +103,10 @@ MISTAKES: dict[str, Mistake] = {
     "the effect does not test that nobody paused the target": _without_test("/spec/paused"),
     "the effect does not test who came before": _without_test(REQUEST_ANNOTATION.replace("/", "~1")),
     "the effect does not test which target it is": _without_test("/metadata/uid", REVISION.rpartition("/")[2]),
-    "an abort is not heard": _with(worker, "advance", _deaf),
-    "a slow reading counts as new": _with(worker, "advance", _at_this_moment),
-    "nobody waits for a turn": _with(pending, "ahead", lambda *_: None),
-    "a rollback meanwhile is not looked for": _with(pending, "meanwhile", lambda *_: None),
-    "a pod that the controller itself made counts as in the way": _with(statefulset, "_in_vain", lambda *_: True),
-    "failing pods are noted again and again": _with(progress, "holding", _noted_each_time),
+    "an abort is not heard": put(worker, "advance", _deaf),
+    "a slow reading counts as new": put(worker, "advance", _at_this_moment),
+    "nobody waits for a turn": put(pending, "ahead", lambda *_: None),
+    "a rollback meanwhile is not looked for": put(pending, "meanwhile", lambda *_: None),
+    "a pod that the controller itself made counts as in the way": put(statefulset, "_in_vain", lambda *_: True),
+    "failing pods are noted again and again": put(progress, "holding", _noted_each_time),
 }

@@ -6,7 +6,7 @@ stood, for how long, and how it came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from rollback_operator.configuration import identity, remembering
 from rollback_operator.core import standing
 from rollback_operator.core.standing import current_of
 from rollback_operator.core.values import Health, Revision, Snapshot, Wellbeing
+from tests.model.seeding import Mistake, put
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 DAY, SOON, LONG = timedelta(days=1), timedelta(seconds=5), identity.PASSING + timedelta(seconds=20)
@@ -172,10 +173,6 @@ def test_every_order_of_templates_and_configuration_is_told_as_releases() -> Non
     assert walk(look(Shop()), DEPTH) == (3 * 4) ** DEPTH
 
 
-def _with(module: Any, name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
-    return lambda patch: patch.setattr(module, name, value)
-
-
 def _follows_at_once(snapshot: Snapshot, known: Any) -> bool:  # noqa: ARG001 - the mistake
     return False
 
@@ -191,12 +188,12 @@ def _never_again(*args: Any) -> Remembered:
     return _as_release(*args).model_copy(update={"again": False})
 
 
-MISTAKES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "a change of configuration is followed at once": _with(standing, "_goes_on", _follows_at_once),
-    "configuration makes no other revision": _with(identity, "together", _every_pair_alike),
-    "each configuration is the first of its template": _with(identity, "_is_first", lambda _: True),
-    "a return is no return": _with(identity, "_as_release", _never_again),
-    "whatever stood for a moment was on its way": _with(identity, "_came_alone", lambda _: True),
+MISTAKES: dict[str, Mistake] = {
+    "a change of configuration is followed at once": put(standing, "_goes_on", _follows_at_once),
+    "configuration makes no other revision": put(identity, "together", _every_pair_alike),
+    "each configuration is the first of its template": put(identity, "_is_first", lambda _: True),
+    "a return is no return": put(identity, "_as_release", _never_again),
+    "whatever stood for a moment was on its way": put(identity, "_came_alone", lambda _: True),
 }
 
 

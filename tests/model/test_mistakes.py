@@ -9,6 +9,7 @@ import pytest
 from tests.model import cluster, invariants, surroundings
 from tests.model.explore import explore
 from tests.model.mistakes import MISTAKES
+from tests.model.seeding import assert_found
 from tests.model.shell import DEFECT, Shell
 from tests.model.surroundings import all_but
 from tests.model.world import Case
@@ -96,12 +97,7 @@ def test_it_is_found(mistake: str, mistaken_shell: Shell, monkeypatch: pytest.Mo
 
     walk = explore(found.case, mistaken_shell)
 
-    assert walk.violation is not None
-    assert walk.violation.wrong.startswith(found.wrong), str(walk.violation)
-    lines = iter(walk.violation.story)
-    for piece in found.story:
-        assert any(piece in line for line in lines), (piece, str(walk.violation))
-    assert list(lines) == [], str(walk.violation)
+    assert list(assert_found(walk.violation, found.wrong, found.story)) == [], str(walk.violation)
     assert str(walk.violation).splitlines()[1].startswith("   1. ")
 
 

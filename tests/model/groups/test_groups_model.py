@@ -18,6 +18,7 @@ from rollback_operator.requests.worker import RequestWorker
 from tests.model.groups import world as model
 from tests.model.groups.shell import Shell
 from tests.model.groups.world import Case, Steps, World, beginning, final
+from tests.model.seeding import Mistake, assert_found, put
 from tests.model.trails import Left, Trail, Violation, better
 
 Walk = Trail[World]
@@ -113,12 +114,6 @@ def test_a_group_goes_wave_after_wave_and_ends(case: Case, shell: Shell) -> None
 
 # What it is for: mistakes are found.
 
-Patch = Callable[[pytest.MonkeyPatch], None]
-
-
-def _with(module: Any, name: str, value: Any) -> Patch:
-    return lambda patch: patch.setattr(module, name, value)
-
 
 def _always(value: object) -> Callable[..., object]:
     return lambda *_, **__: value
@@ -140,31 +135,31 @@ def _all_at_once(_: Any, them: Any) -> Any:
 
 
 class Found(NamedTuple):
-    mistake: Patch
+    mistake: Mistake
     case: Case
     wrong: str
 
 
 FOUND = {
-    "waves are not waited for": Found(_with(waves, "_wave", _all_at_once), Case((0, 1)), model.EARLY),
+    "waves are not waited for": Found(put(waves, "_wave", _all_at_once), Case((0, 1)), model.EARLY),
     "requests are made before they are noted": Found(
-        _with(RequestWorker, "_one_round_of_group", _made_first), Case((0, 1)), model.NOT_NOTED
+        put(RequestWorker, "_one_round_of_group", _made_first), Case((0, 1)), model.NOT_NOTED
     ),
     "what was sent is not waited for": Found(
-        _with(entries, "SETTLE", timedelta()), Case((0,), faults=1, moves=1), model.AFTER_THE_END
+        put(entries, "SETTLE", timedelta()), Case((0,), faults=1, moves=1), model.AFTER_THE_END
     ),
     "what was written long ago is sent": Found(
-        _with(groups, "too_late_to_send", _always(value=False)),
+        put(groups, "too_late_to_send", _always(value=False)),
         Case((0,), operators=2, faults=1, moves=1),
         model.UNFINISHED,
     ),
     "what has gone is made again": Found(
-        _with(entries, "is_there", _always(value=False)), Case((0, 1), moves=1, deletes=True), model.UNFINISHED
+        put(entries, "is_there", _always(value=False)), Case((0, 1), moves=1, deletes=True), model.UNFINISHED
     ),
     "whoever has the name is taken for one of the group": Found(
-        _with(groups, "_is_ours", _always(value=True)), Case((0, 1), taken=True), model.NOT_ALL
+        put(groups, "_is_ours", _always(value=True)), Case((0, 1), taken=True), model.NOT_ALL
     ),
-    "effects are not noted": Found(_with(waves, "_noting_effects", lambda it, *_: it), Case((0, 1)), model.DENIED),
+    "effects are not noted": Found(put(waves, "_noting_effects", lambda it, *_: it), Case((0, 1)), model.DENIED),
 }
 
 
@@ -176,8 +171,7 @@ def test_a_mistake_is_found(name: str, shell: Shell, monkeypatch: pytest.MonkeyP
 
     walk = explore(found.case, shell)
 
-    assert walk.violation is not None
-    assert walk.violation.wrong == found.wrong, str(walk.violation)
+    assert_found(walk.violation, found.wrong)
 
 
 # A limit that is known. Should it fail because it does not happen any more, walk deletions with faults always.

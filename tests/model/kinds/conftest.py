@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.model.kinds.explore import Walk
+from tests.model.kinds.scene import Scene
+from tests.model.kinds.shell import Shell
 from tests.model.kinds.world import FAULTS
 
 WALKS: list[tuple[Walk[Any], int]] = []
@@ -21,6 +23,20 @@ def _quiet() -> Iterator[None]:
     log.setLevel(logging.CRITICAL)
     yield
     log.setLevel(level)
+
+
+@pytest.fixture
+def shells() -> Iterator[Callable[[Scene[Any]], Shell[Any]]]:
+    """Makes shells of its own for a test, which may put a mistake into the code."""
+    made: list[Shell[Any]] = []
+
+    def make(scene: Scene[Any]) -> Shell[Any]:
+        made.append(Shell(scene))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.loop.close()
 
 
 @pytest.fixture

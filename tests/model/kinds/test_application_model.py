@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,8 +12,10 @@ from tests.model import invariants
 from tests.model.kinds import application
 from tests.model.kinds.application import App, ApplicationScene, Operation
 from tests.model.kinds.explore import Walk, explore
+from tests.model.kinds.found import Found
 from tests.model.kinds.shell import Shell
 from tests.model.kinds.world import ABORT, WITHDRAW, Case
+from tests.model.seeding import put
 
 ALL_MOVES = (*application.MOVES, ABORT, WITHDRAW)
 
@@ -23,12 +25,7 @@ def all_but(*moves: str) -> frozenset[str]:
     return frozenset(ALL_MOVES) - set(moves)
 
 
-@pytest.fixture
-def shell() -> Iterator[Shell[App]]:
-    """A shell of its own, as a test may put a mistake into the code."""
-    it = Shell(ApplicationScene())
-    yield it
-    it.loop.close()
+Shells = Callable[[ApplicationScene], Shell[App]]
 
 
 WALKED = {
@@ -52,9 +49,9 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES)
 def test_an_application_is_rolled_back_once_and_held(
-    case: Case, shell: Shell[App], walks: list[tuple[Walk[Any], int]]
+    case: Case, shells: Shells, walks: list[tuple[Walk[Any], int]]
 ) -> None:
-    walk = explore(case, shell)
+    walk = explore(case, shells(ApplicationScene()))
 
     walks.append((walk, len(ALL_MOVES)))
     assert walk.violation is None, f"\n{walk.violation}"
@@ -77,48 +74,26 @@ def test_what_is_written_is_what_is_read() -> None:
 
 # What it is for: mistakes are found.
 
-Mistake = Callable[[pytest.MonkeyPatch], None]
-
-
-def _with(where: Any, name: str, value: Any) -> Mistake:
-    return lambda patch: patch.setattr(where, name, value)
-
-
-class Found(NamedTuple):
-    mistake: Mistake
-    case: Case
-    wrong: str
-
-
 FOUND = {
-    "automated sync is left on": Found(_with(effect, "_turn_off", lambda *_, **__: None), Case(), application.STILL_ON),
-    "what automated sync was is not kept": Found(
-        _with(effect, "new_hold", lambda *_: None), Case(), application.UNHELD
-    ),
+    "automated sync is left on": Found(put(effect, "_turn_off", lambda *_, **__: None), Case(), application.STILL_ON),
+    "what automated sync was is not kept": Found(put(effect, "new_hold", lambda *_: None), Case(), application.UNHELD),
     "it rolls over an operation that goes on": Found(
-        _with(operation, "going_on", lambda _: False),
+        put(operation, "going_on", lambda _: False),
         Case(moves=1, but=all_but(application.SYNC)),
         application.BUSY,
     ),
     "what still goes on is left to itself": Found(
-        _with(operation, "can_be_called_off", lambda _: False), Case(), application.STILL_GOING
+        put(operation, "can_be_called_off", lambda _: False), Case(), application.STILL_GOING
     ),
     "what was called off counts as put back by somebody": Found(
-        _with(operation, "was_taken_back", lambda _: False), Case(), application.ACCUSED
+        put(operation, "was_taken_back", lambda _: False), Case(), application.ACCUSED
     ),
-    "marks are not looked at": Found(_with(reading, "_marks", lambda _: frozenset()), Case(), invariants.DENIED),
+    "marks are not looked at": Found(put(reading, "_marks", lambda _: frozenset()), Case(), invariants.DENIED),
 }
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FOUND)
-def test_a_mistake_is_found(name: str, shell: Shell[App], monkeypatch: pytest.MonkeyPatch) -> None:
-    found = FOUND[name]
-    found.mistake(monkeypatch)
-    for cached in (application.document,):
-        cached.cache_clear()
-
-    walk = explore(found.case, shell)
-
-    assert walk.violation is not None
-    assert walk.violation.wrong == found.wrong, str(walk.violation)
+def test_a_mistake_is_found(name: str, shells: Shells, monkeypatch: pytest.MonkeyPatch) -> None:
+    application.document.cache_clear()
+    FOUND[name].check(shells(ApplicationScene()), monkeypatch)

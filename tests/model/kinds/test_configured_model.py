@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -30,8 +30,11 @@ from tests.model.kinds.configured import (
     Shop,
 )
 from tests.model.kinds.explore import Walk, explore
+from tests.model.kinds.found import Found
 from tests.model.kinds.shell import Shell
 from tests.model.kinds.world import ABORT, WITHDRAW, Case
+from tests.model.mistakes import unasked
+from tests.model.seeding import both, put
 
 ALL_MOVES = (*configured.MOVES, ABORT, WITHDRAW)
 CALM = ConfiguredScene(calm=True)
@@ -46,18 +49,7 @@ CHANGED, SPOILT, MENDED, REMOVED = (words.format(SETTINGS) for words in (CHANGE,
 MADE, REMADE, GONE_AGAIN = (words.format(DATABASE) for words in (CHANGE, MEND, REMOVE))
 
 
-@pytest.fixture
-def shell() -> Iterator[Callable[[ConfiguredScene], Shell[Shop]]]:
-    """Makes shells of its own for a test, which may put a mistake into the code."""
-    made: list[Shell[Shop]] = []
-
-    def make(scene: ConfiguredScene) -> Shell[Shop]:
-        made.append(Shell(scene))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.loop.close()
+Shells = Callable[[ConfiguredScene], Shell[Shop]]
 
 
 class Told(NamedTuple):
@@ -94,9 +86,9 @@ CASES = [
 
 @pytest.mark.parametrize("told", CASES)
 def test_configuration_goes_back_once_and_what_is_said_of_it_is_true(
-    told: Told, shell: Callable[[ConfiguredScene], Shell[Shop]], walks: list[tuple[Walk[Any], int]]
+    told: Told, shells: Shells, walks: list[tuple[Walk[Any], int]]
 ) -> None:
-    walk = explore(told.case, shell(told.scene))
+    walk = explore(told.case, shells(told.scene))
 
     walks.append((walk, len(ALL_MOVES)))
     assert walk.violation is None, f"\n{walk.violation}"
@@ -104,11 +96,11 @@ def test_configuration_goes_back_once_and_what_is_said_of_it_is_true(
 
 
 def test_undisturbed_everything_stands_as_remembered_and_belongs_to_its_owner(
-    shell: Callable[[ConfiguredScene], Shell[Shop]],
+    shells: Shells,
 ) -> None:
-    walk = explore(Case(), shell(CALM))
+    walk = explore(Case(), shells(CALM))
 
-    ends = [one.target for one in walk.worlds if one.over and _completed(one.body.status)]
+    ends = [one.target for one in walk.worlds if one.over and invariants.completed(one.body.status)]
     assert ends
     for end in ends:
         things = [end.thing(name) for name in REFERS]
@@ -116,15 +108,11 @@ def test_undisturbed_everything_stands_as_remembered_and_belongs_to_its_owner(
         assert (end.effects, end.copied, end.deployment is not None and end.deployment.held) == (1, True, False)
 
 
-def _completed(number: int) -> bool:
-    return invariants.said(number) == ("Succeeded", "Completed")
-
-
-def test_what_is_deleted_once_more_is_made_anew_again(shell: Callable[[ConfiguredScene], Shell[Shop]]) -> None:
+def test_what_is_deleted_once_more_is_made_anew_again(shells: Shells) -> None:
     """The limit that docs/reliability.md names: nothing bears witness of the first time."""
     strict = ConfiguredScene(calm=True, strict=True)
 
-    walk = explore(Case(faults=1, moves=1, but=only(GONE_AGAIN)), shell(strict))
+    walk = explore(Case(faults=1, moves=1, but=only(GONE_AGAIN)), shells(strict))
 
     assert walk.violation is not None
     assert walk.violation.wrong == configured.PUT_BACK_TWICE
@@ -139,22 +127,7 @@ def test_what_is_written_is_what_is_read() -> None:
 
 # What it is for: mistakes are found.
 
-Mistake = Callable[[pytest.MonkeyPatch], None]
 Object = dict[str, Any]
-
-
-def _with(where: Any, name: str, value: Any) -> Mistake:
-    return lambda patch: patch.setattr(where, name, value)
-
-
-def _both(*mistakes: Mistake) -> Mistake:
-    def make(patch: pytest.MonkeyPatch) -> None:
-        for one in mistakes:
-            one(patch)
-
-    return make
-
-
 _REPLACING = change.replacing
 
 
@@ -174,24 +147,11 @@ async def _target_first(
         await self._restorer.put_back(where, plan.configuration, *key, **more)
 
 
-async def _unasked(*_: Any) -> bool:
-    """A copy counts as made without a look at the answer."""
-    return True
-
-
-ANY_VERSION = _with(change, "replacing", _without_tests)
-DUE_ANYHOW = _with(restoring.Found, "as_planned", property(lambda one: not one.as_remembered))
-TARGET_ONLY = _both(
-    _with(running, "partly", lambda _request, ending, _beside: ending), _with(running, "so_far", lambda *_: None)
+ANY_VERSION = put(change, "replacing", _without_tests)
+DUE_ANYHOW = put(restoring.Found, "as_planned", property(lambda one: not one.as_remembered))
+TARGET_ONLY = both(
+    put(running, "partly", lambda _request, ending, _beside: ending), put(running, "so_far", lambda *_: None)
 )
-
-
-class Found(NamedTuple):
-    mistake: Mistake
-    case: Case
-    wrong: str
-    story: tuple[str, ...] = ()
-    """Pieces of its lines, in order."""
 
 
 FOUND = {
@@ -208,7 +168,7 @@ FOUND = {
         ("PATCH settings", SPOILT, "PATCH settings ok"),
     ),
     "the target is changed before its configuration": Found(
-        _with(Together, "apply", _target_first), Case(), configured.TOO_EARLY, ("PATCH checkout ok",)
+        put(Together, "apply", _target_first), Case(), configured.TOO_EARLY, ("PATCH checkout ok",)
     ),
     "an ending looks at nothing but the target": Found(
         TARGET_ONLY,
@@ -217,34 +177,34 @@ FOUND = {
         ("PATCH settings ok", surroundings.NEWER, "Superseded/NewerRelease"),
     ),
     "what is put back bears no mark": Found(
-        _both(_with(change, "replacing", _without_mark), _with(Beside, "knowing", lambda self, _: self)),
+        both(put(change, "replacing", _without_mark), put(Beside, "knowing", lambda self, _: self)),
         Case(moves=1, but=only(surroundings.NEWER)),
         configured.MISNAMED,
         ("PATCH settings ok", surroundings.NEWER),
     ),
     "what was put back is looked for in an old reading": Found(
-        _with(Beside, "knowing", lambda self, _: self),
+        put(Beside, "knowing", lambda self, _: self),
         Case(faults=1, moves=1, but=only(MADE)),
         configured.MISNAMED,
         (MADE, "PATCH settings ok", "an old reading", "Superseded/NewerRelease"),
     ),
     "an ending does not wait for what may still arrive": Found(
-        _with(running, "SETTLE", timedelta()),
+        put(running, "SETTLE", timedelta()),
         Case(faults=1, moves=1, but=only(ABORT)),
         configured.MISNAMED,
         ("PATCH settings (no answer; late)", "Aborted/Aborted", "arrives"),
     ),
     "configuration is not looked at any more after the effect": Found(
-        _with(verifying, "configuration_lost", lambda *_: None),
+        put(verifying, "configuration_lost", lambda *_: None),
         Case(moves=1, but=only(CHANGED)),
         configured.NOT_BACK,
         ("PATCH checkout ok", CHANGED, "Succeeded/Completed"),
     ),
     "a copy counts as made before it is": Found(
-        _with(Actor, "keep", _unasked), Case(), invariants.UNCOPIED, ("PATCH settings ok",)
+        put(Actor, "keep", unasked), Case(), invariants.UNCOPIED, ("PATCH settings ok",)
     ),
     "a rollback that puts nothing back counts as one": Found(
-        _with(together, "nothing_put_back", lambda _: None),
+        put(together, "nothing_put_back", lambda _: None),
         Case(moves=1, but=only(MADE)),
         invariants.FALSE_APPLIED,
         (MADE, "Verifying"),
@@ -254,16 +214,5 @@ FOUND = {
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FOUND)
-def test_a_mistake_is_found(
-    name: str, shell: Callable[[ConfiguredScene], Shell[Shop]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = FOUND[name]
-    found.mistake(monkeypatch)
-
-    walk = explore(found.case, shell(CALM))
-
-    assert walk.violation is not None
-    assert walk.violation.wrong == found.wrong, str(walk.violation)
-    lines = iter(walk.violation.story)
-    for piece in found.story:
-        assert any(piece in line for line in lines), (piece, str(walk.violation))
+def test_a_mistake_is_found(name: str, shells: Shells, monkeypatch: pytest.MonkeyPatch) -> None:
+    FOUND[name].check(shells(CALM), monkeypatch)

@@ -15,10 +15,12 @@ from rollback_operator.targets.helm.rollback import Rollback
 from tests.model import invariants, statuses
 from tests.model.kinds import helm
 from tests.model.kinds.explore import Walk, explore
+from tests.model.kinds.found import Found
 from tests.model.kinds.helm import HelmScene
 from tests.model.kinds.releases import OLD, PENDING, UPGRADING, Rec, Release, rec, secret
 from tests.model.kinds.shell import Shell
 from tests.model.kinds.world import ABORT, WITHDRAW, Case
+from tests.model.seeding import put
 
 ALL_MOVES = (*helm.MOVES, ABORT, WITHDRAW)
 PLAIN = Release()
@@ -31,18 +33,7 @@ def all_but(*moves: str) -> frozenset[str]:
     return frozenset(ALL_MOVES) - set(moves)
 
 
-@pytest.fixture
-def shell() -> Iterator[Callable[[Release], Shell[Release]]]:
-    """Makes shells of its own for a test, which may put a mistake into the code."""
-    made: list[Shell[Release]] = []
-
-    def make(release: Release) -> Shell[Release]:
-        made.append(Shell(HelmScene(release)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.loop.close()
+Shells = Callable[[HelmScene], Shell[Release]]
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +71,9 @@ CASES = [
 
 @pytest.mark.parametrize("told", CASES)
 def test_a_release_is_rolled_back_once_or_in_recorded_attempts(
-    told: Told, shell: Callable[[Release], Shell[Release]], walks: list[tuple[Walk[Any], int]]
+    told: Told, shells: Shells, walks: list[tuple[Walk[Any], int]]
 ) -> None:
-    walk = explore(told.case, shell(told.release))
+    walk = explore(told.case, shells(HelmScene(told.release)))
 
     walks.append((walk, len(ALL_MOVES)))
     assert walk.violation is None, f"\n{walk.violation}"
@@ -99,16 +90,14 @@ def test_a_release_is_rolled_back_so_whatever_fails_once(
 
 @pytest.mark.timeout(300)
 def test_a_second_attempt_brings_to_its_end_what_a_killed_operator_began(with_a_fault: Walk[Release]) -> None:
-    ends = {str(world.target) for world in with_a_fault.worlds if world.over and _completed(world.body.status)}
+    ends = {
+        str(world.target) for world in with_a_fault.worlds if world.over and invariants.completed(world.body.status)
+    }
 
     assert ends == {
         "v1 a superseded, v2 b superseded, v3 a deployed; objects of a",
         "v1 a superseded, v2 b superseded, v3 a failed interrupted, v4 a deployed; objects of a",
     }
-
-
-def _completed(number: int) -> bool:
-    return invariants.said(number) == ("Succeeded", "Completed")
 
 
 def test_what_is_stored_is_what_is_read() -> None:
@@ -120,12 +109,6 @@ def test_what_is_stored_is_what_is_read() -> None:
 
 
 # What it is for: mistakes are found.
-
-Mistake = Callable[[pytest.MonkeyPatch], None]
-
-
-def _with(where: Any, name: str, value: Any) -> Mistake:
-    return lambda patch: patch.setattr(where, name, value)
 
 
 async def _not_waiting(_: Door) -> None:
@@ -148,38 +131,30 @@ def _without_marks(*arguments: Any, **more: Any) -> Any:
 _REAL_PACKED, _REAL_STANDING = rollback._packed, standing.standing_of
 
 
-class Found(NamedTuple):
-    mistake: Mistake
-    case: Case
-    wrong: str
-    story: tuple[str, ...] = ()
-    """Pieces of its lines, in order."""
-
-
 FOUND = {
     "whoever works on it is taken for dead at once": Found(
-        _with(standing, "DEAD_AFTER", timedelta()),
+        put(standing, "DEAD_AFTER", timedelta()),
         Case(operators=2),
         helm.ACROSS,
         ("operator 2 looks", "PATCH settings ok"),
     ),
     "a record is closed while a write may still arrive": Found(
-        _with(Door, "quiet", _not_waiting), Case(faults=1), helm.ACROSS, ("late", "failed", "arrives")
+        put(Door, "quiet", _not_waiting), Case(faults=1), helm.ACROSS, ("late", "failed", "arrives")
     ),
     "an attempt whose end cannot be recorded counts as none": Found(
-        _with(Rollback, "_close", _closed_as_it_comes),
+        put(Rollback, "_close", _closed_as_it_comes),
         Case(moves=1),
         invariants.DENIED,
         ("uninstalls", "NotFound", "Failed/TargetNotFound"),
     ),
     "an attempt that broke off is not marked": Found(
-        _with(rollback, "_packed", _never_interrupted), Case(faults=1), helm.UNRECORDED, ("POST secrets",)
+        put(rollback, "_packed", _never_interrupted), Case(faults=1), helm.UNRECORDED, ("POST secrets",)
     ),
     "marks are not looked at": Found(
-        _with(target, "standing_of", _without_marks), Case(), invariants.DENIED, ("Superseded/NewerRelease",)
+        put(target, "standing_of", _without_marks), Case(), invariants.DENIED, ("Superseded/NewerRelease",)
     ),
     "nobody waits for somebody else's Helm": Found(
-        _with(target, "parse_duration", lambda _: timedelta()),
+        put(target, "parse_duration", lambda _: timedelta()),
         Case(moves=1),
         helm.MENDED_ALIVE,
         ("upgrade begins", "failed"),
@@ -189,16 +164,5 @@ FOUND = {
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FOUND)
-def test_a_mistake_is_found(
-    name: str, shell: Callable[[Release], Shell[Release]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = FOUND[name]
-    found.mistake(monkeypatch)
-
-    walk = explore(found.case, shell(PLAIN))
-
-    assert walk.violation is not None
-    assert walk.violation.wrong == found.wrong, str(walk.violation)
-    lines = iter(walk.violation.story)
-    for piece in found.story:
-        assert any(piece in line for line in lines), (piece, str(walk.violation))
+def test_a_mistake_is_found(name: str, shells: Shells, monkeypatch: pytest.MonkeyPatch) -> None:
+    FOUND[name].check(shells(HelmScene()), monkeypatch)

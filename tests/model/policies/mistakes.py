@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
-
-import pytest
 
 from rollback_operator.api.policy import LastRequest, PolicySpec
 from rollback_operator.api.reasons import Reason
@@ -16,12 +13,7 @@ from rollback_operator.core import judge as judging
 from rollback_operator.core.judge import Judgement, Scene
 from rollback_operator.core.verdicts import Rule, Sample, Streak, Verdict, fold
 from rollback_operator.policies import asking, looking, making
-
-Mistake = Callable[[pytest.MonkeyPatch], None]
-
-
-def _with(module: Any, name: str, value: Any) -> Mistake:
-    return lambda patch: patch.setattr(module, name, value)
+from tests.model.seeding import Mistake, put
 
 
 def _seeing(**fields: Any) -> Mistake:
@@ -30,7 +22,7 @@ def _seeing(**fields: Any) -> Mistake:
     def blind(orders: PolicySpec, scene: Scene, now: datetime) -> Judgement:
         return judging.judge(orders, replace(scene, **fields), now)
 
-    return _with(looking, "judge", blind)
+    return put(looking, "judge", blind)
 
 
 def _named_after(*names: str) -> Mistake:
@@ -42,7 +34,7 @@ def _named_after(*names: str) -> Mistake:
         digest = hashlib.sha256("/".join(parts[one] for one in names).encode()).hexdigest()[:10]
         return f"{scene.name}-{digest}"
 
-    return _with(judging, "request_name", name)
+    return put(judging, "request_name", name)
 
 
 def _named_at_random() -> Mistake:
@@ -53,7 +45,7 @@ def _named_at_random() -> Mistake:
         made.append(attempt)
         return f"{scene.name}-{len(made)}"
 
-    return _with(judging, "request_name", name)
+    return put(judging, "request_name", name)
 
 
 def _at_once(self: Streak, rule: Rule) -> bool:  # noqa: ARG001 - the mistake
@@ -98,17 +90,17 @@ MISTAKES: dict[str, Mistake] = {
     "a request's name does not say which try it is": _named_after("release", "revision"),
     "a request's name does not say which revision it is for": _named_after("release", "attempt"),
     "a request's name cannot be found again": _named_at_random(),
-    "the request is noted before it is made": _with(looking.Looker, "_make", _noted_before),
-    "orders are not read anew before a request is made": _with(looking.Looker, "_make", _made_whatever_is_there),
+    "the request is noted before it is made": put(looking.Looker, "_make", _noted_before),
+    "orders are not read anew before a request is made": put(looking.Looker, "_make", _made_whatever_is_there),
     "what was made and is deleted is not remembered": _seeing(last_request=None),
     "the list of requests is not looked at": _seeing(requests=()),
     "the ledger is not consulted": _seeing(entries=()),
-    "the ledger is not kept": _with(looking, "learned", _learns_nothing),
-    "the breaker does not count": _with(judging, "_breaker", lambda *_: None),
-    "a trigger fires at once": _with(Streak, "fires", _at_once),
-    "Unknown counts as Breach": _with(asking, "fold", _unknown_counts),
-    "a return counts as a release": _with(looking, "judge", _returns_are_releases),
-    "what waits for people is never taken back": _with(looking, "judge", _never_taken_back),
-    "an abort is no veto": _with(judging, "_after", lambda made, *_: None if made else (Reason.FIRING, "")),
-    "nobody is told": _with(looking, "judge", _no_alert),
+    "the ledger is not kept": put(looking, "learned", _learns_nothing),
+    "the breaker does not count": put(judging, "_breaker", lambda *_: None),
+    "a trigger fires at once": put(Streak, "fires", _at_once),
+    "Unknown counts as Breach": put(asking, "fold", _unknown_counts),
+    "a return counts as a release": put(looking, "judge", _returns_are_releases),
+    "what waits for people is never taken back": put(looking, "judge", _never_taken_back),
+    "an abort is no veto": put(judging, "_after", lambda made, *_: None if made else (Reason.FIRING, "")),
+    "nobody is told": put(looking, "judge", _no_alert),
 }

@@ -13,6 +13,7 @@ from tests.model.policies.shell import Shell
 from tests.model.policies.steps import ABORT, BACK, REMOVE, REMOVE_ENDED, all_but
 from tests.model.policies.values import GRACED, NEXT_GOOD, ON_RETURN, SHORT_HISTORY
 from tests.model.policies.world import Case
+from tests.model.seeding import assert_found
 
 WALKED = {
     "nothing goes wrong": Case(ticks=4),
@@ -102,8 +103,7 @@ def test_it_is_found(mistake: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
 
     walk = explore(found.case, shell)
 
-    assert walk.violation is not None
-    assert walk.violation.wrong.startswith(found.wrong), str(walk.violation)
+    assert_found(walk.violation, found.wrong)
 
 
 @pytest.mark.timeout(3600)
