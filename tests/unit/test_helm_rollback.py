@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -39,9 +39,9 @@ def records(first: int, last: int) -> tuple[Record, ...]:
     return tuple(record(number, "deployed" if number == last else "superseded") for number in range(first, last + 1))
 
 
-def rollback(listed: tuple[Record, ...], to: int, **options: Any) -> Rollback:
+def rollback(listed: tuple[Record, ...], to: int, store: Any = NOTHING, **options: Any) -> Rollback:
     where = Where("shop", "shop", ServiceAccount("shop", "rollback"), Options(helm=HelmOptions(**options)))
-    return Rollback(Means(NOTHING, NOTHING, "helm"), where, standing_of(listed, NOW, PATIENCE), str(to))
+    return Rollback(Means(NOTHING, store, "helm"), where, standing_of(listed, NOW, PATIENCE), str(to))
 
 
 def arguments(one: Rollback, *, hooks: bool = True) -> list[str]:
@@ -178,12 +178,7 @@ class Gone:
 
 @pytest.mark.parametrize("error", [errors.NotFound, errors.Conflict, errors.Forbidden, errors.Invalid])
 async def test_an_attempt_that_had_begun_is_never_said_to_have_changed_nothing(error: type[errors.KubeError]) -> None:
-    one = Rollback(
-        Means(NOTHING, cast("Any", Gone(error)), "helm"),
-        Where("shop", "shop", ServiceAccount("shop", "rollback")),
-        standing_of(records(1, 2), NOW, PATIENCE),
-        "1",
-    )
+    one = rollback(records(1, 2), 1, Gone(error))
     door: Any = SimpleNamespace(
         record=secret(3, release(3, status="pending-rollback")), outrun=False, broken={}, quiet=_at_once
     )
@@ -214,12 +209,7 @@ async def test_an_attempt_that_was_disturbed_names_what_the_release_before_it_ma
     settings = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: only-in-2}\n"
     newest = release(2, status="deployed", manifest=MANIFEST.format(image="shop:2") + settings)
     kept = Kept(secret(1, release(1)), secret(2, newest))
-    one = Rollback(
-        Means(NOTHING, cast("Any", kept), "helm"),
-        Where("shop", "shop", ServiceAccount("shop", "rollback")),
-        standing_of(records(1, 2), NOW, PATIENCE),
-        "1",
-    )
+    one = rollback(records(1, 2), 1, kept)
     begun = secret(3, release(3, status="pending-rollback"))
     door: Any = SimpleNamespace(record=begun, outrun=False, broken={("", "life"): "no sign of life"}, quiet=_at_once)
 
