@@ -6,14 +6,15 @@ from typing import Any
 
 from rollback_operator.core.hold import Comparison
 from rollback_operator.gitobjects import Credentials, GitObjects, Spot, Unknowable, ref_of
-from rollback_operator.targets.application.content import Content, without_credentials
+from rollback_operator.targets.application.content import Content
 from rollback_operator.targets.application.held import Hold, Piece, Pieces, pieces
 from rollback_operator.targets.application.operation import annotations_of
+from rollback_operator.targets.application.words import told
 
 Object = dict[str, Any]
 PATHS_ANNOTATION = "argocd.argoproj.io/manifest-generate-paths"
 """On an Application: further paths that it is made of, in the words of whoever wrote it."""
-_SOME = 300
+_SOME, _MOST = 300, 1000
 """Characters of Argo CD's own words that are repeated."""
 
 
@@ -32,14 +33,14 @@ async def compare(app: Object, hold: Hold, objects: GitObjects, credentials: Cre
     try:
         same = [await _same(app, bad, found, objects, credentials) for bad in hold.bad]
     except Unknowable as error:
-        return Comparison(None, without_credentials(str(error)))
+        return Comparison(None, told(str(error), _MOST))
     return Comparison(not any(same), f"{now}")
 
 
 def _trouble(app: Object) -> str:
     conditions = (app.get("status") or {}).get("conditions") or []
     said = [str(one.get("message")) for one in conditions if str(one.get("type")).endswith("Error")]
-    return without_credentials((said or ["it did not compare it yet"])[0][:_SOME])
+    return told((said or ["it did not compare it yet"])[0], _SOME)
 
 
 def _sources(spec: Object) -> list[Object]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
-from rollback_operator.targets.application.content import Content, without_credentials
+from rollback_operator.targets.application.content import Content
+from rollback_operator.targets.application.words import told
 
 Object = dict[str, Any]
 
@@ -81,6 +82,5 @@ def left_half_done(app: Object) -> Content | None:
 
 
 def said(app: Object) -> str:
-    """What Argo CD says of the operation, without credentials and not at length."""
-    message = without_credentials(" ".join(str(state(app).get("message") or "").split()))
-    return message if len(message) <= _MESSAGE else message[: _MESSAGE - 2] + " …"
+    """What Argo CD says of the operation, without what may be secret and not at length."""
+    return told(str(state(app).get("message") or ""), _MESSAGE)

@@ -173,7 +173,10 @@ def _obstacle(app: Object) -> Obstacle | None:
     metadata = app["metadata"]
     if not metadata.get("deletionTimestamp"):
         return None
-    message = f"Application {metadata['name']} is being deleted: nothing was changed."
+    message = (
+        f"Application {metadata['namespace']}/{metadata['name']} is being deleted: nothing was changed. If it is made "
+        "anew with the bad release, write a new request then."
+    )
     return Obstacle(Reason.TARGET_NOT_FOUND, message)
 
 

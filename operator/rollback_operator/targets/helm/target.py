@@ -18,6 +18,7 @@ from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
 from rollback_operator.targets.base import Target, Where
 from rollback_operator.targets.helm import manifest, records
+from rollback_operator.targets.helm.effect import told
 from rollback_operator.targets.helm.health import Workloads
 from rollback_operator.targets.helm.manifest import ManifestError, Name
 from rollback_operator.targets.helm.objects import Changes
@@ -102,7 +103,8 @@ class HelmTarget:
             said = "whoever rolled it back is gone, and it may be half done"
             return Health(Wellbeing.FAILING, said, final=True)
         if current.status != records.DEPLOYED:
-            return Health(Wellbeing.FAILING, f"Helm says: {current.description or current.status}", final=True)
+            said = told(current.description) or current.status  # Helm's own words, with what the API server quoted
+            return Health(Wellbeing.FAILING, f"Helm says: {said}", final=True)
         return await self._workloads.health(where, await self._names(where, current))
 
     async def _names(self, where: Where, record: Record) -> list[Name]:
