@@ -384,6 +384,16 @@ async def test_a_trigger_that_asks_people_first_makes_a_request_that_waits(clock
     assert world.requests()[0]["spec"]["grace"] == "2m"
 
 
+@pytest.mark.parametrize("given,wanted", [("5m", None), ("30m", "35m")])
+async def test_a_request_has_the_time_that_the_policy_gives_it_to_be_verified(
+    clock: Clock, given: str, wanted: str | None
+) -> None:
+    world = World(clock, policy=orders(verify={"timeout": given}))
+    world.signal.says["errors"] = BREACH
+    await world.turn()
+    assert world.requests()[0]["spec"].get("timeout") == wanted
+
+
 KILLED: dict[str, tuple[str, bool]] = {
     "before it is made": (f"POST {REQUESTS}", False),
     "after it was made, before that is known": (f"POST {REQUESTS}", True),
@@ -976,7 +986,8 @@ async def test_a_target_that_is_gone_is_told_of_and_costs_nothing(clock: Clock) 
     assert world.woken == [KEY]
     world.signal.says["errors"] = BREACH
     await world.go(60)
-    assert world.condition("Armed") == ("False", "TargetNotFound", "There is no Deployment/checkout in namespace shop.")
+    gone = "There is no Deployment/checkout in namespace shop. Correct spec.target, or create it."
+    assert world.condition("Armed") == ("False", "TargetNotFound", gone)
     assert "current" not in world.status
     assert world.requests() == []
     world.forget_calls()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rollback_operator import metrics
 from rollback_operator.api import API_VERSION, GROUP, REQUESTS, WITHDRAWN_ANNOTATION
-from rollback_operator.api.fields import parse_duration
+from rollback_operator.api.fields import format_duration, parse_duration
+from rollback_operator.api.policy import Verify
+from rollback_operator.api.request import RequestSpec
 from rollback_operator.core.judge import Act
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
@@ -16,6 +18,9 @@ from rollback_operator.watching import Standing
 
 Object = dict[str, Any]
 
+_OWN: str = RequestSpec.model_fields["timeout"].default
+_UP_TO_THE_EFFECT = timedelta(minutes=5)
+"""How long a request that runs may take to its effect; with a policy's usual five minutes that is its own timeout."""
 POLICY_LABEL = f"{GROUP}/policy"
 """On a request: the policy that made it."""
 
@@ -30,6 +35,7 @@ async def create(api: Api, standing: Standing, act: Act) -> Object:
     }
     spec |= {"to": act.to} if act.to else {}
     spec |= {"grace": act.grace} if act.grace else {}
+    spec |= _time(standing.spec.verify)
     labels = {POLICY_LABEL: policy[:63].rstrip("-.")}  # what is cut off must leave a label
     body = {
         "apiVersion": API_VERSION,
@@ -46,6 +52,12 @@ async def create(api: Api, standing: Standing, act: Act) -> Object:
         return there
     metrics.REQUESTS_MADE.inc()
     return made
+
+
+def _time(verify: Verify) -> Object:
+    """The `timeout`, where a request's own would be over before what the policy gives it to be verified."""
+    needed = parse_duration(verify.timeout) + _UP_TO_THE_EFFECT
+    return {"timeout": format_duration(needed)} if needed > parse_duration(_OWN) else {}
 
 
 async def withdraw(api: Api, standing: Standing, name: str) -> None:
