@@ -9,11 +9,14 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import REGISTRY, Collector
 
+from rollback_operator.api.reasons import FAILURES
 from rollback_operator.api.request import Phase
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 FINISHED = Counter("rollback_requests_finished", "Requests that ended.", ["phase", "reason"])
+for _reason in FAILURES:  # or the first failure would be no increase: a series that begins with 1 did not grow
+    FINISHED.labels(Phase.FAILED, _reason)
 TO_EFFECT = Histogram("rollback_effect_seconds", "From a request's creation to its effect.", buckets=SECONDS)
 TO_END = Histogram("rollback_duration_seconds", "From the start of a request to its end.", ["phase"], buckets=SECONDS)
 RETRIES = Counter("rollback_retries", "Work on a request that had to be tried again.", ["why"])

@@ -13,7 +13,7 @@ from prometheus_client.registry import REGISTRY
 
 from rollback_operator import __version__, metrics
 from rollback_operator.api.policy import RollbackPolicy
-from rollback_operator.api.reasons import Reason
+from rollback_operator.api.reasons import FAILURES, Reason
 from rollback_operator.api.request import RollbackRequest
 from rollback_operator.settings import PREFIX, Settings
 
@@ -375,6 +375,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_readme_explains_every_reason() -> None:
     for reason in Reason:
         assert f"`{reason}`" in README, f"{reason} has no row in the README"
+
+
+def test_what_counts_as_a_failure_is_what_the_readme_says() -> None:
+    rows = re.findall(r"^\| Failed \| (.*?) \|", README, re.MULTILINE)
+    assert {reason for row in rows for reason in re.findall(r"`(\w+)`", row)} == set(FAILURES)
 
 
 def test_the_readme_lists_every_setting_with_its_default() -> None:

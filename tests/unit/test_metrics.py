@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import REGISTRY
 
 from rollback_operator import metrics
+from rollback_operator.api.reasons import FAILURES
 from rollback_operator.api.request import Phase
 from rollback_operator.metrics import Phases, Policies
 
@@ -17,6 +18,13 @@ def shown(phases: Phases) -> dict[str, float]:
 
 def test_every_phase_is_shown_from_the_start() -> None:
     assert shown(Phases()) == dict.fromkeys((phase.value for phase in Phase), 0)
+
+
+def test_every_failure_is_counted_from_the_start() -> None:
+    """A series that begins with 1 has no increase, so that nobody would be told of the first failure."""
+    for reason in FAILURES:
+        count = REGISTRY.get_sample_value("rollback_requests_finished_total", {"phase": "Failed", "reason": reason})
+        assert count is not None, reason
 
 
 def test_each_request_counts_where_it_was_seen_last() -> None:

@@ -93,3 +93,26 @@ class Reason(StrEnum):
     AUTOMATIC_ROLLBACKS_OFF = "AutomaticRollbacksOff"
     MANY_AT_ONCE = "ManyAtOnce"
     COULD_NOT_ROLL_BACK = "CouldNotRollBack"
+
+
+FAILURES = (
+    Reason.TARGET_NOT_FOUND,
+    Reason.TARGET_PAUSED,
+    Reason.REVISION_NOT_FOUND,
+    Reason.NOTHING_TO_ROLL_BACK_TO,
+    Reason.MISSING_DEPENDENCY,
+    Reason.POLICY_NOT_FOUND,
+    Reason.OWNED_BY,
+    Reason.UNREADABLE_RECORD,
+    Reason.WOULD_DELETE_CRD,
+    Reason.FORBIDDEN,
+    Reason.REJECTED,
+    Reason.UNHEALTHY,
+    Reason.NOT_VERIFIED,
+    Reason.TIMEOUT,
+    Reason.REVERTED,
+    Reason.OVERTAKEN,
+    Reason.WAVE_FAILED,
+    Reason.PARTLY_MADE,
+)
+"""What a request can fail with."""
