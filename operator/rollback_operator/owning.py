@@ -60,7 +60,9 @@ async def suspend(api: Api, plan: Plan, key: str, account: ServiceAccount, *, dr
         try:
             body = await _the_same(api, one, account)
         except errors.NotFound as error:
-            return Refused(Reason.OWNED_BY, f"{error}: nothing was changed. Look at what it is now, and ask anew.")
+            return Refused(
+                Reason.OWNED_BY, f"{error}: nothing was changed. Look at what it is now, then write a new request."
+            )
         patch = flux.suspending(body, key)
         if patch:
             body = await api.patch(path, patch, as_=account, dry_run=dry_run)

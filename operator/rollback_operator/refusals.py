@@ -10,7 +10,10 @@ from rollback_operator.core.values import Refused
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 
-_RIGHTS = re.compile(r'is forbidden: User "[^"]*" cannot (?P<verb>\S+) (?:resource "(?P<resource>[^"]+)")?')
+_RIGHTS = re.compile(
+    r'is forbidden: User "[^"]*" cannot (?P<verb>\S+) (?:resource "(?P<resource>[^"]+)")?'
+    r'(?:[^\n]* in the namespace "(?P<namespace>[^"]+)")?'
+)
 """The authorizer's own words (`User "x" cannot patch resource "deployments" ...`); admission plugins use others."""
 REMEMBERING = "examples/rbac-remember.yaml"
 """What shows the rights that configuration takes."""
@@ -20,12 +23,12 @@ _OF_CONFIGURATION = ("configmaps", "secrets", "services", "ingresses")
 
 def example(kind: str, verb: str, resource: str) -> str:
     """The file that shows the right, which rolling back a target of that kind takes."""
-    if kind == "Helm":
-        return "examples/rbac-helm.yaml"
-    if kind == "Application":
-        return "examples/rbac-argocd.yaml"
     if resource in _OF_FLUX:
         return "examples/rbac-owners.yaml"
+    if kind == "Helm":
+        return "examples/rbac-helm.yaml"
+    if kind == "Application" and resource not in _OF_CONFIGURATION:
+        return "examples/rbac-argocd.yaml"
     kept = resource == "secrets" and verb in ("get", "create")  # what a revision needs, and a copy of what is replaced
     if resource in _OF_CONFIGURATION and verb != "get" and not kept:
         return REMEMBERING
@@ -38,15 +41,20 @@ def refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) ->
     lacking = _RIGHTS.search(said)
     if not isinstance(error, errors.Forbidden) or lacking is None:
         who = "Helm, or the API server," if ref.kind == "Helm" else "The API server"
-        return Refused(Reason.REJECTED, f"{who} does not take the change of {ref}; nothing was changed: {said}")
+        message = (
+            f"{who} does not take the change of {ref}; nothing was changed. Remove the cause, then write a new "
+            f"request: {said}"
+        )
+        return Refused(Reason.REJECTED, message)
     if lacking["verb"].startswith("impersonate"):
         return Refused(Reason.FORBIDDEN, own_rights(error))
     shown = example(ref.kind, lacking["verb"], lacking["resource"] or "")
-    what, namespace = f"{ref.kind} {ref.name}", ref.namespace or account.namespace
+    what, why = f"{ref.kind} {ref.name}", ""
     if lacking["resource"] not in (None, f"{ref.kind.lower()}s"):
-        what = f"{lacking['resource']}, which rolling {ref} back takes,"
+        what, why = str(lacking["resource"]), f", and rolling {ref} back takes that"
+    namespace = lacking["namespace"] or ref.namespace or account.namespace
     message = (
-        f"Service account {account} may not {lacking['verb']} {what} in namespace {namespace}: nothing was "
+        f"Service account {account} may not {lacking['verb']} {what} in namespace {namespace}{why}: nothing was "
         f"changed. Give it the rights ({shown} shows which), then write a new request. {said}"
     )
     return Refused(Reason.FORBIDDEN, message)
@@ -56,14 +64,17 @@ def unfinished(error: errors.KubeError, ref: TargetRef, account: ServiceAccount)
     """Why what the effect on `ref` left to do was refused: the target is set back, and something is missing."""
     lacking = _RIGHTS.search(str(error))
     if not isinstance(error, errors.Forbidden) or lacking is None:
-        return Refused(
-            Reason.REJECTED, f"The API server does not take what is left to do after the rollback of {ref}. {error}"
+        message = (
+            f"{ref} was set back, and stays so; the API server does not take what is left to do then (giving fields "
+            f"back, or deleting pods that are in its way). Do it by hand. {error}"
         )
+        return Refused(Reason.REJECTED, message)
     if lacking["verb"].startswith("impersonate"):
         return Refused(Reason.FORBIDDEN, own_rights(error))
     shown = example(ref.kind, lacking["verb"], lacking["resource"] or "")
+    namespace = lacking["namespace"] or account.namespace
     message = (
-        f"Service account {account} may not {lacking['verb']} {lacking['resource']} in namespace {account.namespace}, "
+        f"Service account {account} may not {lacking['verb']} {lacking['resource']} in namespace {namespace}, "
         f"which finishing the rollback of {ref} takes: do it by hand, and give it the rights ({shown} shows which). "
         f"{error}"
     )
@@ -75,6 +86,11 @@ def reading_refused(error: errors.Forbidden, ref: TargetRef, account: ServiceAcc
     if f" as {account}: " in str(error):
         return refusal(error, ref, account)
     return Refused(Reason.FORBIDDEN, own_rights(error))
+
+
+def not_seen(error: errors.Forbidden, ref: TargetRef, account: ServiceAccount) -> Refused:
+    """Why `ref` may not be read any more, after something was perhaps done to it."""
+    return Refused(Reason.FORBIDDEN, cannot_look(error, ref, account))
 
 
 def cannot_look(error: errors.Forbidden, ref: TargetRef, account: ServiceAccount) -> str:

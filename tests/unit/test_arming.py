@@ -47,7 +47,7 @@ async def test_it_could() -> None:
 async def test_there_is_no_such_target() -> None:
     assert await look(FakeApi()) == (
         Reason.TARGET_NOT_FOUND,
-        "There is no Deployment/checkout in namespace shop.",
+        "There is no Deployment/checkout in namespace shop. Correct spec.target, or create it.",
     )
 
 

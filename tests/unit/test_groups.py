@@ -158,6 +158,19 @@ async def test_targets_that_may_not_be_read_end_it() -> None:
     assert world.outcome() == ("Failed", "Forbidden")
 
 
+async def test_whose_rights_are_missing_to_read_a_target_is_told() -> None:
+    """As it would be told of a request of its own: what is read as the service account takes its rights."""
+    said = (
+        'GET /apis/apps/v1/namespaces/shop/deployments/b as shop/rollback: 403 deployments.apps "b" is forbidden: User '
+        '"system:serviceaccount:shop:rollback" cannot get resource "deployments" in API group "apps" in the namespace '
+        '"shop"'
+    )
+    world = World()
+    world.api.faults.append(failing("GET /apis/apps/v1/namespaces/shop/deployments/b", errors.Forbidden(said)))
+    await world.work()
+    assert "Service account shop/rollback may not get Deployment b in namespace shop" in message(world.status())
+
+
 async def test_an_abort_is_passed_on() -> None:
     world = World()
     await world.work()
@@ -246,6 +259,7 @@ async def test_a_request_that_the_api_server_refuses_ends_the_group() -> None:
     world.api.faults.append(failing(CREATE, errors.Forbidden("exceeded quota")))
     await world.work()
     assert world.outcome() == ("Failed", "WaveFailed")
+    assert "cannot be made, and nothing was changed on it. Remove the cause" in message(world.status())
     assert "exceeded quota" in message(world.status())
 
 

@@ -255,13 +255,19 @@ WITHHELD: dict[str, tuple[PolicySpec, Scene, Reason, str]] = {
         orders(),
         scene(last_request=name_of()),
         Reason.COULD_NOT_ROLL_BACK,
-        f"errors: 7% > 5%. {name_of()} was made for that, and somebody deleted it.",
+        (
+            f"errors: 7% > 5%. {name_of()} was made for that, and somebody deleted it: for this "
+            "release, the policy makes no other. If it is to be rolled back, write a request."
+        ),
     ),
     "it was made, and vetoed": (
         orders(),
         scene(requests=(ours(phase=Phase.ABORTED, age=7200),)),
         Reason.COULD_NOT_ROLL_BACK,
-        f"errors: 7% > 5%. {name_of()} was made for that, and somebody aborted it.",
+        (
+            f"errors: 7% > 5%. {name_of()} was made for that, and somebody aborted it: for this "
+            "release, the policy makes no other. If it is to be rolled back, write a request."
+        ),
     ),
     "it was made, and had its effect": (
         orders(),
@@ -513,7 +519,7 @@ def test_tries_that_the_history_lost_are_not_made_again() -> None:
 def test_a_newer_try_that_somebody_deleted_is_a_veto() -> None:
     judgement = judge(orders(), scene(requests=(ours(0, age=3600),), last_request=name_of(1)), NOW)
     assert judgement.act is None
-    assert words(judgement).endswith(f"{name_of(1)} was made for that, and somebody deleted it.")
+    assert f"{name_of(1)} was made for that, and somebody deleted it: for this release," in words(judgement)
 
 
 def test_what_was_made_for_another_release_says_nothing_of_this_one() -> None:

@@ -258,7 +258,7 @@ def test_a_controller_that_never_comes_ends_it_at_its_timeout() -> None:
     assert (ended.phase, why(ended)) == (Phase.FAILED, Reason.TIMEOUT)
     assert message(ended) == (
         "Deployment/checkout was not rolled back within 1m: nothing was changed. "
-        "If it is still wanted, write a new request."
+        "Its Events say what it waited for; if it is still wanted, write a new request, perhaps with a longer timeout."
     )
     assert states(ended)[on.APPLIED] == "False"
 

@@ -33,8 +33,18 @@ def test_it_waits_for_the_rights_to_come_back(begun: Callable[[], Request]) -> N
 
 
 ENDINGS = [
-    pytest.param(running, "Unknown", "may have been set back or not", id="while it runs nobody can tell any more"),
-    pytest.param(verifying, "True", "was set back, but how it does", id="while it is verified the effect is known"),
+    pytest.param(
+        running,
+        "Unknown",
+        "may have been set back to revision 2 or not: that cannot be seen",
+        id="while it runs nobody can tell any more",
+    ),
+    pytest.param(
+        verifying,
+        "True",
+        "and stays there; whether it is well cannot be seen",
+        id="while it is verified the effect is known",
+    ),
 ]
 
 

@@ -33,7 +33,10 @@ COMMAND = (
     "kubectl -n flux-system patch kustomizations.kustomize.toolkit.fluxcd.io shop --type merge -p "
     '\'{"metadata":{"annotations":{"rollback.dev/hold":null}},"spec":{"suspend":null}}\''
 )
-DENIED = errors.Forbidden('kustomizations "shop" is forbidden: User "x" cannot patch resource "kustomizations"')
+DENIED = errors.Forbidden(
+    'kustomizations "shop" is forbidden: User "x" cannot patch resource "kustomizations" in API group '
+    '"kustomize.toolkit.fluxcd.io" in the namespace "flux-system"'
+)
 
 
 @pytest.fixture(autouse=True)
@@ -268,7 +271,10 @@ async def test_a_right_to_suspend_that_is_missing_is_named_and_nothing_is_change
     world.api.faults.append(failing(f"PATCH {FLUX}", DENIED))
     await world.work(rounds=2)
     assert world.outcome() == ("Failed", "Forbidden")
-    assert "may not patch kustomizations, which rolling Deployment/checkout back takes" in message(world.status())
+    assert (
+        "may not patch kustomizations in namespace flux-system, and rolling Deployment/checkout back takes that:"
+        in message(world.status())
+    )
     assert world.target["spec"]["template"] == BAD
 
 

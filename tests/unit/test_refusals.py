@@ -30,7 +30,10 @@ REFUSALS: dict[str, tuple[errors.KubeError, Reason, str]] = {
             '"shop"'
         ),
         Reason.FORBIDDEN,
-        "Service account shop/rollback may not create secrets, which rolling Deployment/checkout back takes,",
+        (
+            "Service account shop/rollback may not create secrets in namespace shop, and rolling Deployment/checkout "
+            "back takes that: nothing was changed. Give it the rights"
+        ),
     ),
     "the operator may not impersonate": (
         errors.Forbidden(
@@ -51,14 +54,14 @@ REFUSALS: dict[str, tuple[errors.KubeError, Reason, str]] = {
     "a webhook says no": (
         errors.Forbidden(f'{CALL}403 admission webhook "freeze.example.com" denied the request: frozen until Monday'),
         Reason.REJECTED,
-        "The API server does not take the change of Deployment/checkout; nothing was changed:",
+        "The API server does not take the change of Deployment/checkout; nothing was changed. Remove",
     ),
     "a webhook says no in the words of the authorizer": (
         errors.Forbidden(
             f'{CALL}403 admission webhook "f.example.com" denied the request: you cannot patch on Fridays'
         ),
         Reason.REJECTED,
-        "The API server does not take the change of Deployment/checkout; nothing was changed:",
+        "The API server does not take the change of Deployment/checkout; nothing was changed. Remove",
     ),
     "a policy says no": (
         errors.Forbidden(
@@ -66,17 +69,17 @@ REFUSALS: dict[str, tuple[errors.KubeError, Reason, str]] = {
             "'freeze' denied request: this cannot be changed now"
         ),
         Reason.REJECTED,
-        "The API server does not take the change of Deployment/checkout; nothing was changed:",
+        "The API server does not take the change of Deployment/checkout; nothing was changed. Remove",
     ),
     "a quota says no": (
         errors.Forbidden(f'{CALL}403 deployments.apps "checkout" is forbidden: exceeded quota: objects'),
         Reason.REJECTED,
-        "The API server does not take the change of Deployment/checkout; nothing was changed:",
+        "The API server does not take the change of Deployment/checkout; nothing was changed. Remove",
     ),
     "the old template is not valid any more": (
         errors.Invalid(f'{CALL}422 Deployment.apps "checkout" is invalid: spec.template.spec.containers[0].image'),
         Reason.REJECTED,
-        "The API server does not take the change of Deployment/checkout; nothing was changed:",
+        "The API server does not take the change of Deployment/checkout; nothing was changed. Remove",
     ),
 }
 
@@ -101,7 +104,10 @@ SHOWN: dict[str, tuple[str, str, str, str]] = {
     "what Flux applies": ("Deployment", "patch", "kustomizations", "rbac-owners.yaml"),
     "a record of Helm": ("Helm", "create", "secrets", "rbac-helm.yaml"),
     "what a chart holds": ("Helm", "patch", "configmaps", "rbac-helm.yaml"),
+    "what Flux makes a release of": ("Helm", "patch", "helmreleases", "rbac-owners.yaml"),
     "an Application": ("Application", "update", "applications", "rbac-argocd.yaml"),
+    "an Application that Flux applies": ("Application", "patch", "kustomizations", "rbac-owners.yaml"),
+    "the copy of an Application": ("Application", "create", "secrets", "rbac.yaml"),
 }
 
 
@@ -172,7 +178,7 @@ UNFINISHED: dict[str, tuple[errors.KubeError, Reason, str]] = {
     "a webhook says no": (
         errors.Forbidden(f'{LEFT}admission webhook "freeze.example.com" denied the request'),
         Reason.REJECTED,
-        "The API server does not take what is left to do after the rollback of Deployment/checkout.",
+        "Deployment/checkout was set back, and stays so; the API server does not take what is left to do then",
     ),
 }
 

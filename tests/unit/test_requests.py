@@ -369,6 +369,25 @@ async def test_the_operators_own_missing_rights_deny_no_effect() -> None:
     assert world.outcome() == ("Verifying", "RollingOut")
 
 
+async def test_what_cannot_be_looked_at_after_its_effect_is_not_said_to_be_unchanged() -> None:
+    said = (
+        f'GET {DEPLOYMENT} as shop/rollback: 403 deployments.apps "checkout" is forbidden: User '
+        '"system:serviceaccount:shop:rollback" cannot get resource "deployments" in API group "apps" in the namespace '
+        '"shop"'
+    )
+    world = World()
+    await world.work()
+    earlier = "2026-03-01T03:00:00Z"
+    world.api.edit(world.undo, lambda body: body["status"].update(startedAt=earlier))
+    world.worker = world.another_worker()
+    world.api.faults.append(failing(f"GET {DEPLOYMENT}", errors.Forbidden(said)))
+    await world.work()
+    assert world.outcome() == ("Failed", "Forbidden")
+    assert "was set back to revision 2 and stays there" in message(world.status())
+    assert "Service account shop/rollback may not look at Deployment/checkout." in message(world.status())
+    assert "nothing was changed" not in message(world.status())
+
+
 async def test_an_identity_that_is_none_is_nobodys() -> None:
     world = World()
     world.worker = world.another_worker(Settings(service_account=""))

@@ -393,7 +393,8 @@ async def test_a_target_that_is_refused_leaves_what_was_put_back_and_the_command
     assert mine.plan is not None
     assert mine.plan.backup is not None
     assert message(world.status()).endswith(
-        "The API server does not take the change of Deployment/checkout: denied by a webhook To take that back: "
+        "The API server does not take the change of Deployment/checkout. Remove the cause, then write a new request: "
+        "denied by a webhook. To take that back: "
         f"kubectl -n shop get secret {mine.plan.backup.secret} -o jsonpath='{{.data.configuration}}' | base64 -d | "
         "gunzip | kubectl replace -f -"
     )

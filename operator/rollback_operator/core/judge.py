@@ -352,17 +352,25 @@ def _recovered_after(one: Other, entries: tuple[Entry, ...]) -> bool:
     return any(entry.verdict is Proof.GOOD and entry.at > end and entry.fingerprint != one.to for entry in entries)
 
 
+_BY_HAND = ": for this release, the policy makes no other. If it is to be rolled back, write a request."
+
+
 def _after(
     made: Other | None, names: list[str], attempt: int, cause: _Cause, now: datetime
 ) -> tuple[Reason, str] | None:
     """Why nothing more is done after this attempt; None if there may be another."""
     if made is None:
-        message = f"{cause.words}. {names[attempt]} was made for that, and somebody deleted it."
-        return Reason.COULD_NOT_ROLL_BACK, message
+        return (
+            Reason.COULD_NOT_ROLL_BACK,
+            f"{cause.words}. {names[attempt]} was made for that, and somebody deleted it{_BY_HAND}",
+        )
     if made.applied:
         return Reason.ROLLED_BACK, f"{made.name} ended: {made.message}"
     if made.phase is Phase.ABORTED and not made.withdrawn:
-        return Reason.COULD_NOT_ROLL_BACK, f"{cause.words}. {made.name} was made for that, and somebody aborted it."
+        return (
+            Reason.COULD_NOT_ROLL_BACK,
+            f"{cause.words}. {made.name} was made for that, and somebody aborted it{_BY_HAND}",
+        )
     if attempt + 1 == len(names):
         message = f"{cause.words}. {made.name} was the last of {len(names)} tries: {made.message}"
         return Reason.COULD_NOT_ROLL_BACK, message

@@ -31,7 +31,7 @@ from rollback_operator.core.stance import NOTHING_ELSE, Go
 from rollback_operator.core.values import Ending, Findings, Request, Snapshot
 
 STEP = "Rollback"
-_LOST = "It was sent, and the target was gone before it could be seen: nobody can tell any more."
+_LOST = "It was sent, and what it did could not be seen any more: nobody can tell."
 CUT = "\n… cut here: the whole difference is longer than 32 KiB\n"
 
 

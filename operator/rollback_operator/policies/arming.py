@@ -51,7 +51,7 @@ class Arming:
         account = where.account
         if snapshot is None:
             what = f"{spec.target.kind}/{where.name} in namespace {where.namespace}"
-            return Reason.TARGET_NOT_FOUND, f"There is no {what}."
+            return Reason.TARGET_NOT_FOUND, f"There is no {what}. Correct spec.target, or create it."
         stance = await self._stance(standing, snapshot, account)
         obstacle = stance if isinstance(stance, Obstacle) else snapshot.obstacle
         if obstacle is not None:

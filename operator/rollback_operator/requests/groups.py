@@ -21,13 +21,12 @@ from rollback_operator.core.values import Refused, Request, Snapshot
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import OPERATOR
-from rollback_operator.refusals import own_rights
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
-Look = Callable[[Request, TargetRef], Awaitable[Snapshot | None]]
-"""How a target is, for a request about it."""
+Look = Callable[[Request, TargetRef], Awaitable[Snapshot | Refused | None]]
+"""How a target is, for a request about it, or why that cannot be seen."""
 
 
 @dataclass
@@ -84,10 +83,7 @@ class Groups:
         account = member.service_account_name or request.spec.service_account_name
         changes = {"targets": None, "target": member.target, "service_account_name": account}
         asked = replace(request, spec=request.spec.model_copy(update=changes))
-        try:
-            return await self._look(asked, member.target)
-        except errors.Forbidden as error:
-            return Refused(Reason.FORBIDDEN, own_rights(error))
+        return await self._look(asked, member.target)
 
     # Act.
 
@@ -106,7 +102,7 @@ class Groups:
             )
             heard.made.add(entry.request)
         except (errors.Forbidden, errors.Invalid) as error:
-            heard.refused[entry.request] = Refused(Reason.REJECTED, f"Its request cannot be made: {error}")
+            heard.refused[entry.request] = Refused(Reason.REJECTED, _cannot_be_made(entry, error))
         except errors.Unavailable as error:
             metrics.RETRIES.labels("no answer").inc()
             log.warning("No answer, looking for the request: %s", error, extra=_context(request))
@@ -149,6 +145,13 @@ def _body(request: Request, member: Member, name: str) -> Object:
     }
     spec = child_spec(request, member, datetime.now(UTC))
     return {"apiVersion": API_VERSION, "kind": "RollbackRequest", "metadata": metadata, "spec": spec}
+
+
+def _cannot_be_made(entry: TargetStatus, error: errors.KubeError) -> str:
+    return (
+        f"The request {entry.request} for {entry.target} cannot be made, and nothing was changed on it. Remove the "
+        f"cause, then write a new request for it: {error}"
+    )
 
 
 def _is_ours(request: Request, body: Object) -> bool:

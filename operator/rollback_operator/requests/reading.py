@@ -19,6 +19,7 @@ from rollback_operator.core.values import (
     Beside,
     Observation,
     Other,
+    Refused,
     Request,
     Snapshot,
     resolved_account,
@@ -29,7 +30,7 @@ from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Key, Orders
-from rollback_operator.refusals import reading_refused
+from rollback_operator.refusals import not_seen, reading_refused
 from rollback_operator.requests.heard import Heard
 from rollback_operator.requests.memory import Interest
 from rollback_operator.settings import Settings
@@ -72,8 +73,9 @@ class Reader:
                 self._foresee(request, ref, policy),
             )
         except errors.Forbidden as error:
-            refused = reading_refused(error, ref, self.where(request, ref, policy).account)
-            return Observation(policy=policy, answer=refused, unseen=begun(request))
+            account, unseen = self.where(request, ref, policy).account, begun(request)
+            refused = not_seen(error, ref, account) if unseen else reading_refused(error, ref, account)
+            return Observation(policy=policy, answer=refused, unseen=unseen)
         return Observation(
             policy,
             target,
@@ -96,6 +98,13 @@ class Reader:
         if plan is None:
             return await self.together.observe(ref.kind, where, orders)
         return await self.together.observe_planned(ref.kind, where, request.status.phase, plan, request.uid)
+
+    async def before(self, request: Request, ref: TargetRef) -> Snapshot | Refused | None:
+        """The target as it is before a request without a policy is made about it, or why that cannot be seen."""
+        try:
+            return await self.observe(request, ref, None)
+        except errors.Forbidden as error:
+            return reading_refused(error, ref, self.where(request, ref, None).account)
 
     async def _beside(self, request: Request, ref: TargetRef, policy: PolicySpec | None) -> Beside:
         where = self.where(request, ref, policy)

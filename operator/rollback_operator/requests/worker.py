@@ -66,7 +66,7 @@ class RequestWorker:
         together, backups = Together(api, targets), Backups(api, targets)
         self._reader = Reader(api, settings, together, backups, self.interest, streaks)
         self._actor = Actor(api, targets, together, backups)
-        self._groups = Groups(api, lambda asked, ref: self._reader.observe(asked, ref, None))
+        self._groups = Groups(api, self._reader.before)
         self._reporter = Reporter(api)
         self._bodies = Bodies()
         self._heard: dict[str, Heard] = {}

@@ -65,7 +65,7 @@ def too_late(request: Request, target: str) -> Ending:
     """Its time was over before an effect."""
     message = (
         f"{target} was not rolled back within {request.spec.timeout}: nothing was changed. "
-        "If it is still wanted, write a new request."
+        "Its Events say what it waited for; if it is still wanted, write a new request, perhaps with a longer timeout."
     )
     return Ending(Phase.FAILED, Reason.TIMEOUT, message)
 

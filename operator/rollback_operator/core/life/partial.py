@@ -57,7 +57,8 @@ def partly(request: Request, ending: Ending, beside: Beside) -> Ending:
     if part is None:
         return ending
     aborted = ending.phase is Phase.ABORTED
-    message = f"{part} {_UNTOUCHED.sub('', ending.message)} {_undo(request)}"
+    why = _UNTOUCHED.sub("", ending.message)
+    message = f"{part} {why}{'' if why.endswith('.') else '.'} {_undo(request)}"
     return Ending(
         Phase.ABORTED if aborted else Phase.FAILED, Reason.ABORTED if aborted else Reason.PARTLY_MADE, message
     )

@@ -80,10 +80,16 @@ def _moved_on(request: Request, target: Snapshot | None) -> Ending | None:
     """Why the effect cannot be made any more, if the world moved after the plan was made."""
     plan, name = planned(request)
     if target is None:
-        message = f"{name} was deleted before its rollback was seen on it."
+        message = (
+            f"{name} was deleted before its rollback was seen on it. If it is made anew with the bad release, write a "
+            "new request."
+        )
         return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
     if target.uid != plan.uid:
-        message = f"{name} was deleted and created anew after the plan was made: the new one was not changed."
+        message = (
+            f"{name} was deleted and created anew after the plan was made: the new one was not changed. If it has the "
+            "bad release too, write a new request."
+        )
         return Ending(Phase.SUPERSEDED, Reason.TARGET_RECREATED, message)
     expected = plan.expects
     if (target.current.fingerprint, target.current.name) != (expected.fingerprint, expected.revision):
@@ -93,7 +99,10 @@ def _moved_on(request: Request, target: Snapshot | None) -> Ending | None:
         )
         return Ending(Phase.SUPERSEDED, Reason.NEWER_RELEASE, message)
     if all(revision.fingerprint != plan.to.fingerprint for revision in target.history):
-        message = f"Revision {plan.to.revision} of {name} was removed after the plan was made: nothing was changed."
+        message = (
+            f"Revision {plan.to.revision} of {name} was removed after the plan was made: nothing was changed. Write a "
+            "new request with another revision in `to`, or release the version that you want."
+        )
         return Ending(Phase.FAILED, Reason.REVISION_NOT_FOUND, message)
     return None
 

@@ -17,9 +17,14 @@ def wait_for_sight(request: Request, seen: Observation, now: datetime) -> Decisi
     left = deadline(request) - now
     if left.total_seconds() > 0:
         return Decision(request.status, again=min(HEALTH_POLL, left))
-    _, name = planned(request)
+    plan, name = planned(request)
     why = seen.answer.message if isinstance(seen.answer, Refused) else "it may not be read"
     applied = on.is_true(request.status.conditions, on.APPLIED)
-    so_far = "was set back, but how it does" if applied else "may have been set back or not: that"
-    message = f"{name} {so_far} cannot be seen any more. {why}"
+    message = (
+        f"{name} was set back to revision {plan.to.revision} and stays there; whether it is well cannot be seen any "
+        f"more. Look at it yourself. {why}"
+        if applied
+        else f"{name} may have been set back to revision {plan.to.revision} or not: that cannot be seen any more. Look "
+        f"which revision runs, before you write a new request. {why}"
+    )
     return end(request, now, Ending(Phase.FAILED, Reason.FORBIDDEN, message), certain=applied)

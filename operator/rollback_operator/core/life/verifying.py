@@ -125,10 +125,16 @@ def _lost(plan: Plan, name: str, target: Snapshot | None) -> Ending | None:
     """How the world took the effect away, if it did."""
     back = f"after the rollback to revision {plan.to.revision}"
     if target is None:
-        message = f"{name} was deleted {back}, before it was verified."
+        message = (
+            f"{name} was deleted {back}, before it was verified. Find who deletes it; if it is made anew with the bad "
+            "release, write a new request."
+        )
         return Ending(Phase.FAILED, Reason.TARGET_NOT_FOUND, message)
     if target.uid != plan.uid:
-        message = f"{name} was deleted and created anew {back}, before it was verified."
+        message = (
+            f"{name} was deleted and created anew {back}, before it was verified. Look what it runs now; if that is "
+            "bad, write a new request."
+        )
         return Ending(Phase.FAILED, Reason.OVERTAKEN, message)
     if target.current.fingerprint == plan.to.fingerprint:
         return None
