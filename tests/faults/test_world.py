@@ -7,17 +7,28 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from tests.faults.applications import APPLICATIONS
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
 from tests.faults.proxy import Fault
-from tests.faults.rows import ROWS, Row
+from tests.faults.rows import ROWS, DaemonSetRow, Row, StatefulSetRow
 from tests.faults.run import REQUEST, Bench, Lab, Outcome
 from tests.faults.sweep import Tried, settled, trouble, undisturbed
 
-pytestmark = [
-    pytest.mark.timeout(1800),
-    pytest.mark.parametrize("row", ROWS, ids=[row.kind for row in ROWS]),
-]
+pytestmark = pytest.mark.timeout(1800)
+
+
+def of(*rows: Row) -> pytest.MarkDecorator:
+    """Tell a story of each of these."""
+    return pytest.mark.parametrize("row", rows, ids=lambda row: row.name)
+
+
+SETS: tuple[Row, ...] = (StatefulSetRow(), DaemonSetRow())
+THE_USUAL = of(*ROWS)
+EVERY_WORKLOAD = of(*ROWS, *SETS)
+EVERY_ONE_THAT_IS_PATCHED_OR_PUT = of(*ROWS, *SETS, *APPLICATIONS)
+EVERY_ONE_THAT_GOES_ON = of(*ROWS, DaemonSetRow())
+"""A StatefulSet that waits for a broken pod waits with the next release, too."""
 
 Story = Callable[[Bench], Awaitable[None]]
 _UNDISTURBED: dict[str, Outcome] = {}
@@ -35,13 +46,13 @@ async def tell(lab: Lab, row: Row, name: str, story: Story) -> Outcome:
 
 async def as_if_nothing_happened(lab: Lab, row: Row, name: str, story: Story) -> None:
     """Make a run of a story that has to end like one without any trouble."""
-    if row.kind not in _UNDISTURBED:
-        _UNDISTURBED[row.kind] = await undisturbed(lab, row)
+    if row.name not in _UNDISTURBED:
+        _UNDISTURBED[row.name] = await undisturbed(lab, row)
     async with lab.bench(row) as bench:
         await story(bench)
         await bench.ended()
-        outcome = await settled(bench, _UNDISTURBED[row.kind])
-        judge([Tried(name, outcome, trouble(bench, outcome, _UNDISTURBED[row.kind]))])
+        outcome = await settled(bench, _UNDISTURBED[row.name])
+        judge([Tried(name, outcome, trouble(bench, outcome, _UNDISTURBED[row.name]))])
 
 
 def before_the_effect(bench: Bench, hook: Callable[[], Awaitable[None]]) -> None:
@@ -62,23 +73,26 @@ async def freeze(bench: Bench) -> None:
     asyncio.get_running_loop().call_later(4, thaw)
 
 
+@THE_USUAL
 async def test_a_request_made_while_the_operator_was_down(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
-        await bench.request()
+        await bench.begin()
         bench.operators.start()
 
     await as_if_nothing_happened(lab, row, "ADDED missed", story)
 
 
+@THE_USUAL
 async def test_every_watch_drops_when_the_request_comes(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
         bench.proxy.drop_watches()
-        await bench.request()
+        await bench.begin()
 
     await as_if_nothing_happened(lab, row, "watches dropped", story)
 
 
+@THE_USUAL
 async def test_every_watch_drops_while_the_rollout_goes_on(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         async def drop() -> None:
@@ -86,11 +100,12 @@ async def test_every_watch_drops_while_the_rollout_goes_on(lab: Lab, row: Row) -
 
         await bench.start()
         after_the_effect(bench, drop)
-        await bench.request()
+        await bench.begin()
 
     await as_if_nothing_happened(lab, row, "watches dropped after the effect", story)
 
 
+@THE_USUAL
 @pytest.mark.parametrize("plural", ["rollbackrequests", "deployments"])
 async def test_a_watch_is_told_that_its_version_is_gone(lab: Lab, row: Row, plural: str) -> None:
     async def story(bench: Bench) -> None:
@@ -98,35 +113,38 @@ async def test_a_watch_is_told_that_its_version_is_gone(lab: Lab, row: Row, plur
         for number in (1, 2):
             bench.proxy.faults[Call(f"WATCH {plural}", number)] = Fault(answer=(410, {}))
         bench.proxy.drop_watches()
-        await bench.request()
+        await bench.begin()
 
     await as_if_nothing_happened(lab, row, f"410 on the watch of {plural}", story)
 
 
+@EVERY_ONE_THAT_IS_PATCHED_OR_PUT
 async def test_reads_are_stale_after_the_effect(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
         after_the_effect(bench, lambda: freeze(bench))
-        await bench.request()
+        await bench.begin()
 
     await as_if_nothing_happened(lab, row, "stale reads", story)
 
 
+@EVERY_ONE_THAT_IS_PATCHED_OR_PUT
 async def test_the_answer_is_lost_and_reads_are_stale(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
         effect = Call(row.effect_call, 1)
         bench.proxy.faults[effect] = Fault(after=lambda: freeze(bench), cut_after=True)
-        await bench.request()
+        await bench.begin()
 
     await as_if_nothing_happened(lab, row, "lost answer and stale reads", story)
 
 
+@EVERY_ONE_THAT_GOES_ON
 async def test_a_new_release_between_plan_and_effect_is_never_rolled_over(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
         before_the_effect(bench, lambda: row.release(lab.admin, bench.namespace, 3))
-        await bench.request()
+        await bench.begin()
 
     outcome = await tell(lab, row, "new release before the effect", story)
 
@@ -134,11 +152,12 @@ async def test_a_new_release_between_plan_and_effect_is_never_rolled_over(lab: L
     assert '"shop:3"' in str(outcome.world).replace("'", '"')
 
 
+@EVERY_ONE_THAT_GOES_ON
 async def test_a_new_release_right_after_the_effect_is_told(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
         after_the_effect(bench, lambda: row.release(lab.admin, bench.namespace, 3, force=True))
-        await bench.request()
+        await bench.begin()
 
     outcome = await tell(lab, row, "new release after the effect", story)
 
@@ -146,28 +165,31 @@ async def test_a_new_release_right_after_the_effect_is_told(lab: Lab, row: Row) 
     assert ("Applied", "True", "Applied") in outcome.conditions
 
 
+@EVERY_WORKLOAD
 async def test_a_target_made_anew_before_the_effect_is_not_touched(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
         before_the_effect(bench, lambda: row.recreate(lab.admin, bench.namespace))
-        await bench.request()
+        await bench.begin()
 
     outcome = await tell(lab, row, "recreated before the effect", story)
 
     assert (outcome.phase, outcome.reason, outcome.effects) == ("Superseded", "TargetRecreated", 0)
 
 
+@EVERY_WORKLOAD
 async def test_a_target_deleted_before_the_effect(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
         before_the_effect(bench, lambda: row.delete(lab.admin, bench.namespace))
-        await bench.request()
+        await bench.begin()
 
     outcome = await tell(lab, row, "deleted before the effect", story)
 
     assert (outcome.phase, outcome.reason, outcome.effects) == ("Failed", "TargetNotFound", 0)
 
 
+@THE_USUAL
 @pytest.mark.parametrize("call", ["PUT rollbackrequests/back/status#1", "PATCH deployments/web#1"])
 async def test_a_request_deleted_midway_makes_at_most_one_effect_and_harms_no_other(
     lab: Lab, row: Row, call: str
@@ -185,7 +207,7 @@ async def test_a_request_deleted_midway_makes_at_most_one_effect_and_harms_no_ot
 
         await bench.start()
         bench.proxy.faults[Call.parse(call)] = Fault(before=delete, after=note)
-        await bench.request()
+        await bench.begin()
         await answered.wait()
         await bench.ended()
         first = row.effects(bench.audit(), bench.namespace)
@@ -200,6 +222,7 @@ async def test_a_request_deleted_midway_makes_at_most_one_effect_and_harms_no_ot
     assert outcome.effects == 1
 
 
+@EVERY_ONE_THAT_IS_PATCHED_OR_PUT
 @pytest.mark.parametrize("kill", [False, True], ids=["both live", "one is killed at the effect"])
 async def test_two_operators_at_once(lab: Lab, row: Row, *, kill: bool) -> None:
     async def story(bench: Bench) -> None:
@@ -208,7 +231,7 @@ async def test_two_operators_at_once(lab: Lab, row: Row, *, kill: bool) -> None:
         await lab.admin.until(lambda: watching_twice(bench), "both operators watch")
         if kill:
             before_the_effect(bench, bench.operators.kill_one)
-        await bench.request()
+        await bench.begin()
 
     async def watching_twice(bench: Bench) -> bool:
         # `start` began the numbering anew; a watch that came before counts by its open stream.
@@ -217,6 +240,7 @@ async def test_two_operators_at_once(lab: Lab, row: Row, *, kill: bool) -> None:
     await as_if_nothing_happened(lab, row, "two operators", story)
 
 
+@EVERY_WORKLOAD
 async def test_an_abort_while_the_effect_is_late_does_not_deny_it(lab: Lab, row: Row) -> None:
     outcome = await aborted_while_late(lab, row, "")
 
@@ -235,7 +259,7 @@ async def aborted_while_late(lab: Lab, row: Row, mistake: str) -> Outcome:
 
         await bench.start()
         bench.proxy.faults[Call(row.effect_call, 1)] = Fault(before=abort, late=8.0)
-        await bench.request()
+        await bench.begin()
         await bench.ended()
 
         async def arrived() -> bool:
@@ -245,18 +269,20 @@ async def aborted_while_late(lab: Lab, row: Row, mistake: str) -> Outcome:
         return await bench.outcome()
 
 
+@THE_USUAL
 async def test_a_naive_effect_is_caught(lab: Lab, row: Row) -> None:
     effect = Call(row.effect_call, 1)
     async with lab.bench(row, "naive") as bench:
         await bench.start()
         bench.proxy.faults[effect] = Fault(after=bench.operators.kill_and_restart, cut_after=True)
-        await bench.request()
+        await bench.begin()
         await bench.ended()
         outcome = await bench.outcome()
 
     assert outcome.effects == 2, "the sweep did not see that a naive effect is made twice"
 
 
+@THE_USUAL
 async def test_an_ending_that_does_not_wait_for_a_late_effect_is_caught(lab: Lab, row: Row) -> None:
     outcome = await aborted_while_late(lab, row, "unsettled")
 
