@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 import pytest
 import yaml
 
+from tests.e2e.test_sets import images, set_of
 from tests.e2e.world import Object, World, condition, outcome, policy, until, web
 
 
@@ -33,17 +31,6 @@ def may(world: World, *verbs: str) -> None:
         world.may(verb, "secrets", answer=verb in verbs)
 
 
-def run(world: World, command: str) -> str:
-    """What a shell prints for a command that a person copied from the status."""
-    environment = {
-        **os.environ,
-        "KUBECONFIG": str(world.cluster.kubeconfig),
-        "PATH": f"{world.cluster.bin}{os.pathsep}{os.environ['PATH']}",
-    }
-    arguments = ["bash", "-o", "pipefail", "-c", command]
-    return subprocess.run(arguments, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout
-
-
 def tried(world: World) -> str:
     """What the API server says to a Secret that it is only asked to try."""
     create = ("create", "secret", "generic", "one-more", "--dry-run=server")
@@ -66,8 +53,7 @@ def test_the_printed_command_puts_back_what_was_replaced(world: World) -> None:
 
     assert outcome(body) == ("Succeeded", "Completed")
     assert world.image() == "shop:1"
-    command = body["status"]["targets"][0]["restore"]
-    assert run(world, command) == ""
+    assert world.restore(body) == ""
     world.rolled_out("web")
     after = world.get("deployment", "web")
     assert after["spec"] == before["spec"]
@@ -76,6 +62,29 @@ def test_the_printed_command_puts_back_what_was_replaced(world: World) -> None:
     assert after["metadata"]["annotations"].pop(revision) == "4"
     assert before["metadata"]["annotations"].pop(revision) == "2"
     assert after["metadata"]["annotations"] == before["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+def test_the_printed_command_puts_a_set_back(world: World, kind: str) -> None:
+    world.release(set_of(kind, "shop:1"))
+    world.release(set_of(kind, "shop:2", env=[{"name": "TOKEN", "value": "hunter2"}]))
+    world.kubectl("annotate", f"{kind}/web", "oncall=anna")
+    before = world.get(kind, "web")
+
+    body = world.roll_back("back", target={"kind": kind, "name": "web"})
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert world.image(kind=kind) == "shop:1"
+    assert world.restore(body) == ""
+    world.rolled_out("web", kind)
+    after = world.get(kind, "web")
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    generation = "deprecated.daemonset.template.generation"
+    for one in (after, before):
+        one["metadata"]["annotations"].pop(generation, None)
+    assert after["metadata"]["annotations"] == before["metadata"]["annotations"]
+    assert images(world) == ["shop:2"] * (2 if kind == "StatefulSet" else 1)
 
 
 def test_the_copy_is_made_as_the_service_account_and_deleted_with_its_request(world: World) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from tests.e2e.test_backups import run
 from tests.e2e.test_configuration import (
     STUCK,
     config_map,
@@ -81,7 +80,7 @@ def test_the_copy_brings_everything_back_to_what_was_replaced(world: World) -> N
     released(world)
     body = world.roll_back("back", policyRef={"name": "web"})
 
-    run(world, body["status"]["targets"][0]["restore"])
+    world.restore(body)
 
     assert (world.image(), values(world)) == ("shop:2", BAD)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +98,17 @@ class World:
     def roll_back(self, name: str, **spec: Any) -> Object:
         """Request a rollback and wait for its end."""
         return self.ended(self.request(name, **spec))
+
+    def shell(self, command: str) -> str:
+        """What a shell prints for a command that a person copied."""
+        path = f"{self.cluster.bin}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, **self.cluster.environment(), "PATH": path}
+        arguments = ["bash", "-o", "pipefail", "-c", command]
+        return subprocess.run(arguments, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout
+
+    def restore(self, request: Object) -> str:
+        """Run the command with which a request's status says that what it replaced is put back."""
+        return self.shell(request["status"]["targets"][0]["restore"])
 
     def grant(self, *, secrets: bool = True, account: str = "rollback") -> None:
         """Give the service account what `examples/rbac.yaml` gives it (perhaps without the Secrets)."""
