@@ -21,11 +21,12 @@ from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.refusals import refusal
-from rollback_operator.targets.base import Target, Where
+from rollback_operator.targets.base import Kept, Target, Where
 from rollback_operator.targets.manifests import LARGEST, compressed, holding
 
 SECRET_TYPE = f"{GROUP}/backup"
 TARGET_LABEL = f"{GROUP}/target"
+UNREADABLE = "what would be replaced cannot be read"
 YES_LASTS = 30.0
 """Seconds for which an account's right to make copies is not asked for again."""
 _LABEL_LENGTH = 63
@@ -97,15 +98,20 @@ class Backups:
         if not await self._may(where.account):
             why = f"service account {where.account} may not create secrets in namespace {where.account.namespace}"
             return _cannot(Reason.FORBIDDEN, why, required=required)
-        manifests = await self._targets[ref.kind].backup(where, target)
-        if not manifests:
-            return _cannot(Reason.REJECTED, "what would be replaced cannot be read", required=required)
-        size = sum(len(data) for data in _data(manifests, beside).values())
+        kept = await self._targets[ref.kind].backup(where, target)
+        if kept is None:
+            return _cannot(Reason.REJECTED, UNREADABLE, required=required)
+        size = sum(len(data) for data in _data(kept, beside).values())
         if size > LARGEST:
             why = f"what would be replaced takes {size} bytes, and a Secret holds {LARGEST}"
             return _cannot(Reason.REJECTED, why, required=required)
         copy = KeptCopy(
-            secret=name_of(request, ref), path=_path(manifests), required=required, configuration=bool(beside)
+            secret=name_of(request, ref),
+            path=_path(kept.manifests) if kept.command is None else None,
+            command=kept.command,
+            reads=kept.reads,
+            required=required,
+            configuration=bool(beside),
         )
         return Prepared(copy)
 
@@ -122,10 +128,14 @@ class Backups:
         """Make the copy of what stands now; one that this request made already stays as it is.
 
         Raises:
-            kube.errors.Forbidden, Invalid, NotFound: refused, or its name is taken; nothing was made.
+            kube.errors.Forbidden, Invalid, NotFound: refused, or its name is taken, or what it is to hold cannot be
+                read any more; nothing was made.
             kube.errors.Unavailable: no answer; it may or may not have been made.
         """
-        body = secret(request, ref, copy.secret, _data(await self._targets[ref.kind].backup(where, target), beside))
+        kept = await self._targets[ref.kind].backup(where, target)
+        if kept is None:
+            raise errors.Invalid(UNREADABLE)
+        body = secret(request, ref, copy.secret, _data(kept, beside))
         path = f"/api/v1/namespaces/{request.namespace}/secrets"
         try:
             await self._api.create(path, body, as_=where.account)
@@ -147,7 +157,7 @@ class Backups:
             raise errors.Invalid(f"Secret {found['metadata']['name']} is there and was not made by this request")
 
 
-def packed(manifests: list[Object]) -> bytes:
+def packed(manifests: Sequence[Object]) -> bytes:
     """The one object, or a List of them, compressed; the same manifests give the same bytes."""
     return compressed(_list(manifests) if _path(manifests) is None else manifests[0])
 
@@ -156,13 +166,14 @@ def _list(manifests: Sequence[Object]) -> Object:
     return {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
 
 
-def _data(manifests: list[Object], beside: Sequence[Object]) -> dict[str, bytes]:
+def _data(kept: Kept, beside: Sequence[Object]) -> dict[str, bytes]:
     """What the Secret holds: configuration for itself, so that it can be put back without the target."""
+    more = {key: compressed(document) for key, document in kept.more.items()}
     configuration = {CONFIGURATION: compressed(_list(beside))} if beside else {}
-    return {MANIFESTS: packed(manifests), **configuration}
+    return {MANIFESTS: packed(kept.manifests), **more, **configuration}
 
 
-def _path(manifests: list[Object]) -> str | None:
+def _path(manifests: Sequence[Object]) -> str | None:
     """Where the API server takes it, if it is one object of a kind that may be replaced without naming a version."""
     if len(manifests) != 1 or not manifests[0]["apiVersion"].startswith("apps/"):
         return None

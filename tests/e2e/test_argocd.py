@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.e2e.conftest import namespace_in
 from tests.e2e.gitops import AUTOMATED, HOLD, Shop
 from tests.e2e.watched import Operator
 from tests.e2e.world import Object, condition, outcome, policy, until
+
+BY_HAND = '[{"op": "remove", "path": "/spec/syncPolicy"}]'
 
 pytestmark = [pytest.mark.usefixtures("gitops"), pytest.mark.timeout(900)]
 
@@ -103,6 +106,52 @@ def test_it_goes_to_a_commit_of_the_history(shop: Shop) -> None:
     assert outcome(body) == ("Succeeded", "Completed")
     assert body["status"]["to"] == "0"
     assert shop.image() == "shop:1"
+
+
+@pytest.mark.parametrize("automated", [True, False], ids=["automated", "by hand"])
+def test_the_printed_command_brings_back_what_was_replaced(shop: Shop, *, automated: bool) -> None:
+    first, second = shop.releases("shop:1", "shop:2")
+    shop.settled(second)
+    if not automated:
+        shop.kubectl("patch", "applications.argoproj.io", "web", "--type=json", "-p", BY_HAND)
+    before = shop.app()
+
+    body = shop.back()
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert shop.image() == "shop:1"
+    shop.restore(body)
+
+    app = shop.argocd.wait("web", operated(second), shop.at)
+    assert shop.image() == "shop:2"
+    assert app["spec"] == before["spec"]
+    assert HOLD not in app["metadata"].get("annotations", {})
+    assert [one["revision"] for one in app["status"]["history"]] == [first, second, first, second]
+    assert app["status"]["history"][:2] == before["status"]["history"]
+    shop.settled(second)
+    if automated:
+        assert shop.held("back", "False")["reason"] == "NotHeld"
+        shop.released(shop.commit("shop:3"))
+        assert shop.image() == "shop:3"
+
+
+def test_while_argo_cd_is_at_work_the_printed_command_is_refused(shop: Shop) -> None:
+    shop.argocd.project(shop.namespace)
+    shop.releases("shop:1", "shop:2", project=shop.namespace)
+    body = shop.back()
+    shop.close_window()
+    busy = {"operation": {"sync": {"revision": shop.repository.head}}}
+    shop.kubectl("patch", "applications.argoproj.io", "web", "--type=merge", "-p", json.dumps(busy))
+    before = shop.app()["spec"]
+
+    with pytest.raises(subprocess.CalledProcessError):
+        shop.restore(body)
+
+    assert shop.app()["spec"] == before
+    shop.argocd.project(shop.namespace)
+    shop.argocd.wait("web", lambda app: "operation" not in app, shop.at)
+    shop.restore(body)
+    shop.argocd.wait("web", operated(shop.repository.head), shop.at)
+    assert shop.image() == "shop:2"
 
 
 # The hold.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.timeout(900)
 
 Object = dict[str, Any]
 EXTRA = ("--set", "extra=true")
+RELEASED = ("ConfigMap/settings", "ConfigMap/extra", "ConfigMap/added")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,114 @@ def test_a_release_goes_back_and_its_record_says_which_request_did_it(shop: Shop
     assert shop.record(3)["metadata"]["annotations"] == {"rollback.dev/request": body["metadata"]["uid"]}
     (step,) = body["status"]["targets"][0]["steps"]
     assert (step["state"], step["attempts"]) == ("Done", 1)
+
+
+RESTORED = """{{ if .Values.extra }}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: added}
+data: {image: '{{ .Values.image }}'}
+{{ else }}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: dropped}
+{{ end }}
+"""
+
+
+def names(shop: Shop) -> set[str]:
+    """The ConfigMaps of the chart's."""
+    return {one for one in shop.objects() if one.startswith("ConfigMap/")} - {"ConfigMap/kube-root-ca.crt"}
+
+
+def replaced(shop: Shop, **spec: Any) -> tuple[dict[str, Object], Object]:
+    """The objects of a release before it was rolled back to one that has others, and the request."""
+    chart = shop.chart(more=RESTORED)
+    shop.upgrade("shop:1", "--set", "secret=first", chart=chart)
+    shop.upgrade("shop:2", "--set", "secret=second", *EXTRA, chart=chart)
+    shop.rolled_out("web")
+    before = shop.objects()
+    body = shop.back("back", **spec)
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert names(shop) == {"ConfigMap/settings", "ConfigMap/dropped"}
+    return before, body
+
+
+def stands_again(shop: Shop, before: dict[str, Object]) -> None:
+    """Whether the objects are those from before, and Helm knows it."""
+    shop.rolled_out("web")
+    assert names(shop) == {"ConfigMap/settings", "ConfigMap/extra", "ConfigMap/added"}
+    after = shop.objects()
+    for name in ("ConfigMap/added", "ConfigMap/settings", "ConfigMap/extra", "Secret/password"):
+        assert after[name] == before[name]
+    assert after["Deployment/web"]["spec"] == before["Deployment/web"]["spec"]
+    assert [number for number, status in shop.history() if status == "deployed"] == [4]
+    again, left = shop.held(4), shop.held(2)
+    assert (again["config"], again["manifest"]) == (left["config"], left["manifest"])
+
+
+def test_the_printed_command_goes_forward_again(shop: Shop) -> None:
+    before, body = replaced(shop)
+
+    shop.restore(body)
+
+    stands_again(shop, before)
+    assert body["status"]["targets"][0]["restore"] == f"helm -n {shop.namespace} rollback shop 2"
+
+
+def test_the_printed_command_has_the_options_of_the_request(shop: Shop) -> None:
+    options = {"hooks": False, "historyMax": 4, "force": "Conflicts", "cleanupOnFail": True}
+    before, body = replaced(shop, options={"helm": options})
+
+    shop.restore(body)
+
+    stands_again(shop, before)
+    assert body["status"]["targets"][0]["restore"].endswith(
+        " rollback shop 2 --history-max=4 --no-hooks --cleanup-on-fail --force-conflicts"
+    )
+
+
+def test_a_revision_that_failed_is_gone_forward_to_whatever_the_limit(shop: Shop) -> None:
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2", *EXTRA)
+    shop.status(1, "deployed")
+    shop.status(2, "failed")
+
+    body = shop.back("back", options={"helm": {"historyMax": 1}})
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert shop.history() == [(1, "superseded"), (2, "failed"), (3, "deployed")]
+    shop.restore(body)
+
+    assert shop.image() == "shop:2"
+    assert shop.get("configmap", "extra")
+    assert shop.history() == [(3, "superseded"), (4, "deployed")]
+
+
+def test_of_a_revision_whose_record_is_gone_the_copy_has_it(shop: Shop) -> None:
+    before, body = replaced(shop)
+    mine = body["status"]["targets"][0]
+    shop.kubectl("delete", "secret", "sh.helm.release.v1.shop.v2")
+    with pytest.raises(subprocess.CalledProcessError):
+        shop.restore(body)
+
+    kept = f"kubectl -n {shop.namespace} get secret {mine['plan']['backup']['secret']} -o jsonpath='{{.data.record}}'"
+    shop.shell(f"{kept} | base64 -d | gunzip | kubectl create -f -")
+    shop.restore(body)
+
+    stands_again(shop, before)
+
+
+def test_the_copy_holds_what_there_was_of_the_objects(shop: Shop) -> None:
+    before, body = replaced(shop)
+    secret = body["status"]["targets"][0]["plan"]["backup"]["secret"]
+
+    kept = shop.shell(
+        f"kubectl -n {shop.namespace} get secret {secret} -o jsonpath='{{.data.manifests}}' | base64 -d | gunzip"
+    )
+
+    things = {f"{one['kind']}/{one['metadata']['name']}": one for one in json.loads(kept)["items"]}
+    assert set(things) == {"Deployment/web", "Secret/password", *(one for one in before if one in RELEASED)}
+    assert "deployment.kubernetes.io/revision" not in things["Deployment/web"]["metadata"]["annotations"]
 
 
 def test_every_object_is_as_helm_rollback_leaves_it(shop: Shop, other: Shop) -> None:

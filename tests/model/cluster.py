@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.kube.client import FIELD_MANAGER
-from rollback_operator.targets.deployment import REVISION
+from rollback_operator.targets.metadata import REVISION
 from rollback_operator.targets.podtemplate import HASH_LABEL, fingerprint
 
 Object = dict[str, Any]

@@ -19,7 +19,7 @@ from rollback_operator.requests.acting import Actor
 from rollback_operator.requests.heard import Heard
 from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.targets import deployment, statefulset
-from rollback_operator.targets.deployment import REVISION
+from rollback_operator.targets.metadata import REVISION
 from tests.model.seeding import Mistake, put
 
 

@@ -12,7 +12,7 @@ import jsonpatch
 import jsonpointer
 
 from rollback_operator.api import API_VERSION, REQUEST_ANNOTATION
-from rollback_operator.targets.deployment import REVISION
+from rollback_operator.targets.metadata import REVISION
 from tests.unit.builders import CHECKOUT_UID, NOW
 
 Object = dict[str, Any]

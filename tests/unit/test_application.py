@@ -16,12 +16,13 @@ from rollback_operator.core.hold import RELEASE_ANNOTATION
 from rollback_operator.core.values import Revision, Snapshot
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
-from rollback_operator.targets.application import ApplicationTarget
+from rollback_operator.targets.application import ApplicationTarget, effect
 from rollback_operator.targets.application.held import HOLD_ANNOTATION, Hold
 from rollback_operator.targets.application.reading import REFRESH_ANNOTATION
-from rollback_operator.targets.base import Stoppable, Where
+from rollback_operator.targets.base import Kept, Stoppable, Where
 from tests.unit.applications import KEY, Object, application, entry, operated, operation_of, sha, source, with_sources
 from tests.unit.fakes import FakeApi, failing
+from tests.unit.objects import PatchError, patched
 
 ACCOUNT = ServiceAccount("team", "rollback")
 
@@ -376,9 +377,101 @@ async def test_a_sync_that_failed_makes_no_progress() -> None:
 async def test_what_is_kept_of_it_can_be_put_back_by_hand() -> None:
     app = operated(application(), "Running", entry(1, "b"), key=None)
     api = FakeApi(app)
-    (kept,) = await ApplicationTarget(api).backup(where(), await look(api))  # type: ignore[arg-type]
-    assert kept["spec"] == app["spec"]
-    assert not {"status", "operation"} & set(kept)
+    kept = await backup(api)
+    (whole,) = kept.manifests
+    assert whole["spec"] == app["spec"]
+    assert not {"status", "operation"} & set(whole)
+    assert kept.command == "kubectl -n shop patch applications.argoproj.io web --type json --patch-file /dev/stdin"
+    assert set(kept.more) == {kept.reads}
+
+
+async def backup(api: FakeApi, **options: Any) -> Kept:
+    found = await ApplicationTarget(api).backup(where(**options), await look(api))  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+async def brought_back(api: FakeApi, app: Object, **options: Any) -> Object:
+    """The Application after a rollback, Argo CD's work for it, and what was kept before it."""
+    kept = await backup(api, **options)
+    await roll_back(api, app, **options)
+    api.edit(app, lambda now: now.pop("operation"))
+    return patched(api.current(app), kept.more[kept.reads or ""])
+
+
+async def test_what_brings_it_back_asks_for_what_was_deployed_and_turns_automation_on_as_it_was() -> None:
+    app = application()
+
+    after = await brought_back(FakeApi(app), app)
+
+    assert after["spec"] == app["spec"]
+    assert HOLD_ANNOTATION not in after["metadata"]["annotations"]
+    assert after["status"]["history"] == app["status"]["history"]
+    assert after["operation"] == {
+        "sync": {
+            "source": source(),
+            "revision": sha("c"),
+            "prune": True,
+            "syncStrategy": {"hook": {}},
+            "syncOptions": ["CreateNamespace=true"],
+        },
+        "retry": {"limit": 3, "backoff": {"duration": "5s"}},
+    }
+
+
+async def test_of_several_sources_all_are_brought_back() -> None:
+    app = with_sources()
+    patch = effect.bringing_back(app, ApplicationOptions(hooks=False, prune=False))
+    assert patch is not None
+    sync = patch[-1]["value"]["sync"]
+    assert (sync["sources"], sync["revisions"]) == (app["spec"]["sources"], [sha("c"), sha("d")])
+    assert (sync["syncStrategy"], sync["prune"]) == ({"apply": {}}, False)
+
+
+async def test_where_nothing_syncs_by_itself_what_brings_it_back_is_the_sync_alone() -> None:
+    app = application()
+    del app["spec"]["syncPolicy"]
+    after = await brought_back(FakeApi(app), app)
+    assert after["spec"] == app["spec"]
+    assert after["operation"]["sync"]["revision"] == sha("c")
+
+
+async def test_a_hold_that_was_there_before_goes_on() -> None:
+    app = application()
+    api = FakeApi(app)
+    await roll_back(api, app, to=1, key="earlier")
+    api.edit(app, lambda now: now.pop("operation"))
+    api.edit(app, lambda now: now["status"]["history"].append(entry(3, "b")))
+
+    after = await brought_back(api, app, to=0)
+
+    assert after["spec"]["syncPolicy"]["automated"]["enabled"] is False
+    assert Hold.load(after["metadata"]["annotations"][HOLD_ANNOTATION]).request == KEY
+    assert after["operation"]["sync"]["revision"] == sha("b")
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_that_the_hold_is_over_is_no_reason_to_fail(*, there: bool) -> None:
+    app = application()
+    patch = effect.bringing_back(app, ApplicationOptions())
+    assert patch is not None
+    if there:
+        app["metadata"]["annotations"][HOLD_ANNOTATION] = "{}"
+    assert HOLD_ANNOTATION not in patched(app, patch)["metadata"]["annotations"]
+
+
+async def test_while_argo_cd_is_at_work_nothing_is_brought_back() -> None:
+    patch = effect.bringing_back(application(), ApplicationOptions())
+    assert patch is not None
+    with pytest.raises(PatchError):
+        patched(operated(application(), "Running", entry(1, "b")), patch)
+
+
+async def test_of_what_nobody_can_tell_no_copy_is_kept() -> None:
+    app = application()
+    app["status"]["history"].append({**entry(3, "x"), "revision": ""})
+    api = FakeApi(app)
+    assert await ApplicationTarget(api).backup(where(), await look(api)) is None  # type: ignore[arg-type]
 
 
 async def test_it_leaves_what_it_was_made_from_alone() -> None:

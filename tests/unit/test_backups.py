@@ -18,7 +18,7 @@ from rollback_operator.core.backups import name_of, restoring, wish
 from rollback_operator.kube import errors
 from rollback_operator.requests import acting
 from rollback_operator.targets import manifests
-from rollback_operator.targets.deployment import REVISION, DeploymentTarget
+from rollback_operator.targets.deployment import DeploymentTarget
 from tests.unit.builders import message, policy, request, spec
 from tests.unit.fakes import failing
 from tests.unit.objects import Object, deployment, policy_body
@@ -90,7 +90,7 @@ def test_what_the_server_and_controllers_write_is_left_out() -> None:
     live = deployment(mark="uid-of-another", annotations={"team": "a"}, managed=[{"manager": "kubectl"}])
     live["metadata"]["ownerReferences"] = [{"uid": "of-an-owner"}]
 
-    bare = manifests.bare(live, without=(REVISION,))
+    bare = manifests.bare(live)
 
     assert "status" not in bare
     assert bare["metadata"] == {
@@ -126,6 +126,16 @@ def test_several_objects_are_kept_as_a_list_that_kubectl_replaces() -> None:
     things = [{"apiVersion": "apps/v1", "kind": "Deployment"}, {"apiVersion": "v1", "kind": "Service"}]
     assert kept(backups.packed(things)) == {"apiVersion": "v1", "kind": "List", "items": things}
     assert restoring("shop", KeptCopy(secret="copy")).endswith("| kubectl replace -f -")
+
+
+def test_a_kind_may_be_brought_back_in_a_way_of_its_own() -> None:
+    copy = KeptCopy(secret="copy", command="helm -n shop rollback shop 3")
+    assert restoring("shop", copy) == "helm -n shop rollback shop 3"
+    copy = KeptCopy(secret="copy", command="kubectl patch app", reads="patch", configuration=True)
+    reading = "kubectl -n shop get secret copy -o jsonpath='{.data.%s}' | base64 -d | gunzip | "
+    assert restoring("shop", copy) == (
+        f"{reading % 'configuration'}kubectl replace -f - && {reading % 'patch'}kubectl patch app"
+    )
 
 
 def test_a_kind_that_takes_no_update_without_a_version_is_left_to_kubectl() -> None:
@@ -228,10 +238,11 @@ async def test_what_is_too_large_for_a_secret_is_not_kept(monkeypatch: pytest.Mo
     assert world.target["spec"]["template"] == GOOD
 
 
-async def test_what_cannot_be_read_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def unreadable(*_: Any) -> list[Object]:
-        return []
+async def unreadable(*_: Any) -> None:
+    """In place of a kind's `backup`."""
 
+
+async def test_what_cannot_be_read_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DeploymentTarget, "backup", unreadable)
     world = World()
     await world.work()
@@ -241,6 +252,22 @@ async def test_what_cannot_be_read_is_not_kept(monkeypatch: pytest.MonkeyPatch) 
 
 
 # What goes wrong.
+
+
+async def test_what_cannot_be_read_any_more_is_no_empty_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    kept = DeploymentTarget.backup
+    answers = iter([kept])
+
+    async def once(*given: Any) -> Any:
+        return await next(answers, unreadable)(*given)
+
+    monkeypatch.setattr(DeploymentTarget, "backup", once)
+    await world.work()
+    (mine,) = world.status().targets
+    assert (copies(world), mine.restore) == ([], None)
+    assert "No backup was kept: what would be replaced cannot be read" in str(mine.steps[0].message)
+    assert world.target["spec"]["template"] == GOOD
 
 
 async def test_a_copy_that_is_refused_is_done_without_and_the_status_says_so_before_the_effect() -> None:

@@ -15,7 +15,8 @@ from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets import by_kind
 from rollback_operator.targets.base import Where
-from rollback_operator.targets.deployment import REVISION, DeploymentTarget
+from rollback_operator.targets.deployment import DeploymentTarget
+from rollback_operator.targets.metadata import REVISION
 from rollback_operator.targets.podtemplate import fingerprint
 from tests.unit.builders import CHECKOUT_UID, after, running
 from tests.unit.fakes import FakeApi, failing

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from rollback_operator.api import REQUEST_ANNOTATION
-from rollback_operator.targets.deployment import REVISION, effect
+from rollback_operator.targets.deployment import effect
 from rollback_operator.targets.effects import CHANGE_CAUSE
+from rollback_operator.targets.metadata import REVISION
 from rollback_operator.targets.ownership import LAST_APPLIED
 from rollback_operator.targets.podtemplate import HASH_LABEL
 from tests.unit.objects import Object, PatchError, deployment, patched, replica_set, template

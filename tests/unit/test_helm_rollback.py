@@ -20,7 +20,7 @@ from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.helm.effect import Finished
 from rollback_operator.targets.helm.records import Record, decode
-from rollback_operator.targets.helm.rollback import AT_ONCE, SHARE, Means, Rollback
+from rollback_operator.targets.helm.rollback import AT_ONCE, SHARE, Means, Rollback, going_forward
 from rollback_operator.targets.helm.standing import DEAD_AFTER, MOST_ATTEMPTS, Standing, standing_of
 from rollback_operator.targets.helm.store import Stored
 from tests.unit.helm import MANIFEST, release, secret
@@ -77,6 +77,14 @@ def test_options_become_helms(case: str) -> None:
     assert set(told) <= set(arguments(rollback(records(1, 3), 2, **options), hooks=options.get("hooks", True)))
 
 
+@pytest.mark.parametrize("case", TOLD)
+def test_the_command_that_takes_it_back_has_the_same_options(case: str) -> None:
+    options, told = TOLD[case]
+    where = Where("shop", "web", ServiceAccount("shop", "rollback"), Options(helm=HelmOptions(**options)))
+
+    assert going_forward(where, 3) == " ".join(["helm -n shop rollback web 3", *told])
+
+
 LIMITS = {
     # revisions, where to, the limit: what Helm is told, and whether the plan speaks of it
     "room for one more": (records(1, 5), 1, 10, 10, False),
@@ -85,6 +93,7 @@ LIMITS = {
     "the oldest has to go, and it is the one": (records(1, 10), 1, 10, 11, True),
     "many have to go": (records(1, 10), 3, 4, 11, True),
     "all are kept": (records(1, 50), 1, 0, 0, False),
+    "the one that is left would have to go": ((*records(1, 3), record(4, "failed")), 3, 1, 5, True),
     "an attempt that was interrupted takes no place": (
         (*records(1, 9), record(10, "failed", request="request-1", interrupted=True)),
         1,
@@ -96,7 +105,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("case", LIMITS)
-def test_the_revision_that_is_gone_back_to_is_kept(case: str) -> None:
+def test_the_revisions_that_are_gone_back_to_and_left_are_kept(case: str) -> None:
     listed, to, limit, told, said = LIMITS[case]
     one = rollback(listed, to, history_max=limit)
 

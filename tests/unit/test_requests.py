@@ -22,7 +22,8 @@ from rollback_operator.kube.resources import Key, key_of
 from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets import podtemplate
-from rollback_operator.targets.deployment import REVISION, DeploymentTarget
+from rollback_operator.targets.deployment import DeploymentTarget
+from rollback_operator.targets.metadata import REVISION
 from tests.unit.builders import message, states, why
 from tests.unit.fakes import Call, FakeApi, Fault, failing
 from tests.unit.objects import Object, deployment, policy_body, replica_set, request_body, template

@@ -269,6 +269,14 @@ class KeptCopy(Resource):
     path: str | None = Field(
         default=None, max_length=640, description="Where the API server takes it, if it is one object."
     )
+    command: str | None = Field(
+        default=None,
+        max_length=1024,
+        description="The command that brings the target back; missing: it is replaced by the copy.",
+    )
+    reads: str | None = Field(
+        default=None, max_length=32, description="The Secret's key whose content the command is given, if it takes any."
+    )
     required: bool = Field(default=False, description="Without it nothing is done.")
     configuration: bool = Field(
         default=False, description="It also keeps the configuration that is replaced, under a key of its own."
@@ -420,7 +428,7 @@ class TargetStatus(Resource):
     restore: str | None = Field(
         default=None,
         max_length=2048,
-        description="The command that puts back what was replaced, from the copy that was kept of it.",
+        description="The command that puts back what was replaced, as long as the copy is kept.",
     )
 
 

@@ -14,6 +14,10 @@ MANIFESTS = "manifests"
 """Key of the Secret's data: JSON, compressed by gzip."""
 CONFIGURATION = "configuration"
 """Key of the configuration that was replaced, if any was: a List."""
+PATCH = "patch"
+"""Key of what brings an Application back: a JSON patch."""
+RECORD = "record"
+"""Key of a release's record: the Secret in which Helm keeps its values, chart and manifests."""
 _ROOM_FOR_NAME = 200
 
 
@@ -29,14 +33,21 @@ def name_of(request: Request, ref: TargetRef) -> str:
 
 
 def restoring(namespace: str, copy: KeptCopy) -> str:
-    """The command that puts everything back to what the copy holds.
+    """The command that puts everything back to what the copy holds, in the way that the kind of target asks for."""
+    whole = _replacing(namespace, copy) if copy.command is None else copy.command
+    if copy.command is not None and copy.reads is not None:
+        whole = f"{_reading(namespace, copy, copy.reads)} | {copy.command}"
+    return f"{undoing(namespace, copy)} && {whole}" if copy.configuration else whole
+
+
+def _replacing(namespace: str, copy: KeptCopy) -> str:
+    """The command that replaces what is there by the manifests.
 
     Where it can be, the object is handed over as it is: otherwise `kubectl replace` would note all of it, defaults and
     the autoscaler's number of replicas too, as what was applied last, and the next `kubectl apply` would undo these.
     """
     replacing = "kubectl replace -f -" if copy.path is None else f"kubectl replace --raw {copy.path} -f - > /dev/null"
-    whole = f"{_reading(namespace, copy, MANIFESTS)} | {replacing}"
-    return f"{undoing(namespace, copy)} && {whole}" if copy.configuration else whole
+    return f"{_reading(namespace, copy, MANIFESTS)} | {replacing}"
 
 
 def undoing(namespace: str, copy: KeptCopy) -> str:

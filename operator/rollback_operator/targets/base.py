@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -38,6 +38,20 @@ class Watched:
     plural: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an effect on a target replaces, as a copy keeps it, and how it is brought back."""
+
+    manifests: tuple[dict[str, Any], ...]
+    """The objects as they are now (see `manifests.bare`)."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Documents that are kept besides, by their keys in the Secret."""
+    command: str | None = None
+    """The command that brings the target back; None: what `kubectl replace` makes of the manifests does."""
+    reads: str | None = None
+    """The key whose document the command is given, if it takes any."""
+
+
 class Target(Protocol):
     """One kind of thing that can be rolled back.
 
@@ -70,10 +84,8 @@ class Target(Protocol):
     async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
         """What going to `to` would do, and what `to` needs that is gone; secrets are read as the account only."""
 
-    async def backup(self, where: Where, target: Snapshot) -> list[dict[str, Any]]:
-        """What an effect on the target replaces, as objects that `kubectl replace` takes (see `manifests.bare`).
-
-        Empty if there is something to replace that cannot be read.
+    async def backup(self, where: Where, target: Snapshot) -> Kept | None:
+        """What an effect on the target replaces; None if there is something to replace that cannot be read.
 
         Raises:
             kube.errors.KubeError: it could not be read.

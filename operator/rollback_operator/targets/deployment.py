@@ -18,11 +18,18 @@ from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import FIELD_MANAGER, Api
 from rollback_operator.kube.identity import OPERATOR
 from rollback_operator.targets import comparing, dependencies, manifests, ownership, pods, podtemplate
-from rollback_operator.targets.base import Watched, Where
+from rollback_operator.targets.base import Kept, Watched, Where
 from rollback_operator.targets.effects import going_back, restart_of
-from rollback_operator.targets.metadata import annotation_path, annotations_of, changed, controller, created, fresh
+from rollback_operator.targets.metadata import (
+    REVISION,
+    annotation_path,
+    annotations_of,
+    changed,
+    controller,
+    created,
+    fresh,
+)
 
-REVISION = "deployment.kubernetes.io/revision"
 EARLIER_NUMBERS = "deployment.kubernetes.io/revision-history"
 """On a ReplicaSet that was gone back to: the numbers that it had before."""
 TIMED_OUT = "ProgressDeadlineExceeded"
@@ -81,9 +88,9 @@ class DeploymentTarget:
         """See `Configured.needs`."""
         return podtemplate.needs(target.raw[0]["spec"]["template"])
 
-    async def backup(self, where: Where, target: Snapshot) -> list[Object]:  # noqa: ARG002 - the protocol's
+    async def backup(self, where: Where, target: Snapshot) -> Kept:  # noqa: ARG002 - the protocol's
         """See `Target.backup`. It was read already."""
-        return [manifests.bare(target.raw[0], without=(REVISION,))]
+        return Kept((manifests.bare(target.raw[0]),))
 
     async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
         """See `Target.apply`. One JSON patch: either all of it happens, or nothing."""

@@ -10,10 +10,11 @@ import copy
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.targets.metadata import REVISION
 from rollback_operator.untrusted import UntrustedError, json_in
 
 LARGEST = 1024 * 1024
@@ -38,24 +39,23 @@ _OF_THE_SERVER = (
 )
 
 
-def bare(thing: Object, *, without: Iterable[str] = ()) -> Object:
+def bare(thing: Object) -> Object:
     """What `kubectl replace` takes to make the object again what `thing` shows.
 
-    `without`: annotations that a controller keeps its own count in. They are left out, and so is the mark of the
-    rollback that came before: put back, they would make the object look like an earlier state of itself, and the
-    preconditions of other requests rest on its not doing so.
+    Left out are the annotation that a controller keeps its count in and the mark of the rollback that came before:
+    put back, they would make the object look like an earlier state of itself, and the preconditions of other requests
+    rest on its not doing so.
     """
     kept = {name: copy.deepcopy(value) for name, value in thing.items() if name != "status"}
     metadata = {name: value for name, value in kept["metadata"].items() if name not in _OF_THE_SERVER}
     annotations = metadata.pop("annotations", None) or {}
-    counted = {*without, REQUEST_ANNOTATION}
-    left = {name: value for name, value in annotations.items() if name not in counted}
+    left = {name: value for name, value in annotations.items() if name not in (REVISION, REQUEST_ANNOTATION)}
     kept["metadata"] = {**metadata, **({"annotations": left} if left else {})}
     return kept
 
 
-def compressed(whole: Object) -> bytes:
-    """An object, or a List of them, as a Secret keeps it; the same gives the same bytes."""
+def compressed(whole: Any) -> bytes:
+    """A JSON document, such as an object or a List of them, as a Secret keeps it; the same gives the same bytes."""
     return gzip.compress(json.dumps(whole, indent=1, ensure_ascii=False).encode() + b"\n", mtime=0)
 
 

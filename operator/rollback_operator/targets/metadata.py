@@ -11,6 +11,9 @@ from typing import Any
 
 Object = dict[str, Any]
 
+REVISION = "deployment.kubernetes.io/revision"
+"""Annotation of a Deployment and its ReplicaSets: the number that its controller gave the revision."""
+
 
 def annotations_of(thing: Object) -> dict[str, str]:
     """The annotations; none if there are none."""

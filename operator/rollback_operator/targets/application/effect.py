@@ -21,6 +21,7 @@ from rollback_operator.targets.application.held import (
     with_bad,
 )
 from rollback_operator.targets.application.reading import REFRESH_ANNOTATION, deployed
+from rollback_operator.targets.metadata import annotation_path
 
 Object = dict[str, Any]
 
@@ -49,9 +50,35 @@ def rollback(
         noted[HOLD_ANNOTATION] = hold.dump()
     if is_automated(app):
         _turn_off(body, removing=removing)
-    body["operation"] = _operation(app, to, key, options)
+    body["operation"] = {
+        "info": [{"name": REQUEST_ANNOTATION, "value": key}],
+        "initiatedBy": {"username": "rollback-operator"},
+        **_operation(app, to, options),
+    }
     body.get("status", {}).pop("operationState", None)
     return body
+
+
+def bringing_back(app: Object, options: ApplicationOptions) -> list[Object] | None:
+    """The JSON patch that brings back what a rollback of `app` replaces; None if nobody can tell what that is.
+
+    It asks Argo CD for a sync to what is deployed now, as the rollback asks for its own, and puts automation back as it
+    is, without the hold. All else, and the history, stays. While Argo CD is at work on the Application, the API server
+    refuses it: what is asked for then would get lost. A hold that is there already goes on, and is the rollback's by
+    then: it knows how to end it.
+    """
+    left = deployed(app)
+    if left is None:
+        return None
+    patch: list[Object] = [{"op": "test", "path": "/operation", "value": None}]
+    if is_automated(app):
+        hold = annotation_path(HOLD_ANNOTATION)
+        patch += [
+            {"op": "add", "path": "/spec/syncPolicy/automated", "value": copy.deepcopy(automated(app))},
+            {"op": "add", "path": hold, "value": ""},  # or it could not be removed if it is gone
+            {"op": "remove", "path": hold},
+        ]
+    return [*patch, {"op": "add", "path": "/operation", "value": _operation(app, left, options)}]
 
 
 def new_hold(app: Object, key: str, orders: HoldOrders, now: datetime) -> Hold | None:
@@ -119,7 +146,7 @@ def _turn_off(body: Object, *, removing: bool) -> None:
         policy["automated"]["enabled"] = False
 
 
-def _operation(app: Object, to: Content, key: str, options: ApplicationOptions) -> Object:
+def _operation(app: Object, to: Content, options: ApplicationOptions) -> Object:
     policy = app["spec"].get("syncPolicy") or {}
     sync = {
         **to.body(),
@@ -128,14 +155,9 @@ def _operation(app: Object, to: Content, key: str, options: ApplicationOptions) 
     }
     if policy.get("syncOptions"):
         sync["syncOptions"] = list(policy["syncOptions"])
-    asked = {
-        "info": [{"name": REQUEST_ANNOTATION, "value": key}],
-        "initiatedBy": {"username": "rollback-operator"},
-        "sync": sync,
-    }
     # With `refresh` a second try would go to whatever the branch is at: to what is rolled back.
     retry = {name: value for name, value in (policy.get("retry") or {}).items() if name != "refresh"}
-    return {**asked, "retry": copy.deepcopy(retry)} if retry else asked
+    return {"sync": sync, "retry": copy.deepcopy(retry)} if retry else {"sync": sync}
 
 
 def prunes(app: Object, options: ApplicationOptions) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.backups import PATCH
 from rollback_operator.core.values import Findings, Revision, Snapshot
 from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
@@ -16,7 +17,7 @@ from rollback_operator.targets import dependencies, manifests
 from rollback_operator.targets.application import effect, operation, reading
 from rollback_operator.targets.application.content import Content, shown
 from rollback_operator.targets.application.held import is_automated
-from rollback_operator.targets.base import Watched, Where
+from rollback_operator.targets.base import Kept, Watched, Where
 from rollback_operator.targets.diff import unified
 
 Object = dict[str, Any]
@@ -75,11 +76,19 @@ class ApplicationTarget:
             affected=reading.resources(app),
         )
 
-    async def backup(self, where: Where, target: Snapshot) -> list[Object]:  # noqa: ARG002 - the protocol's
-        """See `Target.backup`. It was read already."""
-        kept = manifests.bare(target.raw)
-        kept.pop("operation", None)
-        return [kept]
+    async def backup(self, where: Where, target: Snapshot) -> Kept | None:
+        """See `Target.backup`. It was read already.
+
+        It is not brought back by `kubectl replace`: a rollback leaves the sources in its spec as they are, and its
+        status, which holds the history, would be taken away.
+        """
+        patch = effect.bringing_back(target.raw, where.options.application)
+        if patch is None:
+            return None
+        whole = manifests.bare(target.raw)
+        whole.pop("operation", None)
+        command = f"kubectl -n {where.namespace} patch applications.{GROUP} {where.name} --type json"
+        return Kept((whole,), {PATCH: patch}, f"{command} --patch-file /dev/stdin", PATCH)
 
     async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
         """See `Target.apply`. One PUT of exactly the version that was read: either all of it happens, or nothing.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rollback_operator.api.options import HelmOptions
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import Api
 from rollback_operator.targets.base import Where
@@ -98,9 +99,7 @@ class Rollback:
                 f"Mark revision {mend.number}, which is {mend.status} since {mend.modified:%H:%M:%S} UTC and nobody "
                 "works on any more, as failed."
             )
-        current = self._standing.current
-        left = current.number if current is not None else number
-        name = self._where.name
+        name, left = self._where.name, self._left
         yield f"Roll Helm release {name} back from revision {left} to {self._to} (creates revision {number + 1})."
         hooks = [str(hook.get("name", "?")) for hook in records.hooks(then, "pre-rollback", "post-rollback")]
         if hooks:
@@ -108,9 +107,9 @@ class Rollback:
 
     def notes(self) -> Iterator[str]:
         """What a reader of the plan should know."""
-        if self._spares():
+        for spared in self._spared():
             yield (
-                f"By the history limit of {self._options.history_max}, revision {self._to} would be removed now; it is "
+                f"By the history limit of {self._options.history_max}, revision {spared} would be removed now; it is "
                 "kept, and goes with the next release."
             )
         if self._options.force != "Never":
@@ -132,12 +131,18 @@ class Rollback:
         listed = self._standing.records
         return len(listed) if listed[0].number > 1 else HELMS_LIMIT
 
-    def _spares(self) -> bool:
-        """Whether Helm would remove the very revision that it goes back to."""
+    @property
+    def _left(self) -> int:
+        """The revision that is left."""
+        current = self._standing.current
+        return current.number if current is not None else self._newest.number
+
+    def _spared(self) -> list[int]:
+        """What Helm would remove of the revision that it goes back to and the one that it leaves."""
         limit = self._options.history_max
         whole = sum(not one.interrupted for one in self._standing.records)
         doomed = self._oldest(whole - (limit - 1)) if limit else []
-        return int(self._to) in [one.number for one in doomed]
+        return [one.number for one in doomed if one.number in (int(self._to), self._left)]
 
     def _oldest(self, count: int) -> list[Record]:
         """What Helm removes first: the oldest, but for the newest one that is deployed."""
@@ -149,7 +154,7 @@ class Rollback:
         limit = self._options.history_max
         if not limit:
             return 0
-        if self._spares():
+        if self._spared():
             return len(self._standing.records) + 1
         return limit + sum(one.interrupted for one in self._standing.records)
 
@@ -209,7 +214,6 @@ class Rollback:
             raise errors.Invalid(message) from error
 
     def _arguments(self, key: str, left: timedelta, *, hooks: bool) -> list[str]:
-        options = self._options
         return [
             "rollback",
             self._where.name,
@@ -218,9 +222,7 @@ class Rollback:
             f"--description=Rollback to {self._to} (rollback request {key})",
             f"--timeout={max(1, int(left.total_seconds()))}s",
             f"--history-max={self._history_max()}",
-            *([] if hooks else ["--no-hooks"]),
-            *(["--cleanup-on-fail"] if options.cleanup_on_fail else []),
-            *({"Conflicts": ["--force-conflicts"], "Replace": ["--force-replace"]}.get(options.force, [])),
+            *_flags(self._options, hooks=hooks),
         ]
 
     # Leaving nothing pending.
@@ -305,6 +307,22 @@ class Rollback:
             await self._store.write(self._where, secret)
         except errors.KubeError as error:
             raise errors.Unavailable(f"the end of the rollback could not be recorded: {error}") from error
+
+
+def going_forward(where: Where, left: int) -> str:
+    """The command that takes a rollback back: Helm goes to the revision that it left, in the way that was asked for."""
+    options = where.options.helm
+    limit = [] if options.history_max == HELMS_LIMIT else [f"--history-max={options.history_max}"]
+    flags = [*limit, *_flags(options, hooks=options.hooks)]
+    return " ".join(["helm", "-n", where.namespace, "rollback", where.name, str(left), *flags])
+
+
+def _flags(options: HelmOptions, *, hooks: bool) -> list[str]:
+    return [
+        *([] if hooks else ["--no-hooks"]),
+        *(["--cleanup-on-fail"] if options.cleanup_on_fail else []),
+        *({"Conflicts": ["--force-conflicts"], "Replace": ["--force-replace"]}.get(options.force, [])),
+    ]
 
 
 def _before(door: Door, done: Finished) -> errors.KubeError:

@@ -12,18 +12,19 @@ from typing import Any
 from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.backups import RECORD
 from rollback_operator.core.values import Findings, Health, Obstacle, Revision, Snapshot, Wellbeing
 from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
-from rollback_operator.targets.base import Target, Where
+from rollback_operator.targets.base import Kept, Target, Where
 from rollback_operator.targets.helm import manifest, records
 from rollback_operator.targets.helm.effect import told
 from rollback_operator.targets.helm.health import Workloads
 from rollback_operator.targets.helm.manifest import ManifestError, Name
 from rollback_operator.targets.helm.objects import Changes
 from rollback_operator.targets.helm.records import Record, UnreadableError
-from rollback_operator.targets.helm.rollback import Means, Rollback
+from rollback_operator.targets.helm.rollback import Means, Rollback, going_forward
 from rollback_operator.targets.helm.standing import Standing, standing_of
 from rollback_operator.targets.helm.store import Store
 from rollback_operator.targets.manifests import bare
@@ -155,16 +156,24 @@ class HelmTarget:
         now, then = (one.release for one in stored)
         return Move(now, then, await _objects(now), await _objects(then))
 
-    async def backup(self, where: Where, target: Snapshot) -> list[Object]:
-        """See `Target.backup`. The objects as they are now, and the release's record with the values it was given."""
+    async def backup(self, where: Where, target: Snapshot) -> Kept | None:
+        """See `Target.backup`. The objects as they are now, and the release's record with the values it was given.
+
+        Helm brings them back: to replace them would neither make those anew that the rollback deletes nor delete those
+        that it makes, and Helm would not know of it.
+        """
         standing: Standing = target.raw
         assert standing.newest is not None
+        assert standing.current is not None
         try:
             stored = await self._store.read(where, standing.newest)
             live = await Changes(self._api, where, await _objects(stored.release), {}).live()
+            if standing.current is not standing.newest:
+                stored = await self._store.read(where, standing.current)
         except (UnreadableError, ManifestError, errors.NotFound):
-            return []
-        return [bare(one) for one in (*live, {"apiVersion": "v1", "kind": "Secret", **stored.secret})]
+            return None
+        record = bare({"apiVersion": "v1", "kind": "Secret", **stored.secret})
+        return Kept(tuple(map(bare, live)), {RECORD: record}, going_forward(where, standing.current.number))
 
     async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
         """See `Target.apply`. Returns when Helm is done, which its hooks may make a matter of minutes."""
