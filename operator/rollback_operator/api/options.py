@@ -63,8 +63,8 @@ class HelmOptions(Resource):
         default=10,
         ge=0,
         le=10000,
-        description="How many revisions Helm keeps, 0 for all (helm's --history-max). The one that is gone back to is "
-        "kept this time.",
+        description="How many revisions Helm keeps, 0 for all (helm's --history-max). Those that are gone back to "
+        "and left are kept this time.",
     )
     force: Force = Field(
         default=Force.NEVER,
