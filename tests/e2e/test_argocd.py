@@ -88,6 +88,13 @@ def test_of_several_sources_all_go_back(shop: Shop) -> None:
     shop.looks(2, lambda _: None)
     assert shop.image() == "shop:1"
 
+    shop.restore(body)
+
+    app = shop.argocd.wait("web", deployed([second, second]), shop.at)
+    assert shop.image() == "shop:2"
+    assert shop.get("configmap", "settings")["data"] == {"says": "two"}
+    assert app["spec"]["sources"] == sources
+
 
 def test_it_goes_to_a_commit_that_the_history_does_not_have(shop: Shop) -> None:
     between = shop.commit("shop:0")
