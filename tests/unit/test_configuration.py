@@ -208,10 +208,22 @@ async def test_what_is_too_large_for_a_secret_is_said(monkeypatch: pytest.Monkey
 
 
 async def test_too_many_objects_are_said() -> None:
-    needed = [Need("ConfigMap", f"settings-{number}") for number in range(33)]
+    names = [f"settings-{number}" for number in range(33)]
     with pytest.raises(
         Unremembered, match=r"33 objects would be remembered with each revision .*, and 32 are the most"
     ):
+        await remembered(FakeApi(*map(config_map, names)), *(Need("ConfigMap", name) for name in names))
+
+
+async def test_what_may_be_missing_counts_only_if_it_is_there() -> None:
+    needed = [Need("ConfigMap", f"settings-{number}") for number in range(33)]
+    found = await remembered(FakeApi(config_map("settings-1")), *needed)
+    assert [one.name for one in found.objects] == ["settings-1"]
+
+
+async def test_and_so_much_of_it_is_looked_for() -> None:
+    needed = [Need("ConfigMap", f"settings-{number}") for number in range(129)]
+    with pytest.raises(Unremembered, match=r"129 objects are referred to or named .*, and 128 are the most"):
         await remembered(FakeApi(), *needed)
 
 
@@ -279,6 +291,21 @@ async def test_a_policy_remembers_what_runs_and_notices_a_change_within_a_minute
     await world.go(90)
     before, after = PolicyStatus.model_validate(world.status).remembered
     assert (before, after.fingerprint, after.config != first.config) == (first, first.fingerprint, True)
+
+
+async def test_what_is_optional_is_remembered_when_it_comes_when_it_changes_and_when_it_goes(clock: Clock) -> None:
+    pods = template("shop:3", envFrom=[{"configMapRef": {"name": "settings", "optional": True}}])
+    sets = [replica_set(2), replica_set(3, pods=pods)]
+    world = Policies(clock, deployment(pods=pods), *sets, policy=orders(trigger(), remember={"config": True}))
+    await world.go(240)
+    armed = next(one for one in world.status["conditions"] if one["type"] == "Armed")
+    assert armed["status"] == "True", "what is optional may be missing"
+    for mode in ("fast", "slow", None):
+        world.api.put(config_map(mode=mode)) if mode else world.api.drop(config_map())
+        await world.go(240)
+    known = PolicyStatus.model_validate(world.status).remembered
+    assert [len(one.objects) for one in known] == [1, 1, 0], "without it is the first one again"
+    assert known[-1].again
 
 
 async def test_while_nothing_changes_nothing_is_written(clock: Clock) -> None:

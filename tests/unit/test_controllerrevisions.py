@@ -185,6 +185,19 @@ async def test_a_plan_says_what_changes(kind: Kind) -> None:
     assert "$patch" not in found.diff
 
 
+async def test_each_revision_refers_to_what_its_own_template_names(kind: Kind) -> None:
+    old, new = (
+        template(f"shop:{number}", envFrom=[{"configMapRef": {"name": f"settings-{number}", "optional": True}}])
+        for number in (2, 3)
+    )
+    body = kind[1](more={"pods": new})
+    module, _ = target(kind, body, record(2, pods=old), record(3, pods=new))
+    seen = await module.observe(HERE, None, None)
+    assert seen is not None
+    assert [str(one) for one in module.refers_to(seen)] == ["ConfigMap settings-3"]
+    assert [str(one) for one in module.refers_to(seen, seen.history[0])] == ["ConfigMap settings-2"]
+
+
 @pytest.mark.parametrize("dry_run", [False, True])
 async def test_the_effect_is_one_patch_as_the_account(kind: Kind, *, dry_run: bool) -> None:
     module, api = target(kind, kind[1](), *HISTORY)

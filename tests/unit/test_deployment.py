@@ -382,6 +382,19 @@ async def test_what_a_revision_needs_is_read_as_the_service_account_and_once() -
     ]
 
 
+async def test_each_revision_refers_to_what_its_own_template_names() -> None:
+    old, new = (
+        template(f"shop:{number}", envFrom=[{"configMapRef": {"name": f"settings-{number}", "optional": True}}])
+        for number in (2, 3)
+    )
+    api = FakeApi(deployment(pods=new), replica_set(2, pods=old), replica_set(3, pods=new))
+    module = target(api)
+    seen = await module.observe(HERE, None, None)
+    assert seen is not None
+    assert [str(one) for one in module.refers_to(seen)] == ["ConfigMap settings-3"]
+    assert [str(one) for one in module.refers_to(seen, seen.history[0])] == ["ConfigMap settings-2"]
+
+
 async def test_the_difference_shows_no_value() -> None:
     now = deployment(pods=template("shop:3", env=[{"name": "A", "value": "hunter2-now"}]))
     then = replica_set(2, pods=template("shop:2", env=[{"name": "A", "value": "hunter2-then"}]))

@@ -18,6 +18,7 @@ from rollback_operator.targets.podtemplate import (
     moving_tags,
     needs,
     not_restarted,
+    refers_to,
     restarted,
     same,
     shown,
@@ -194,6 +195,36 @@ def test_a_container_needs(case: str, where: str) -> None:
 def test_a_volume_needs(case: str) -> None:
     fields, expected = VOLUMES[case]
     assert tuple(str(need) for need in needs({"spec": {"volumes": [{"name": "v", **fields}]}})) == expected
+
+
+OPTIONAL: dict[str, tuple[Object, str]] = {
+    "of all its entries": (
+        {"containers": [{"envFrom": [{"configMapRef": {"name": "web", "optional": True}}]}]},
+        "ConfigMap web",
+    ),
+    "of one entry": (
+        {"containers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "db", "key": "a", "optional": True}}}]}]},
+        "Secret db (key a)",
+    ),
+    "as a volume": ({"volumes": [{"secret": {"secretName": "tls", "optional": True}}]}, "Secret tls"),
+    "as part of a volume": (
+        {"volumes": [{"projected": {"sources": [{"configMap": {"name": "web", "optional": True}}]}}]},
+        "ConfigMap web",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONAL)
+def test_what_is_optional_is_referred_to_and_not_needed(case: str) -> None:
+    spec, expected = OPTIONAL[case]
+    assert [str(one) for one in refers_to({"spec": spec})] == [expected]
+    assert needs({"spec": spec}) == ()
+
+
+def test_what_is_optional_in_one_place_is_needed_in_another() -> None:
+    sources = [{"configMapRef": {"name": "web", "optional": optional}} for optional in (True, False)]
+    spec: Object = {"containers": [{"envFrom": sources}]}
+    assert refers_to({"spec": spec}) == needs({"spec": spec}) == (Need("ConfigMap", "web"),)
 
 
 def test_needs_are_listed_in_one_order() -> None:

@@ -63,11 +63,12 @@ class Restoring(World):
     """checkout, whose good revision 2 ran with another configuration than what is there now."""
 
     @classmethod
-    async def made(cls, *now: Object, alone: bool = False, **spec: Any) -> Restoring:
-        """`alone`: revision 3 has the same template, and nothing but configuration changed."""
+    async def made(cls, *now: Object, alone: bool = False, refers: Object = REFERS, **spec: Any) -> Restoring:
+        """`alone`: revision 3 has the same template, and nothing but configuration changed; `refers`: of both."""
         policy = policy_body(remember={"config": True})
         found, secrets = await kept(policy["metadata"]["uid"])
-        pods = BAD_PODS if alone else GOOD_PODS
+        bad_pods, good_pods = template("shop:3", **refers), template("shop:2", **refers)
+        pods = bad_pods if alone else good_pods
         number = "3" if alone else "2"
         then = found.model_copy(update={"fingerprint": podtemplate.fingerprint(pods), "revision": number})
         policy["status"] = {"remembered": [then.dump()]}
@@ -75,8 +76,8 @@ class Restoring(World):
         world = cls(policy, *secrets, *things, undo=asked(policyRef={"name": "checkout"}, backup="Never", **spec))
         for number_before in (2, 3):
             world.api.drop(replica_set(number_before))
-        sets = (replica_set(3, pods=BAD_PODS), *(() if alone else (replica_set(2, pods=GOOD_PODS),)))
-        world.api.put(deployment(pods=BAD_PODS), *sets)
+        sets = (replica_set(3, pods=bad_pods), *(() if alone else (replica_set(2, pods=good_pods),)))
+        world.api.put(deployment(pods=bad_pods), *sets)
         return world
 
     def restored(self) -> dict[str, Object]:
@@ -185,6 +186,37 @@ async def test_what_was_not_there_then_is_not_said_to_be_gone_again() -> None:
     assert world.outcome() == ("Failed", "NothingToRollBackTo")
     assert message(world.status()).startswith("Revision 3 has the pod template that stands, and nothing of its config")
     assert world.writes_of(*CHANGED) == []
+
+
+OPTIONAL: Object = {"envFrom": [{"configMapRef": {"name": "settings", "optional": True}}, REFERS["envFrom"][1]]}
+
+
+@pytest.mark.parametrize("now", [bad(), bad()[1:]], ids=["changed", "gone"])
+async def test_what_is_optional_goes_back_like_the_rest(now: tuple[Object, ...]) -> None:
+    world = await Restoring.made(*now, refers=OPTIONAL)
+    await world.to_the_end()
+    assert world.outcome() == ("Succeeded", "Completed")
+    assert world.data() == ("good", "Z29vZA==")
+
+
+async def test_what_was_not_there_then_stays_and_the_plan_says_so() -> None:
+    world = await Restoring.made(*bad(), refers=OPTIONAL)
+
+    def without_settings(body: Object) -> None:
+        (then,) = body["status"]["remembered"]
+        kept_then = RememberedObject.model_validate(then["objects"][1])
+        then.update(objects=[kept_then.dump()], config=whole([kept_then]))
+
+    world.api.edit(policy_body(), without_settings)
+    await world.to_the_end()
+    assert world.outcome() == ("Succeeded", "Completed")
+    assert world.data() == ("bad", "Z29vZA==")
+    (mine,) = world.status().targets
+    assert mine.plan is not None
+    assert mine.plan.notes[-1] == (
+        "Left as it is, although nothing of it is remembered with revision 2 (a rollback deletes nothing that was not "
+        "there then): ConfigMap settings."
+    )
 
 
 async def test_what_is_gone_is_made_anew() -> None:
@@ -442,7 +474,7 @@ async def test_what_is_changed_again_before_it_is_verified_is_told() -> None:
 async def test_nothing_goes_back_with_the_revision_that_stands() -> None:
     found, secrets = await kept("uid-of-policy")
     api: Any = FakeApi(*bad(), *secrets)
-    seen = snapshot()
+    seen = replace(snapshot(), raw=(deployment(), [replica_set(3)]))
     known = found.model_copy(update={"fingerprint": seen.current.fingerprint})
     orders = Orders("checkout", "uid-of-policy", policy(remember=Remember(config=True)), remembered=(known,))
     where = Where("shop", "checkout", ACCOUNT)

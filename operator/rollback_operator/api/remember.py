@@ -37,8 +37,9 @@ class Remember(Resource):
 
     config: bool = Field(
         default=False,
-        description="The ConfigMaps and Secrets that the pod template refers to. Immutable ones, and those whose names "
-        "end in a hash of their content (kustomize), need not be: another content has another name.",
+        description="The ConfigMaps and Secrets that the pod template refers to, optional references included. "
+        "Immutable ones, and those whose names end in a hash of their content (kustomize), need not be: another "
+        "content has another name.",
     )
     without: tuple[LeftOut, ...] = Field(
         default=(),

@@ -27,6 +27,8 @@ SECRET_TYPE = f"{GROUP}/config"
 POLICY_LABEL = f"{GROUP}/policy-uid"
 _KNOWN = 4096
 """Secrets that are known to be there; more are asked for again."""
+_MOST_READ = 4 * MAX_OBJECTS
+"""Objects of one revision that are looked for: what is optional may not be there, and then it does not count."""
 
 Object = dict[str, Any]
 
@@ -68,26 +70,20 @@ class Memory:
             Unremembered: rights are missing, or it is too much.
             kube.errors.KubeError: no answer.
         """
-        objects = to_remember(needed, whose.asked)
-        if len(objects) > MAX_OBJECTS:
-            message = (
-                f"{len(objects)} objects would be remembered with each revision (spec.remember), and {MAX_OBJECTS} are "
-                "the most: nothing more is remembered. Leave some out with remember.without, or name fewer in "
-                "remember.also."
-            )
-            raise Unremembered(Reason.NOT_REMEMBERED, message)
-        found = await asyncio.gather(*(self._read(whose.account, kind, name) for kind, name in objects))
-        kept = await asyncio.gather(
-            *(
-                self._keep(whose, kind, thing)
-                for (kind, _), thing in zip(objects, found, strict=True)
-                if thing is not None and may_change(thing)
-            )
-        )
-        since = _since([(kind, thing) for (kind, _), thing in zip(objects, found, strict=True)], now)
+        found = [one for one in await self._found(whose, needed) if may_change(one[1])]
+        _in_bounds(f"{len(found)} objects would be remembered with each revision", len(found), MAX_OBJECTS)
+        kept = await asyncio.gather(*(self._keep(whose, kind, thing) for kind, thing in found))
+        since = _since(found, now)
         return Remembered(
             fingerprint=current.fingerprint, revision=current.name, config=whole(kept), at=since, objects=kept
         )
+
+    async def _found(self, whose: Whose, needed: Iterable[Need]) -> list[tuple[str, Object]]:
+        """What there is of what is to be remembered: what is optional need not be there."""
+        objects = to_remember(needed, whose.asked)
+        _in_bounds(f"{len(objects)} objects are referred to or named", len(objects), _MOST_READ)
+        found = await asyncio.gather(*(self._read(whose.account, kind, name) for kind, name in objects))
+        return [(kind, thing) for (kind, _), thing in zip(objects, found, strict=True) if thing is not None]
 
     async def now(self, whose: Whose, needed: Iterable[Need]) -> str | None:
         """Digest of the configuration that is there; None if the account may not read all of it.
@@ -95,16 +91,11 @@ class Memory:
         Raises:
             kube.errors.KubeError: no answer.
         """
-        objects = to_remember(needed, whose.asked)
         try:
-            found = await asyncio.gather(*(self._read(whose.account, kind, name) for kind, name in objects))
+            found = await self._found(whose, needed)
         except Unremembered:
             return None
-        return whole(
-            _as_kept(whose, kind, thing)
-            for (kind, _), thing in zip(objects, found, strict=True)
-            if thing is not None and may_change(thing)
-        )
+        return whole(_as_kept(whose, kind, thing) for kind, thing in found if may_change(thing))
 
     async def changed(self, whose: Whose, then: Remembered) -> dict[RememberedObject, Object | None]:
         """What is not as it was remembered, as it is now (None: gone).
@@ -118,6 +109,26 @@ class Memory:
         objects = [one for one in then.objects if (one.kind, one.name) not in left_out]
         now = await asyncio.gather(*(self._compared(whose, one) for one in objects))
         return {one: thing for one, (same, thing) in zip(objects, now, strict=True) if not same}
+
+    async def besides(self, whose: Whose, then: Remembered, needed: Iterable[Need]) -> tuple[tuple[str, str], ...]:
+        """Kind and name of what is there, and no part of what was remembered, although `needed` refers to it.
+
+        What the account may not read is left out.
+
+        Raises:
+            kube.errors.KubeError: no answer.
+        """
+        known = {(one.kind, one.name) for one in then.objects}
+        others = [one for one in to_remember(needed, whose.asked) if one not in known][:_MOST_READ]
+        there = await asyncio.gather(*(self._may_have_changed(whose.account, *one) for one in others))
+        return tuple(one for one, is_there in zip(others, there, strict=True) if is_there)
+
+    async def _may_have_changed(self, account: ServiceAccount, kind: str, name: str) -> bool:
+        try:
+            thing = await self._read(account, kind, name)
+        except Unremembered:
+            return False
+        return thing is not None and may_change(thing)
 
     async def forget(self, account: ServiceAccount, secrets: Iterable[str]) -> None:
         """Delete what nothing refers to any more. What cannot be deleted goes with the policy."""
@@ -186,9 +197,23 @@ class Memory:
             raise Unremembered(Reason.NOT_REMEMBERED, message) from error
 
 
-def _since(found: Iterable[tuple[str, Object | None]], now: datetime) -> datetime:
+def _in_bounds(what: str, number: int, most: int) -> None:
+    """Make sure that there are not more objects than `most`.
+
+    Raises:
+        Unremembered: there are.
+    """
+    if number > most:
+        message = (
+            f"{what} (spec.remember), and {most} are the most: nothing more is remembered. Leave some out with "
+            "remember.without, or name fewer in remember.also."
+        )
+        raise Unremembered(Reason.NOT_REMEMBERED, message)
+
+
+def _since(found: Iterable[tuple[str, Object]], now: datetime) -> datetime:
     """Since when all of it says what it says; now, if that cannot be told."""
-    times = [written(kind, thing) for kind, thing in found if thing is not None and may_change(thing)]
+    times = [written(kind, thing) for kind, thing in found]
     known = [time for time in times if time is not None]
     return min(max(known), now) if known and len(known) == len(times) else now
 

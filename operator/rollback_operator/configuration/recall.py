@@ -19,6 +19,7 @@ from rollback_operator.core.values import Findings, Obstacle, Revision
 from rollback_operator.kube import access, errors
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.targets.podtemplate import Need
 
 Object = dict[str, Any]
 
@@ -88,20 +89,25 @@ class Recall:
         self._memory = Memory(api)
         self._restorer = Restorer(api)
 
-    async def look(self, whose: Whose, known: Sequence[Remembered], to: Revision, *, restores: bool) -> Recalled:
+    async def look(
+        self, whose: Whose, known: Sequence[Remembered], to: Revision, needed: Iterable[Need] = (), *, restores: bool
+    ) -> Recalled:
         """What changed since `to` ran, as far as the policy remembers and the account may read.
 
-        `restores`: it is put back; otherwise it is only told of.
+        `needed`: what its pods refer to. `restores`: it is put back; otherwise it is only told of.
 
         Raises:
             kube.errors.KubeError: no answer.
         """
         then = belonging(known, to)
-        changed = await self._memory.changed(whose, then) if then is not None else ()
-        if not changed:
+        if then is None:
             return Recalled()
+        besides = _beside(to, await self._memory.besides(whose, then, needed))
+        changed = await self._memory.changed(whose, then)
+        if not changed:
+            return Recalled(notes=besides)
         if not restores:
-            return Recalled(notes=(_note(whose.account.namespace, to, changed),), told=tuple(changed))
+            return Recalled(notes=(_note(whose.account.namespace, to, changed), *besides), told=tuple(changed))
         differing = await asyncio.gather(*(self._differing(whose.account, whose.uid, *one) for one in changed.items()))
         restoration = Restoration(
             policy_uid=whose.uid,
@@ -109,7 +115,7 @@ class Recall:
             objects=tuple(one.one for one in differing),
         )
         obstacle = await self._forbidden(whose.account, restoration) or _in_the_way(differing)
-        return Recalled(restoration, tuple(differing), _managed(differing), obstacle)
+        return Recalled(restoration, tuple(differing), (*_managed(differing), *besides), obstacle)
 
     async def _differing(
         self, account: ServiceAccount, uid: str, one: RememberedObject, live: Object | None
@@ -205,3 +211,16 @@ def _note(namespace: str, to: Revision, changed: Iterable[RememberedObject]) -> 
         return f"{said}: {len(changed)} objects. The policy's status.remembered says where each is kept."
     names = ", ".join(f"{one.kind} {one.name}" for one in changed)
     return f"{said}: {names}. To bring it back as well: {restoring(namespace, changed)}"
+
+
+def _beside(to: Revision, found: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """A note on what was not there then, as far as the policy remembers."""
+    if not found:
+        return ()
+    named = [f"{kind} {name}" for kind, name in found[:_NAMED]]
+    more = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    said = (
+        f"Left as it is, although nothing of it is remembered with revision {to.name} (a rollback deletes nothing that "
+        f"was not there then): {', '.join([*named, *more])}."
+    )
+    return (said,)

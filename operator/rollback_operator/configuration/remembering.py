@@ -70,7 +70,7 @@ class Remembering:
     async def _remember(self, standing: Standing, snapshot: Snapshot, now: datetime) -> tuple[Remembered, ...]:
         assert standing.spec.remember is not None
         module = self._targets[standing.spec.target.kind]
-        needed = module.needs(snapshot) if isinstance(module, Configured) else ()
+        needed = module.refers_to(snapshot) if isinstance(module, Configured) else ()
         whose = Whose(standing.key[1], standing.uid, standing.where.account, standing.spec.remember)
         known = remembered_of(standing)
         try:

@@ -41,7 +41,7 @@ class Together:
         whose = _whose(orders, where.account)
         if target is None or orders is None or whose is None or not _counts(module, orders):
             return target
-        config = await self._memory.now(whose, module.needs(target)) if isinstance(module, Configured) else None
+        config = await self._memory.now(whose, module.refers_to(target)) if isinstance(module, Configured) else None
         return identified(target, orders.remembered, config, datetime.now(UTC))
 
     def told_apart(self, kind: str, orders: Orders | None, others: tuple[Other, ...]) -> tuple[Other, ...]:
@@ -70,8 +70,9 @@ class Together:
         whose = _whose(orders, where.account)
         if orders is None or whose is None or to.fingerprint == target.current.fingerprint:
             return Recalled()
-        restores = _restores(self._targets[kind])
-        recalled = await self._recall.look(whose, orders.remembered, to, restores=restores)
+        module = self._targets[kind]
+        needed = module.refers_to(target, to) if isinstance(module, Configured) else ()
+        recalled = await self._recall.look(whose, orders.remembered, to, needed, restores=_restores(module))
         same_template = template_of(to.fingerprint) == template_of(target.current.fingerprint)
         if same_template and recalled.restoration is None:
             return replace(recalled, obstacle=nothing_put_back(to))

@@ -135,5 +135,5 @@ class Stoppable(Protocol):
 class Configured(Protocol):
     """A kind whose pods refer to ConfigMaps and Secrets."""
 
-    def needs(self, target: Snapshot) -> tuple[Need, ...]:
-        """What the pods of the current revision refer to."""
+    def refers_to(self, target: Snapshot, of: Revision | None = None) -> tuple[Need, ...]:
+        """What the pods of a revision (None: the current one) refer to, optional references included."""

@@ -107,14 +107,16 @@ class ControllerRevisionTarget(ABC):
     async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
         """See `Target.examine`."""
         reading: Reading = target.raw
-        record = next(one for one in reading.records if str(one["revision"]) == to.name)
-        templates = (reading.body["spec"]["template"], template_of(record))
+        templates = (reading.body["spec"]["template"], template_of(_record(reading, to)))
         found = await comparing.findings(self._api, where, target, to, templates)
         return replace(found, notes=(*self._notes(where, reading.body), *found.notes))
 
-    def needs(self, target: Snapshot) -> tuple[podtemplate.Need, ...]:
-        """See `Configured.needs`."""
-        return podtemplate.needs(target.raw.body["spec"]["template"])
+    def refers_to(self, target: Snapshot, of: Revision | None = None) -> tuple[podtemplate.Need, ...]:
+        """See `Configured.refers_to`."""
+        reading: Reading = target.raw
+        if of is None:
+            return podtemplate.refers_to(reading.body["spec"]["template"])
+        return podtemplate.refers_to(template_of(_record(reading, of)))
 
     async def backup(self, where: Where, target: Snapshot) -> Kept:  # noqa: ARG002 - the protocol's
         """See `Target.backup`. It was read already."""
@@ -228,6 +230,10 @@ def effect(body: Object, source: Object, key: str, restart: datetime | None = No
         {"op": "test", "path": "/metadata/generation", "value": metadata["generation"]},
         *going_back(body, podtemplate.restarted(template_of(source), restart), source, key),
     ]
+
+
+def _record(reading: Reading, of: Revision) -> Object:
+    return next(one for one in reading.records if str(one["revision"]) == of.name)
 
 
 def template_of(record: Object) -> Object:

@@ -84,9 +84,11 @@ class DeploymentTarget:
         templates = (deployment["spec"]["template"], podtemplate.without_hash(replica_set["spec"]["template"]))
         return await comparing.findings(self._api, where, target, to, templates)
 
-    def needs(self, target: Snapshot) -> tuple[podtemplate.Need, ...]:
-        """See `Configured.needs`."""
-        return podtemplate.needs(target.raw[0]["spec"]["template"])
+    def refers_to(self, target: Snapshot, of: Revision | None = None) -> tuple[podtemplate.Need, ...]:
+        """See `Configured.refers_to`."""
+        deployment, replica_sets = target.raw
+        its = deployment if of is None else _of_revision(replica_sets, of.name)
+        return podtemplate.refers_to(its["spec"]["template"])
 
     async def backup(self, where: Where, target: Snapshot) -> Kept:  # noqa: ARG002 - the protocol's
         """See `Target.backup`. It was read already."""

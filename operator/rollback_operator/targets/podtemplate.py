@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -80,7 +80,7 @@ def moving_tags(template: Template) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Need:
-    """An object that a pod of the template cannot start without; `key` is an entry that it must have."""
+    """An object that a pod template refers to; `key` is the entry of it that is meant."""
 
     kind: str
     name: str
@@ -92,15 +92,27 @@ class Need:
 
 def needs(template: Template) -> tuple[Need, ...]:
     """ConfigMaps, Secrets and PersistentVolumeClaims the template refers to, optional references left out."""
-    found: dict[Need, None] = {}
+    return _listed(need for need, optional in _references(template) if not optional)
+
+
+def refers_to(template: Template) -> tuple[Need, ...]:
+    """The same, with what is optional: pods start without it, and are given it where it is there."""
+    return _listed(need for need, _ in _references(template))
+
+
+def _listed(found: Iterable[Need]) -> tuple[Need, ...]:
+    return tuple(sorted(set(found), key=lambda need: (need.kind, need.name, need.key or "")))
+
+
+def _references(template: Template) -> Iterator[tuple[Need, bool]]:
+    """Each reference, and whether it is optional."""
     for container in containers(template):
-        found.update(dict.fromkeys(_container_needs(container)))
+        yield from _of_container(container)
     for volume in (template.get("spec") or {}).get("volumes") or []:
-        found.update(dict.fromkeys(_volume_needs(volume)))
-    return tuple(sorted(found, key=lambda need: (need.kind, need.name, need.key or "")))
+        yield from _of_volume(volume)
 
 
-def _container_needs(container: dict[str, Any]) -> Iterator[Need]:
+def _of_container(container: dict[str, Any]) -> Iterator[tuple[Need, bool]]:
     for source in container.get("envFrom") or []:
         yield from _reference("ConfigMap", source.get("configMapRef"))
         yield from _reference("Secret", source.get("secretRef"))
@@ -110,7 +122,7 @@ def _container_needs(container: dict[str, Any]) -> Iterator[Need]:
         yield from _reference("Secret", source.get("secretKeyRef"), with_key=True)
 
 
-def _volume_needs(volume: dict[str, Any]) -> Iterator[Need]:
+def _of_volume(volume: dict[str, Any]) -> Iterator[tuple[Need, bool]]:
     sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
     for source in sources:
         yield from _reference("ConfigMap", source.get("configMap"))
@@ -118,12 +130,13 @@ def _volume_needs(volume: dict[str, Any]) -> Iterator[Need]:
         yield from _reference("Secret", {"name": secret.get("secretName") or secret.get("name"), **secret})
     claim = volume.get("persistentVolumeClaim")
     if claim:
-        yield Need("PersistentVolumeClaim", claim["claimName"])
+        yield Need("PersistentVolumeClaim", claim["claimName"]), False
 
 
-def _reference(kind: str, reference: dict[str, Any] | None, *, with_key: bool = False) -> Iterator[Need]:
-    if reference and reference.get("name") and not reference.get("optional"):
-        yield Need(kind, reference["name"], reference.get("key") if with_key else None)
+def _reference(kind: str, reference: dict[str, Any] | None, *, with_key: bool = False) -> Iterator[tuple[Need, bool]]:
+    if reference and reference.get("name"):
+        need = Need(kind, reference["name"], reference.get("key") if with_key else None)
+        yield need, bool(reference.get("optional"))
 
 
 def shown(template: Template, salt: str) -> Template:
