@@ -13,6 +13,7 @@ import pytest
 from rollback_operator.api.policy import PolicyStatus
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remember import MAX_REMEMBERED, Remember, Remembered, RememberedObject
+from rollback_operator.configuration import memory as keeping
 from rollback_operator.configuration import remembering as watch
 from rollback_operator.configuration.digest import (
     digest_of,
@@ -265,7 +266,7 @@ def test_what_only_stood_for_a_moment_is_better_than_nothing() -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for one in (asking, looking, worker, watch):
+    for one in (asking, looking, worker, watch, keeping):
         monkeypatch.setattr(one, "time", clock)
     for dated in (looking, making):
         monkeypatch.setattr(dated, "datetime", clock.date())
@@ -323,6 +324,40 @@ async def test_a_policy_that_cannot_remember_is_not_armed(clock: Clock) -> None:
     armed = next(one for one in world.status["conditions"] if one["type"] == "Armed")
     assert (armed["status"], armed["reason"]) == ("False", "MayNotRollBack")
     assert "may not get configmaps settings in namespace shop" in armed["message"]
+
+
+async def test_whether_what_is_kept_is_there_is_asked_now_and_then(clock: Clock) -> None:
+    world = remembering(clock, config_map())
+    await world.go(240)
+    (first,) = PolicyStatus.model_validate(world.status).remembered
+    path = f"{SECRETS}/{first.objects[0].secret}"
+    before = len(world.api.calls)
+    await world.go(3600)
+    calls = world.api.calls[before:]
+    asked = [call for call in calls if call.path == path]
+    assert {call.verb for call in asked} == {"GET"}
+    assert 5 <= len(asked) <= 7
+    assert [call for call in calls if call in world.api.writes() and call.path == SECRETS] == []
+
+
+async def test_what_is_kept_of_what_stands_is_kept_again_when_somebody_deleted_it(clock: Clock) -> None:
+    world = remembering(clock, config_map())
+    await world.go(240)
+    (first,) = PolicyStatus.model_validate(world.status).remembered
+    kept = {"kind": "Secret", "metadata": {"namespace": "shop", "name": first.objects[0].secret}}
+    before = world.api.current(kept)
+    world.api.drop(kept)
+    await world.go(660)
+    assert world.api.current(kept)["data"] == before["data"]
+
+
+async def test_of_who_may_not_read_secrets_it_is_believed_that_they_are_there(clock: Clock) -> None:
+    world = remembering(clock, config_map())
+    await world.go(240)
+    world.api.faults.append(failing("GET /api/v1/namespaces/shop/secrets/rollback-config", LACKING))
+    writes = len(world.api.writes())
+    await world.go(1200)
+    assert [call for call in world.api.writes()[writes:] if call.path == SECRETS] == []
 
 
 async def test_what_is_forgotten_is_deleted(clock: Clock) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.policy import PolicyStatus
-from rollback_operator.configuration import remembering
+from rollback_operator.configuration import memory, remembering
 from rollback_operator.configuration.identity import PASSING, template_of
 from rollback_operator.kube import errors, resources
 from rollback_operator.policies import asking, looking, making, worker
@@ -85,7 +85,7 @@ class Shop(World):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     ticking = Clock()
-    for one in (asking, looking, worker, remembering):
+    for one in (asking, looking, worker, remembering, memory):
         monkeypatch.setattr(one, "time", ticking)
     for dated in (looking, making, resources):
         monkeypatch.setattr(dated, "datetime", ticking.date())
@@ -439,6 +439,55 @@ async def test_a_policy_whose_configuration_is_gone_is_armed_if_it_can_be_made_a
     await shop.go(120)
     (armed,) = [one for one in shop.said.conditions if one.type == "Armed"]
     assert armed.reason == "Armed"
+
+
+def secret_of(name: str) -> Object:
+    return {"kind": "Secret", "metadata": {"namespace": "shop", "name": name}}
+
+
+async def test_a_policy_says_what_is_lost_when_what_it_would_put_back_is_not_kept_any_more(clock: Clock) -> None:
+    shop = await proved(clock)
+    (first,) = shop.said.remembered
+    shop.release(4)
+    shop.configure("new")
+    await shop.go(LONG + 30)
+    assert [one.reason for one in shop.said.conditions if one.type == "Armed"] == ["Armed"]
+    shop.api.drop(secret_of(first.objects[0].secret))
+    await shop.go(660)
+    (armed,) = [one for one in shop.said.conditions if one.type == "Armed"]
+    assert (armed.status, armed.reason) == ("False", "MissingDependency")
+    assert armed.message == (
+        "What was remembered with revision 3, which it would go back to, is lost: ConfigMap settings (Secret "
+        f"{first.objects[0].secret}). The Secret is gone, or does not hold what its name says. Restore it from a "
+        "backup, or give the object by hand what it said then: what is as it was need not go back, and is kept again."
+    )
+    shop.configure("good")
+    await shop.go(660)
+    assert [one.reason for one in shop.said.conditions if one.type == "Armed"] == ["Armed"]
+    assert shop.api.current(secret_of(first.objects[0].secret))
+
+
+async def test_what_only_the_revision_to_go_back_to_refers_to_is_kept_again_as_well(clock: Clock) -> None:
+    shop = await proved(clock)
+    (first,) = shop.said.remembered
+    body = deployment(number=4, generation=4, pods=template("shop:4"))
+    shop.api.put(body, made(shop.at, replica_set(4, pods=template("shop:4"))))
+    shop.tell_of_target(body)
+    await shop.go(LONG + 30)
+    shop.api.drop(secret_of(first.objects[0].secret))
+    await shop.go(660)
+    assert shop.api.current(secret_of(first.objects[0].secret))
+    assert [one.reason for one in shop.said.conditions if one.type == "Armed"] == ["Armed"]
+
+
+async def test_a_copy_that_may_not_be_made_again_disarms(clock: Clock) -> None:
+    shop = await proved(clock)
+    (first,) = shop.said.remembered
+    shop.api.drop(secret_of(first.objects[0].secret))
+    shop.api.faults.append(failing(f"POST {SECRETS}", errors.Forbidden("no")))
+    await shop.go(660)
+    (armed,) = [one for one in shop.said.conditions if one.type == "Armed"]
+    assert (armed.reason, "may not create secrets" in armed.message) == ("MayNotRollBack", True)
 
 
 async def test_a_policy_is_armed_when_only_its_configuration_could_be_gone_back_to(clock: Clock) -> None:

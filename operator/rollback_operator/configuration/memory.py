@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +32,11 @@ _KNOWN = 4096
 _MOST_READ = 4 * MAX_OBJECTS
 """Objects of one revision that are looked for: what is optional may not be there, and then it does not count."""
 
+_SURE_FOR = 540.0
+"""Seconds for which a Secret that was seen is taken to be there: less than between two looks whether a target could be
+rolled back, so that each of these asks."""
+
+log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 
@@ -61,7 +68,7 @@ class Memory:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._there: set[tuple[str, str]] = set()
+        self._there: dict[tuple[str, str], float] = {}
 
     async def remember(self, whose: Whose, needed: Iterable[Need], current: Revision, now: datetime) -> Remembered:
         """Keep the configuration that runs with `current`; what is kept already costs no write.
@@ -134,7 +141,7 @@ class Memory:
         """Delete what nothing refers to any more. What cannot be deleted goes with the policy."""
         for name in secrets:
             path = path_of(account.namespace, "Secret", name)
-            self._there.discard((account.namespace, name))
+            self._there.pop((account.namespace, name), None)
             try:
                 found = await dependencies.read(self._api, path, account)
                 if found is not None:
@@ -160,13 +167,53 @@ class Memory:
 
     async def _keep(self, whose: Whose, kind: str, thing: Object) -> RememberedObject:
         kept = _as_kept(whose, kind, thing)
-        place = (whose.account.namespace, kept.secret)
-        if place not in self._there:
-            await self._create(whose, kind, thing, kept)
-            if len(self._there) >= _KNOWN:
-                self._there.clear()
-            self._there.add(place)
+        seen = (whose.account.namespace, kept.secret) in self._there
+        if seen and await self._is_there(whose.account, kept):
+            return kept
+        if seen:
+            log.warning("Secret %s, which keeps %s %s, was deleted, and is made again", kept.secret, kind, kept.name)
+        await self._create(whose, kind, thing, kept)
+        self._saw(whose.account, kept)
         return kept
+
+    async def mend(self, whose: Whose, then: Remembered) -> None:
+        """Make Secrets again that somebody deleted, of what is as it was remembered.
+
+        What is not as it was any more is lost with its Secret: who would put it back finds that.
+
+        Raises:
+            Unremembered: rights are missing.
+            kube.errors.KubeError: no answer.
+        """
+        left_out = {(one.kind, one.name) for one in whose.asked.without}
+        objects = [one for one in then.objects if (one.kind, one.name) not in left_out]
+        there = await asyncio.gather(*(self._is_there(whose.account, one) for one in objects))
+        for one in (one for one, is_there in zip(objects, there, strict=True) if not is_there):
+            thing = await self._read(whose.account, one.kind, one.name)
+            if thing is not None and _as_kept(whose, one.kind, thing) == one:
+                await self._keep(whose, one.kind, thing)
+
+    async def _is_there(self, account: ServiceAccount, kept: RememberedObject) -> bool:
+        """Whether the Secret is there, as it was seen some minutes ago or is seen now.
+
+        It is called after its content and cannot be changed, so that is all there is to know. Of who may create and not
+        read Secrets it is believed: the right is asked for where a policy looks whether it is armed.
+        """
+        at = self._there.get((account.namespace, kept.secret))
+        if at is not None and time.monotonic() - at < _SURE_FOR:
+            return True
+        try:
+            found = await dependencies.read(self._api, path_of(account.namespace, "Secret", kept.secret), account)
+        except errors.Forbidden:
+            found = {}
+        if found is not None:
+            self._saw(account, kept)
+        return found is not None
+
+    def _saw(self, account: ServiceAccount, kept: RememberedObject) -> None:
+        if len(self._there) >= _KNOWN:
+            self._there.clear()
+        self._there[account.namespace, kept.secret] = time.monotonic()
 
     async def _create(self, whose: Whose, kind: str, thing: Object, kept: RememberedObject) -> None:
         data = manifests.compressed(bare(kind, thing))

@@ -48,6 +48,8 @@ class Recalled:
     obstacle: Obstacle | None = None
     told: tuple[RememberedObject, ...] = ()
     """Objects that are not as they were, and that this rollback leaves as they are."""
+    lost: tuple[PutBack, ...] = ()
+    """Objects that are not as they were, and are not kept any more."""
 
     @property
     def replaced(self) -> list[Object]:
@@ -114,8 +116,10 @@ class Recall:
             restart=any(one.one.kind in _READ_AT_START for one in differing),
             objects=tuple(one.one for one in differing),
         )
-        obstacle = await self._forbidden(whose.account, restoration) or _in_the_way(differing)
-        return Recalled(restoration, tuple(differing), (*_managed(differing), *besides), obstacle)
+        forbidden = await self._forbidden(whose.account, restoration)
+        lost = () if forbidden is not None else tuple(one.one for one in differing if one.kept is None)
+        obstacle = forbidden or _in_the_way(differing)
+        return Recalled(restoration, tuple(differing), (*_managed(differing), *besides), obstacle, lost=lost)
 
     async def _differing(
         self, account: ServiceAccount, uid: str, one: RememberedObject, live: Object | None
@@ -137,6 +141,17 @@ class Recall:
             f"nothing was changed. Give it the right: examples/rbac-remember.yaml shows which. {INSTEAD}"
         )
         return Obstacle(Reason.FORBIDDEN, message)
+
+
+def what_is_lost(to: Revision, lost: Sequence[PutBack]) -> str:
+    """What a policy says that would go back to `to`, and could not bring these objects back."""
+    names = ", ".join(f"{one} (Secret {one.secret})" for one in lost[:_NAMED])
+    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    return (
+        f"What was remembered with revision {to.name}, which it would go back to, is lost: {names}{more}. The Secret "
+        "is gone, or does not hold what its name says. Restore it from a backup, or give the object by hand what it "
+        "said then: what is as it was need not go back, and is kept again."
+    )
 
 
 def nothing_put_back(to: Revision) -> Obstacle:

@@ -12,6 +12,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import PutBack
 from rollback_operator.configuration import memory, restoring
 from rollback_operator.configuration.digest import belonging
+from rollback_operator.configuration.memory import Memory, Unremembered, Whose
+from rollback_operator.configuration.recall import what_is_lost
 from rollback_operator.configuration.remembering import remembered_of
 from rollback_operator.configuration.together import Together
 from rollback_operator.core.choice import choose
@@ -39,6 +41,7 @@ class Arming:
         self._api = api
         self._targets = targets
         self._together = Together(api, targets)
+        self._memory = Memory(api)
         self._argo_cd = settings.argo_cd_namespace
 
     async def look(self, standing: Standing, snapshot: Snapshot | None, requests: tuple[Other, ...]) -> Disarmed | None:
@@ -72,6 +75,8 @@ class Arming:
         target = self._targets[spec.target.kind]
         findings = await target.examine(where, snapshot, to)
         recalled = await self._together.recall(spec.target.kind, where, snapshot, _orders(standing), to)
+        if recalled.lost:
+            return Reason.MISSING_DEPENDENCY, what_is_lost(to, recalled.lost)
         findings = recalled.added_to(findings, snapshot.uid)
         trouble = _in_the_way(findings, to, spec.target)
         if trouble is not None:
@@ -82,13 +87,21 @@ class Arming:
         return lacking or ((Reason.ARMED_FOR_NOW, findings.warning) if findings.warning else None)
 
     async def _cannot_bring_back(self, standing: Standing, to: Revision) -> Disarmed | None:
-        """Which right is missing to remember configuration, and to put that of a revision back."""
-        account = standing.where.account
-        if standing.spec.remember is None:
+        """What is missing to remember configuration, and to put that of a revision back."""
+        account, asked = standing.where.account, standing.spec.remember
+        if asked is None:
             return None
         goes_back = isinstance(self._targets[standing.spec.target.kind], Configured)
         needed = (*memory.rights(account), *(_to_put_back(standing, to, account) if goes_back else ()))
-        return await self._lacking(needed, account, None)
+        lacking = await self._lacking(needed, account, None)
+        then = belonging(remembered_of(standing), to)
+        if lacking is not None or then is None:
+            return lacking
+        try:
+            await self._memory.mend(Whose(standing.key[1], standing.uid, account, asked), then)
+        except Unremembered as error:
+            return error.reason, error.message
+        return None
 
     async def _lacking(self, rights: Iterable[Right], account: ServiceAccount, kind: str | None) -> Disarmed | None:
         """Which of `rights` is missing: to roll back a target of that kind, or (None) to remember configuration."""
