@@ -95,7 +95,7 @@ def test_a_change_of_configuration_alone_is_remembered(world: World) -> None:
     assert ("release" in before, after["release"].startswith(f"{before['fingerprint']}+")) == (False, True)
 
 
-def test_what_cannot_change_is_not_kept_and_what_is_named_besides_is(world: World) -> None:
+def test_what_cannot_change_is_kept_apart_and_what_is_named_besides_with_the_rest(world: World) -> None:
     grant(world)
     world.apply({**config_map(mode="good"), "immutable": True}, secret("x"))
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
@@ -107,6 +107,8 @@ def test_what_cannot_change_is_not_kept_and_what_is_named_besides_is(world: Worl
     (entry,) = remembered(world, 1)
 
     assert [(one["kind"], one["name"]) for one in entry["objects"]] == [("Secret", "db"), ("Service", "web")]
+    assert [(one["kind"], one["name"]) for one in entry["fixed"]] == [("ConfigMap", "settings")]
+    assert world.get("secret", entry["fixed"][0]["secret"])["immutable"]
 
 
 DISARMED = {

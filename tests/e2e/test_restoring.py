@@ -167,6 +167,53 @@ def test_what_was_deleted_is_made_anew(world: World) -> None:
     assert plan_of(body)["steps"][1].startswith("Make ConfigMap settings anew as it was")
 
 
+def generated(digits: str) -> Object:
+    """A ConfigMap as kustomize's configMapGenerator makes it, as Flux would apply it."""
+    labels = {"kustomize.toolkit.fluxcd.io/name": "shop", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}
+    body = config_map(mode=digits)
+    return {**body, "metadata": {"name": f"settings-{digits}", "labels": labels}}
+
+
+def test_what_was_pruned_with_its_release_is_made_anew(world: World) -> None:
+    old, new = "7f9cgg4m2b", "2222222222"
+    grant(world)
+    for number, digits in enumerate((old, new), 1):
+        world.apply(generated(digits))
+        world.release(web(f"shop:{number}", envFrom=[{"configMapRef": {"name": f"settings-{digits}"}}]))
+        world.apply(policy("web", remember={"config": True}, triggers=[STUCK]))
+        remembered(world, number)
+    world.kubectl("delete", "configmap", f"settings-{old}")
+
+    body = world.roll_back("back", policyRef={"name": "web"})
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert (world.image(), world.get("configmap", f"settings-{old}")["data"]) == ("shop:1", {"mode": old})
+    assert not restarted(world)
+    assert plan_of(body)["notes"][-1] == (
+        f"Flux's Kustomization flux-system/shop made ConfigMap settings-{old} before it was gone, and may delete it "
+        "again."
+    )
+
+
+def test_what_is_optional_comes_back_as_well_and_what_came_later_stays(world: World) -> None:
+    grant(world)
+    sources = [{"configMapRef": {"name": name, "optional": True}} for name in ("settings", "flags")]
+    world.apply(config_map(mode="good"))
+    world.release(web("shop:1", envFrom=sources))
+    world.apply(policy("web", remember={"config": True}, triggers=[STUCK]))
+    proved_good(world)
+    flags = config_map(a="b")
+    world.apply(config_map(mode="bad"), {**flags, "metadata": {"name": "flags"}})
+    world.release(web("shop:2", envFrom=sources))
+
+    body = world.roll_back("back", policyRef={"name": "web"})
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert (world.image(), world.get("configmap", "settings")["data"]) == ("shop:1", {"mode": "good"})
+    assert world.get("configmap", "flags")["data"] == {"a": "b"}
+    assert plan_of(body)["notes"][-1].endswith("(a rollback deletes nothing that was not there then): ConfigMap flags.")
+
+
 @pytest.mark.parametrize("made_anew", [False, True], ids=["changed", "made anew"])
 @pytest.mark.parametrize("server_side", [False, True], ids=["kubectl apply", "kubectl apply --server-side"])
 def test_the_next_apply_of_the_owner_succeeds_and_strands_nothing(

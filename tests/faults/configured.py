@@ -143,6 +143,7 @@ class ConfiguredBench(Bench):
             config=whole(kept),
             at=datetime.now(UTC) - timedelta(hours=1),
             objects=tuple(kept),
+            fixed=(),
         )
         await admin.merge(f"{path}/{POLICY}/status", {"status": {"remembered": [known.dump()]}})
 

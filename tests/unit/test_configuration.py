@@ -83,10 +83,14 @@ def copies(api: FakeApi) -> dict[str, Object]:
 # What is remembered.
 
 
-def test_what_is_named_after_its_content_need_not_be() -> None:
-    needed = [CONFIG, Need("ConfigMap", "settings-7f9cgg4m2b"), Need("ConfigMap", "settings", "mode"), PASSWORD]
-    assert to_remember([*needed, Need("PersistentVolumeClaim", "data")], Remember(config=True)) == (
+HASHED = Need("ConfigMap", "settings-7f9cgg4m2b")
+
+
+def test_each_object_that_pods_are_given_is_remembered_once() -> None:
+    needed = [CONFIG, HASHED, Need("ConfigMap", "settings", "mode"), PASSWORD, Need("PersistentVolumeClaim", "data")]
+    assert to_remember(needed, Remember(config=True)) == (
         ("ConfigMap", "settings"),
+        ("ConfigMap", "settings-7f9cgg4m2b"),
         ("Secret", "db"),
     )
 
@@ -104,9 +108,72 @@ def test_what_is_named_besides_is_remembered_with_and_without_configuration() ->
     assert to_remember([CONFIG], Remember.model_validate({"also": also})) == (("Service", "web"),)
 
 
-def test_what_is_immutable_cannot_change() -> None:
-    assert may_change(config_map())
-    assert not may_change({**config_map(), "immutable": True})
+def test_what_is_immutable_or_named_after_its_content_cannot_change() -> None:
+    assert may_change("ConfigMap", config_map())
+    assert not may_change("ConfigMap", {**config_map(), "immutable": True})
+    assert not may_change("ConfigMap", config_map(HASHED.name))
+    assert may_change("Service", {"metadata": {"name": HASHED.name}}), "kustomize hashes no names of Services"
+
+
+FIXED: dict[str, Object] = {
+    "it is immutable": {**config_map("settings-2"), "immutable": True},
+    "kustomize made its name": config_map(HASHED.name),
+}
+
+
+@pytest.mark.parametrize("case", FIXED)
+async def test_what_cannot_change_is_kept_and_makes_no_other_configuration(case: str) -> None:
+    api = FakeApi(config_map(), FIXED[case])
+    alone = await remembered(api, CONFIG)
+
+    found = await remembered(api, CONFIG, Need("ConfigMap", FIXED[case]["metadata"]["name"]))
+
+    assert found.fixed is not None
+    assert [one.name for one in found.fixed] == [FIXED[case]["metadata"]["name"]]
+    assert (found.objects, found.config, found.at) == (alone.objects, alone.config, alone.at)
+    kept = copies(api)[found.fixed[0].secret]
+    assert (kept["data"], kept.get("immutable")) == (FIXED[case]["data"], FIXED[case].get("immutable"))
+
+
+async def test_it_counts_in_the_same_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"settings-{number}" for number in range(33)]
+    api = FakeApi(*({**config_map(name), "immutable": True} for name in names))
+    with pytest.raises(Unremembered, match="33 objects would be remembered"):
+        await remembered(api, *(Need("ConfigMap", name) for name in names))
+    monkeypatch.setattr(manifests, "LARGEST", 10)
+    with pytest.raises(Unremembered, match=r"cannot be remembered. Make it smaller, or leave it out"):
+        await remembered(api, Need("ConfigMap", "settings-1"))
+
+
+async def test_a_request_reads_none_of_it_to_tell_configurations_apart() -> None:
+    api = FakeApi(config_map(), config_map(HASHED.name))
+    door: Any = api
+    then = await remembered(api, CONFIG, HASHED)
+    before = len(api.calls)
+    assert await Memory(door).now(whose(), [CONFIG, HASHED]) == then.config
+    assert [str(call) for call in api.calls[before:]] == ["GET /api/v1/namespaces/shop/configmaps/settings"]
+
+
+async def test_and_compares_no_more_than_an_earlier_version_remembered() -> None:
+    api = FakeApi(config_map(), config_map("flags"))
+    door: Any = api
+    then = await remembered(api, CONFIG)
+    needed = [CONFIG, Need("ConfigMap", "flags")]
+    older = then.model_copy(update={"fixed": None})
+    assert await Memory(door).now(whose(), needed, (then,)) != then.config
+    assert await Memory(door).now(whose(), needed, (older,)) == then.config
+    api.put(config_map(mode="slow"))
+    assert await Memory(door).now(whose(), needed, (older,)) != then.config
+
+
+async def test_of_what_cannot_change_it_matters_whether_it_is_there() -> None:
+    api = FakeApi(config_map(HASHED.name))
+    door: Any = api
+    memory = Memory(door)
+    then = await memory.remember(whose(), [HASHED], revision(3), NOW)
+    assert await memory.changed(whose(), then) == {}
+    api.drop(config_map(HASHED.name))
+    assert [(one.name, thing) for one, thing in (await memory.changed(whose(), then)).items()] == [(HASHED.name, None)]
 
 
 CHANGES: dict[str, tuple[Object, bool]] = {
@@ -243,6 +310,13 @@ def test_the_oldest_are_forgotten_and_nothing_that_is_still_referred_to() -> Non
     after = learned(known, entry("b", "c1:new", 9999, "new"))
     assert len(after) == MAX_REMEMBERED
     assert forgotten(known, after) == ("s0",)
+
+
+def test_what_cannot_change_is_referred_to_like_the_rest() -> None:
+    (one,) = entry("a", "c1:x", 0, "s0").objects
+    known = (entry("a").model_copy(update={"fixed": (one,)}),)
+    assert forgotten(known, known) == ()
+    assert forgotten(known, (entry("b"),)) == ("s0",)
 
 
 def test_configuration_that_came_just_before_its_release_is_not_taken_for_the_old_ones() -> None:

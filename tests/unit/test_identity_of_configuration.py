@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.remember import MAX_NUMBERS, MAX_REMEMBERED, Remembered
+from rollback_operator.api.remember import MAX_NUMBERS, MAX_OBJECTS, MAX_REMEMBERED, Remembered, RememberedObject
 from rollback_operator.configuration.digest import written
 from rollback_operator.configuration.identity import PASSING, identified, learned, template_of, together
 from rollback_operator.core.choice import Chosen, choose
@@ -46,6 +46,37 @@ def said(known: tuple[Remembered, ...]) -> list[tuple[str, str]]:
 
 
 # What is learned.
+
+
+def fixed(*names: str) -> tuple[RememberedObject, ...]:
+    return tuple(RememberedObject(kind="ConfigMap", name=name, secret=f"s-{name}") for name in names)
+
+
+KEPT: dict[str, tuple[tuple[Remembered, ...], tuple[RememberedObject, ...]]] = {
+    "it is there as ever": ((seen("a", "1", fixed=fixed("x")), seen("a", "1", LONG, fixed=fixed("x"))), fixed("x")),
+    "it came later": ((seen("a", "1", fixed=()), seen("a", "1", LONG, fixed=fixed("x"))), fixed("x")),
+    "it is gone": ((seen("a", "1", fixed=fixed("x", "y")), seen("a", "1", LONG, fixed=fixed("y"))), fixed("y", "x")),
+    "it was gone when its template came back": (
+        (seen("a", "1", fixed=fixed("x")), seen("b", "1", LONG, fixed=()), seen("a", "1", 2 * LONG, fixed=())),
+        fixed("x"),
+    ),
+    "it may change by now": (
+        (seen("a", "1", fixed=fixed("x")), seen("a", "1", LONG, objects=fixed("x"), fixed=())),
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_what_cannot_change_stays_remembered_with_its_revision_when(case: str) -> None:
+    looks, expected = KEPT[case]
+    assert history(*looks)[-1].fixed == expected
+
+
+def test_no_more_of_it_stays_remembered_than_there_is_room_for() -> None:
+    many = tuple(f"x{number}" for number in range(MAX_OBJECTS))
+    (known,) = history(seen("a", "1", fixed=fixed(*many)), seen("a", "1", LONG, fixed=fixed("y")))
+    assert len(known.kept) == MAX_OBJECTS
 
 
 def test_a_fingerprint_says_which_template_it_is_of_and_fits_where_fingerprints_stand() -> None:

@@ -152,6 +152,57 @@ def _named(name: str) -> Object:
     return {"name": name, "namespace": "shop", "uid": f"uid-of-{name}"}
 
 
+async def test_what_an_earlier_version_did_not_remember_makes_no_release_either(clock: Clock) -> None:
+    optional = template("shop:3", envFrom=[{"configMapRef": {"name": "settings", "optional": True}}])
+    shop = Shop(clock)
+    shop.api.drop(replica_set(3, pods=pods()))
+    shop.api.put(deployment(pods=optional), made(-DAY, replica_set(3, pods=optional)))
+    shop.api.drop(settings("good", 0))
+    await shop.go(150)
+    (known,) = shop.said.remembered
+
+    def older(body: Object) -> None:
+        del body["status"]["remembered"][0]["fixed"]
+
+    shop.api.edit(shop.policy, older)
+    shop.api.put(settings("good", -DAY))
+    shop.start()
+    shop.signal.past = {"errors": [(at, HEALTHY) for at in range(-600, int(shop.at), 10)]}
+    await shop.go(LONG + 60)
+    (now,) = shop.said.remembered
+    assert (now.identity, [one.name for one in now.objects], now.fixed) == (known.identity, ["settings"], ())
+    assert now.config != known.config
+
+
+async def test_what_is_pruned_with_the_release_that_needed_it_can_be_made_anew(clock: Clock) -> None:
+    old, new = (template(f"shop:{n}", envFrom=[{"configMapRef": {"name": f"settings-{h}"}}]) for n, h in HASHES)
+    shop = Shop(clock)
+    shop.api.drop(replica_set(3, pods=pods()))
+    shop.api.put(deployment(pods=old), made(-DAY, replica_set(3, pods=old)), generated("settings-7f9cgg4m2b"))
+    await shop.go(150)
+    body = deployment(number=4, generation=4, pods=new)
+    shop.api.put(body, made(shop.at, replica_set(4, pods=new)), generated("settings-2222222222"))
+    shop.api.drop(generated("settings-7f9cgg4m2b"))
+    shop.tell_of_target(body)
+    await shop.go(LONG + 60)
+    assert [one.reason for one in shop.said.conditions if one.type == "Armed"] == ["Armed"]
+    assert [[one.name for one in entry.fixed or ()] for entry in shop.said.remembered] == [
+        ["settings-7f9cgg4m2b"],
+        ["settings-2222222222"],
+    ]
+    writes = len(shop.api.writes())
+    await shop.go(1200)
+    assert len(shop.api.writes()) == writes
+
+
+HASHES = ((3, "7f9cgg4m2b"), (4, "2222222222"))
+
+
+def generated(name: str) -> Object:
+    """A ConfigMap as kustomize's configMapGenerator makes it."""
+    return {**settings("good", -DAY), "metadata": _named(name)}
+
+
 async def test_and_a_change_that_comes_with_it_does(clock: Clock) -> None:
     shop = await proved(clock)
     shop.configure("bad")

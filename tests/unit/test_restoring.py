@@ -29,6 +29,7 @@ from rollback_operator.targets import manifests, podtemplate
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.deployment import DeploymentTarget
 from rollback_operator.targets.ownership import LAST_APPLIED
+from rollback_operator.targets.podtemplate import Need
 from tests.unit.builders import NOW, message, policy, revision, snapshot, states
 from tests.unit.fakes import Call, FakeApi, failing
 from tests.unit.objects import Object, deployment, policy_body, replica_set, template
@@ -217,6 +218,96 @@ async def test_what_was_not_there_then_stays_and_the_plan_says_so() -> None:
         "Left as it is, although nothing of it is remembered with revision 2 (a rollback deletes nothing that was not "
         "there then): ConfigMap settings."
     )
+
+
+HASHED = "settings-7f9cgg4m2b"
+FLUX = {f"kustomize.toolkit.fluxcd.io/{part}": value for part, value in (("name", "shop"), ("namespace", "flux"))}
+
+
+async def pruned(*now: Object, labels: Any = FLUX) -> Restoring:
+    """Revision 2 ran with a ConfigMap that kustomize named; now there is what is given."""
+    refers: Object = {"envFrom": [{"configMapRef": {"name": HASHED}}]}
+    world = await Restoring.made(*(now or bad()), refers=refers)
+    hashed = config_map(HASHED, mode="good")
+    hashed["metadata"]["labels"] = labels
+    api: Any = FakeApi(hashed)
+    whose = Whose("checkout", policy_body()["metadata"]["uid"], ACCOUNT, Remember(config=True))
+    found = await Memory(api).remember(whose, [Need("ConfigMap", HASHED)], revision(2), NOW)
+    world.api.put(*(call.body for call in api.writes()))
+    its = found.dump()
+
+    def remembered(body: Object) -> None:
+        body["status"]["remembered"][0].update({name: its[name] for name in ("config", "objects", "fixed")})
+
+    world.api.edit(policy_body(), remembered)
+    return world
+
+
+async def test_what_is_named_by_its_content_is_made_anew_where_it_was_pruned() -> None:
+    world = await pruned()
+    await world.to_the_end()
+    assert world.outcome() == ("Succeeded", "Completed")
+    assert world.api.current(config_map(HASHED))["data"] == {"mode": "good"}
+    (mine,) = world.status().targets
+    assert mine.plan is not None
+    refers = template("shop:2", envFrom=[{"configMapRef": {"name": HASHED}}])
+    source = replica_set(2, pods=refers)["metadata"]["name"]
+    assert [step.split(" (")[0] for step in mine.plan.steps] == [
+        f"Make ConfigMap {HASHED} anew as it was",
+        f"Replace the pod template by that of ReplicaSet {source}",
+    ]
+    assert podtemplate.RESTARTED_AT not in str(world.target["spec"]["template"]), "pods read what it always said"
+    assert mine.plan.notes[-1] == (
+        f"Flux's Kustomization flux/shop made ConfigMap {HASHED} before it was gone, and may delete it again."
+    )
+
+
+@pytest.mark.parametrize("labels", [["no", "labels"], {"a": 1, **dict.fromkeys(FLUX, 2)}], ids=["a list", "numbers"])
+async def test_who_writes_nonsense_into_a_secret_is_no_owner(labels: Any) -> None:
+    world = await pruned(labels=labels)
+    await world.work()
+    (mine,) = world.status().targets
+    assert mine.plan is not None
+    assert not [note for note in mine.plan.notes if "made ConfigMap" in note]
+
+
+STANDING: dict[str, tuple[str, tuple[str, ...]]] = {
+    "as it was": ("good", ()),
+    "with another content": (
+        "other",
+        (f"Left as it is, although it says something else than when revision 2 ran: ConfigMap {HASHED}.",),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STANDING)
+async def test_where_it_is_there_it_is_left(case: str) -> None:
+    mode, notes = STANDING[case]
+    world = await pruned(config_map(HASHED, mode=mode))
+    await world.to_the_end()
+    assert world.outcome() == ("Succeeded", "Completed")
+    assert world.api.current(config_map(HASHED))["data"] == {"mode": mode}
+    (mine,) = world.status().targets
+    assert mine.plan is not None
+    assert mine.plan.configuration is None
+    assert mine.plan.notes[1:] == notes
+
+
+async def test_what_was_immutable_and_is_not_any_more_goes_back() -> None:
+    world = await pruned()
+
+    found, _ = await kept(policy_body()["metadata"]["uid"])
+
+    def immutable(body: Object) -> None:
+        (then,) = body["status"]["remembered"]
+        then.update(objects=[], fixed=[found.objects[0].dump()], config=whole([]))
+
+    world.api.edit(policy_body(), immutable)
+    world.api.put(config_map(HASHED))
+    await world.to_the_end()
+    assert world.outcome() == ("Succeeded", "Completed")
+    assert world.data() == ("good", "YmFk")
+    assert podtemplate.RESTARTED_AT in str(world.target["spec"]["template"])
 
 
 async def test_what_is_gone_is_made_anew() -> None:

@@ -38,8 +38,8 @@ class Remember(Resource):
     config: bool = Field(
         default=False,
         description="The ConfigMaps and Secrets that the pod template refers to, optional references included. "
-        "Immutable ones, and those whose names end in a hash of their content (kustomize), need not be: another "
-        "content has another name.",
+        "Immutable ones, and those whose names end in a hash of their content (kustomize), are kept to be made anew "
+        "where they are gone; they make no release of their own, for another content has another name.",
     )
     without: tuple[LeftOut, ...] = Field(
         default=(),
@@ -78,8 +78,18 @@ class Remembered(Resource):
     at: MicroTime = Field(description="Since when the two stood together, as far as that can be told.")
     again: bool = Field(default=False, description="They stood together before, and something else came in between.")
     objects: tuple[RememberedObject, ...] = Field(default=(), max_length=MAX_OBJECTS, description="Where each is kept.")
+    fixed: Annotated[tuple[RememberedObject, ...], Field(max_length=MAX_OBJECTS)] | None = Field(
+        default=None,
+        description="Where those are kept that cannot change under their name, to be made anew if they are gone. "
+        "Missing: an earlier version of the operator remembered it, without them and without optional references.",
+    )
 
     @property
     def identity(self) -> str:
         """Fingerprint of both together."""
         return self.release or self.fingerprint
+
+    @property
+    def kept(self) -> tuple[RememberedObject, ...]:
+        """Everything that is kept of it."""
+        return (*self.objects, *(self.fixed or ()))

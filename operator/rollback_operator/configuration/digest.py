@@ -1,4 +1,4 @@
-"""What a configuration is: digests of its objects, and which of them need not be remembered. Pure functions."""
+"""What a configuration is: digests of its objects, and which of them cannot change. Pure functions."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _SAYS = {
     "Ingress": ("spec",),
 }
 """The parts of each kind that change what pods are given; labels and annotations do not."""
+_OF_PODS = ("ConfigMap", "Secret")
 ADDRESS = ("clusterIP", "clusterIPs")
 _HASH = re.compile(r"-[2456789bcdfghkmt]{10}$")
 """How names end that kustomize makes from the content (its digits avoid what could be read as words)."""
@@ -30,20 +31,21 @@ _SHOWN = 20
 
 
 def to_remember(needed: Iterable[Need], asked: Remember) -> tuple[tuple[str, str], ...]:
-    """Kind and name of each object that can change under its name."""
+    """Kind and name of each object that is remembered, if it is there."""
     left_out = {(one.kind, one.name) for one in asked.without}
-    referred = [
-        (need.kind, need.name)
-        for need in needed
-        if asked.config and need.kind in ("ConfigMap", "Secret") and not _HASH.search(need.name)
-    ]
+    referred = [(need.kind, need.name) for need in needed if asked.config and need.kind in _OF_PODS]
     also = [(one.kind, one.name) for one in asked.also]
     return tuple(one for one in dict.fromkeys([*referred, *also]) if one not in left_out)
 
 
-def may_change(thing: Object) -> bool:
+def named_by_content(kind: str, name: str) -> bool:
+    """Whether another content would have another name."""
+    return kind in _OF_PODS and _HASH.search(name) is not None
+
+
+def may_change(kind: str, thing: Object) -> bool:
     """Whether the object can have another content under its name."""
-    return thing.get("immutable") is not True
+    return thing.get("immutable") is not True and not named_by_content(kind, thing["metadata"]["name"])
 
 
 def says(kind: str, thing: Object) -> Object:
@@ -113,5 +115,5 @@ def belonging(known: Sequence[Remembered], to: Revision) -> Remembered | None:
 
 def forgotten(before: Iterable[Remembered], after: Iterable[Remembered]) -> tuple[str, ...]:
     """Secrets that nothing refers to any more."""
-    held = {one.secret for entry in after for one in entry.objects}
-    return tuple(dict.fromkeys(one.secret for entry in before for one in entry.objects if one.secret not in held))
+    held = {one.secret for entry in after for one in entry.kept}
+    return tuple(dict.fromkeys(one.secret for entry in before for one in entry.kept if one.secret not in held))

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rollback_operator.api.remember import MAX_NUMBERS, MAX_REMEMBERED, Remembered
+from rollback_operator.api.remember import MAX_NUMBERS, MAX_OBJECTS, MAX_REMEMBERED, Remembered, RememberedObject
 from rollback_operator.core.values import Other, Revision, Snapshot
 
 PASSING = timedelta(minutes=3)
@@ -57,13 +57,19 @@ def learned(known: tuple[Remembered, ...], now_runs: Remembered, good: Collectio
 
 
 def ordered_anew(known: tuple[Remembered, ...], now_runs: Remembered) -> tuple[Remembered, ...] | None:
-    """What is remembered when a policy asks for other objects: the newest has these. None if one is not as it was."""
+    """What is remembered when other objects are asked for: the newest has these. None if one is not as it was."""
     if not known or known[-1].fingerprint != now_runs.fingerprint:
         return None
     then = {(one.kind, one.name): one.secret for one in known[-1].objects}
     if any(then.get((one.kind, one.name), one.secret) != one.secret for one in now_runs.objects):
         return None
-    return (*known[:-1], known[-1].model_copy(update={"config": now_runs.config, "objects": now_runs.objects}))
+    same = {name: getattr(now_runs, name) for name in ("config", "objects", "fixed")}
+    return (*known[:-1], known[-1].model_copy(update=same))
+
+
+def is_of_before(known: Sequence[Remembered]) -> bool:
+    """Whether an operator that remembered less saw the newest last: what there is besides is no change, then."""
+    return bool(known) and known[-1].fixed is None
 
 
 def _as_release(
@@ -74,7 +80,8 @@ def _as_release(
         numbers = (
             {"earlier": (*same.earlier, same.revision)[-MAX_NUMBERS:]} if same.revision != now_runs.revision else {}
         )
-        return now_runs.model_copy(update={"release": same.release, "again": True, **numbers})
+        fixed = {"fixed": _fixed(same, now_runs)}
+        return now_runs.model_copy(update={"release": same.release, "again": True, **fixed, **numbers})
     template = now_runs.fingerprint
     other = any(one.fingerprint == template for one in earlier)
     return now_runs.model_copy(update={"at": at, "release": together(template, now_runs.config) if other else None})
@@ -82,12 +89,24 @@ def _as_release(
 
 def _numbered(known: tuple[Remembered, ...], now_runs: Remembered) -> tuple[Remembered, ...]:
     """`known`, whose newest may have another number now: it was restarted. That may be how its configuration came."""
-    last = known[-1]
+    last, fixed = known[-1], _fixed(known[-1], now_runs)
+    if last.fixed != fixed:
+        last = last.model_copy(update={"fixed": fixed})
+        known = (*known[:-1], last)
     if last.revision == now_runs.revision:
         return known
     arrived = not _is_first(last) and now_runs.at - last.at < PASSING
     earlier = last.earlier if arrived else (*last.earlier, last.revision)[-MAX_NUMBERS:]
     return (*known[:-1], last.model_copy(update={"revision": now_runs.revision, "earlier": earlier}))
+
+
+def _fixed(before: Remembered, now: Remembered) -> tuple[RememberedObject, ...] | None:
+    """What cannot change under its name, as it is now; what is gone stays remembered, to be made anew."""
+    if now.fixed is None:
+        return before.fixed
+    there = {(one.kind, one.name) for one in now.kept}
+    gone = [one for one in before.fixed or () if (one.kind, one.name) not in there]
+    return (*now.fixed, *gone[: MAX_OBJECTS - len(now.kept)])
 
 
 def _same(one: Remembered, other: Remembered) -> bool:

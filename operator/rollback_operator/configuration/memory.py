@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,16 @@ from typing import Any
 from rollback_operator.api import API_VERSION, GROUP
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remember import MAX_OBJECTS, Remember, Remembered, RememberedObject
-from rollback_operator.configuration.digest import digest_of, may_change, secret_name, to_remember, whole, written
+from rollback_operator.configuration.digest import (
+    digest_of,
+    may_change,
+    named_by_content,
+    secret_name,
+    to_remember,
+    whole,
+    written,
+)
+from rollback_operator.configuration.identity import is_of_before
 from rollback_operator.configuration.places import path_of, resource_of
 from rollback_operator.configuration.restoring import OWNER, bare, owner_of
 from rollback_operator.core.backups import MANIFESTS
@@ -77,32 +87,41 @@ class Memory:
             Unremembered: rights are missing, or it is too much.
             kube.errors.KubeError: no answer.
         """
-        found = [one for one in await self._found(whose, needed) if may_change(one[1])]
+        found = await self._found(whose, to_remember(needed, whose.asked))
         _in_bounds(f"{len(found)} objects would be remembered with each revision", len(found), MAX_OBJECTS)
         kept = await asyncio.gather(*(self._keep(whose, kind, thing) for kind, thing in found))
-        since = _since(found, now)
+        changing = [may_change(kind, thing) for kind, thing in found]
+        objects = tuple(itertools.compress(kept, changing))
         return Remembered(
-            fingerprint=current.fingerprint, revision=current.name, config=whole(kept), at=since, objects=kept
+            fingerprint=current.fingerprint,
+            revision=current.name,
+            config=whole(objects),
+            at=_since(itertools.compress(found, changing), now),
+            objects=objects,
+            fixed=tuple(itertools.compress(kept, (not one for one in changing))),
         )
 
-    async def _found(self, whose: Whose, needed: Iterable[Need]) -> list[tuple[str, Object]]:
-        """What there is of what is to be remembered: what is optional need not be there."""
-        objects = to_remember(needed, whose.asked)
+    async def _found(self, whose: Whose, objects: Sequence[tuple[str, str]]) -> list[tuple[str, Object]]:
+        """What there is of these, each with its kind: what is optional need not be there."""
         _in_bounds(f"{len(objects)} objects are referred to or named", len(objects), _MOST_READ)
         found = await asyncio.gather(*(self._read(whose.account, kind, name) for kind, name in objects))
         return [(kind, thing) for (kind, _), thing in zip(objects, found, strict=True) if thing is not None]
 
-    async def now(self, whose: Whose, needed: Iterable[Need]) -> str | None:
-        """Digest of the configuration that is there; None if the account may not read all of it.
+    async def now(self, whose: Whose, needed: Iterable[Need], known: Sequence[Remembered] = ()) -> str | None:
+        """Digest of the configuration that is there, to be compared with what is known; None if it may not be read.
 
         Raises:
             kube.errors.KubeError: no answer.
         """
+        objects = [one for one in to_remember(needed, whose.asked) if not named_by_content(*one)]
+        if is_of_before(known):
+            then = {(one.kind, one.name) for entry in known for one in entry.kept}
+            objects = [one for one in objects if one in then]
         try:
-            found = await self._found(whose, needed)
+            found = await self._found(whose, objects)
         except Unremembered:
             return None
-        return whole(_as_kept(whose, kind, thing) for kind, thing in found if may_change(thing))
+        return whole(_as_kept(whose, kind, thing) for kind, thing in found if may_change(kind, thing))
 
     async def changed(self, whose: Whose, then: Remembered) -> dict[RememberedObject, Object | None]:
         """What is not as it was remembered, as it is now (None: gone).
@@ -112,8 +131,7 @@ class Memory:
         Raises:
             kube.errors.KubeError: no answer.
         """
-        left_out = {(one.kind, one.name) for one in whose.asked.without}
-        objects = [one for one in then.objects if (one.kind, one.name) not in left_out]
+        objects = _wanted(whose, then)
         now = await asyncio.gather(*(self._compared(whose, one) for one in objects))
         return {one: thing for one, (same, thing) in zip(objects, now, strict=True) if not same}
 
@@ -125,8 +143,9 @@ class Memory:
         Raises:
             kube.errors.KubeError: no answer.
         """
-        known = {(one.kind, one.name) for one in then.objects}
-        others = [one for one in to_remember(needed, whose.asked) if one not in known][:_MOST_READ]
+        known = {(one.kind, one.name) for one in then.kept}
+        unknown = [one for one in to_remember(needed, whose.asked) if one not in known]
+        others = [one for one in unknown if not named_by_content(*one)][:_MOST_READ]
         there = await asyncio.gather(*(self._may_have_changed(whose.account, *one) for one in others))
         return tuple(one for one, is_there in zip(others, there, strict=True) if is_there)
 
@@ -135,7 +154,7 @@ class Memory:
             thing = await self._read(account, kind, name)
         except Unremembered:
             return False
-        return thing is not None and may_change(thing)
+        return thing is not None and may_change(kind, thing)
 
     async def forget(self, account: ServiceAccount, secrets: Iterable[str]) -> None:
         """Delete what nothing refers to any more. What cannot be deleted goes with the policy."""
@@ -185,8 +204,7 @@ class Memory:
             Unremembered: rights are missing.
             kube.errors.KubeError: no answer.
         """
-        left_out = {(one.kind, one.name) for one in whose.asked.without}
-        objects = [one for one in then.objects if (one.kind, one.name) not in left_out]
+        objects = _wanted(whose, then)
         there = await asyncio.gather(*(self._is_there(whose.account, one) for one in objects))
         for one in (one for one, is_there in zip(objects, there, strict=True) if not is_there):
             thing = await self._read(whose.account, one.kind, one.name)
@@ -220,8 +238,7 @@ class Memory:
         if len(data) > manifests.LARGEST:
             message = (
                 f"{kind} {kept.name} takes {len(data)} bytes, and a Secret holds {manifests.LARGEST}: it cannot be "
-                "remembered. Make it smaller, make it immutable and give each release one of its own, or leave it out "
-                "with remember.without."
+                "remembered. Make it smaller, or leave it out with remember.without."
             )
             raise Unremembered(Reason.NOT_REMEMBERED, message)
         owner = {"apiVersion": API_VERSION, "kind": "RollbackPolicy", "name": whose.name, "uid": whose.uid}
@@ -263,6 +280,12 @@ def _since(found: Iterable[tuple[str, Object]], now: datetime) -> datetime:
     times = [written(kind, thing) for kind, thing in found]
     known = [time for time in times if time is not None]
     return min(max(known), now) if known and len(known) == len(times) else now
+
+
+def _wanted(whose: Whose, then: Remembered) -> list[RememberedObject]:
+    """What is kept of a revision, but for what the policy leaves out by now."""
+    left_out = {(one.kind, one.name) for one in whose.asked.without}
+    return [one for one in then.kept if (one.kind, one.name) not in left_out]
 
 
 def _as_kept(whose: Whose, kind: str, thing: Object) -> RememberedObject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remember import Remembered, RememberedObject
 from rollback_operator.api.request import PutBack, Restoration
 from rollback_operator.configuration import change
-from rollback_operator.configuration.digest import belonging
+from rollback_operator.configuration.digest import belonging, may_change
 from rollback_operator.configuration.memory import Memory, Whose, restoring
 from rollback_operator.configuration.restoring import Restorer, bare, rights
 from rollback_operator.core.owners import recognised
@@ -105,15 +105,17 @@ class Recall:
         if then is None:
             return Recalled()
         besides = _beside(to, await self._memory.besides(whose, then, needed))
-        changed = await self._memory.changed(whose, then)
+        changed, stuck = _apart(then, await self._memory.changed(whose, then))
+        besides = (*besides, *_stuck(to, stuck))
         if not changed:
             return Recalled(notes=besides)
         if not restores:
             return Recalled(notes=(_note(whose.account.namespace, to, changed), *besides), told=tuple(changed))
         differing = await asyncio.gather(*(self._differing(whose.account, whose.uid, *one) for one in changed.items()))
+        fixed = {(one.kind, one.name) for one in then.fixed or ()}
         restoration = Restoration(
             policy_uid=whose.uid,
-            restart=any(one.one.kind in _READ_AT_START for one in differing),
+            restart=any(_is_read_anew(one, fixed) for one in differing),
             objects=tuple(one.one for one in differing),
         )
         forbidden = await self._forbidden(whose.account, restoration)
@@ -194,8 +196,39 @@ def _fixed(live: Object | None, kept: Object) -> str | None:
 
 def _managed(differing: Iterable[Differing]) -> tuple[str, ...]:
     """Who may undo it."""
-    found = {one.one: recognised(one.live) for one in differing if one.live is not None}
-    return tuple(f"{owners[0]} manages {one}, and may set it anew." for one, owners in found.items() if owners)[:_NAMED]
+    notes = []
+    for one in differing:
+        owners = recognised(one.live if one.live is not None else _labelled(one.kept or {}))
+        if owners and one.live is not None:
+            notes.append(f"{owners[0]} manages {one.one}, and may set it anew.")
+        elif owners:
+            notes.append(f"{owners[0]} made {one.one} before it was gone, and may delete it again.")
+    return tuple(notes[:_NAMED])
+
+
+def _labelled(kept: Object) -> Object:
+    """What an object that was kept says of its owners; who may write Secrets may have written anything there."""
+    metadata = kept.get("metadata") or {}
+    told = {part: metadata[part] for part in ("labels", "annotations") if isinstance(metadata.get(part), dict)}
+    texts = {part: {k: v for k, v in its.items() if isinstance(v, str)} for part, its in told.items()}
+    return {"kind": kept.get("kind"), "metadata": {**texts, **{k: metadata.get(k, "") for k in ("name", "namespace")}}}
+
+
+def _apart(
+    then: Remembered, changed: Mapping[RememberedObject, Object | None]
+) -> tuple[dict[RememberedObject, Object | None], list[RememberedObject]]:
+    """What can be put back, and what is there and says something else although it cannot change."""
+    fixed = set(then.fixed or ())
+    stuck = [
+        one for one, live in changed.items() if one in fixed and live is not None and not may_change(one.kind, live)
+    ]
+    return {one: live for one, live in changed.items() if one not in stuck}, stuck
+
+
+def _is_read_anew(one: Differing, fixed: Collection[tuple[str, str]]) -> bool:
+    """Whether pods have to start anew for it: whoever reads what cannot change reads what it always said."""
+    as_ever = one.live is None and (one.one.kind, one.one.name) in fixed
+    return one.one.kind in _READ_AT_START and not as_ever
 
 
 def _steps(objects: Sequence[PutBack]) -> tuple[str, ...]:
@@ -232,10 +265,22 @@ def _beside(to: Revision, found: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """A note on what was not there then, as far as the policy remembers."""
     if not found:
         return ()
-    named = [f"{kind} {name}" for kind, name in found[:_NAMED]]
-    more = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
     said = (
         f"Left as it is, although nothing of it is remembered with revision {to.name} (a rollback deletes nothing that "
-        f"was not there then): {', '.join([*named, *more])}."
+        f"was not there then): {_some(found)}."
     )
     return (said,)
+
+
+def _stuck(to: Revision, found: Sequence[RememberedObject]) -> tuple[str, ...]:
+    """A note on what was deleted and made with another content, and cannot be changed."""
+    if not found:
+        return ()
+    names = _some([(one.kind, one.name) for one in found])
+    return (f"Left as it is, although it says something else than when revision {to.name} ran: {names}.",)
+
+
+def _some(found: Sequence[tuple[str, str]]) -> str:
+    named = [f"{kind} {name}" for kind, name in found[:_NAMED]]
+    more = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    return ", ".join([*named, *more])

@@ -10,7 +10,7 @@ from rollback_operator.api.policy import PolicyStatus
 from rollback_operator.api.remember import Remembered
 from rollback_operator.api.request import Phase
 from rollback_operator.configuration.digest import forgotten
-from rollback_operator.configuration.identity import identified, learned, ordered_anew, told_apart
+from rollback_operator.configuration.identity import identified, is_of_before, learned, ordered_anew, told_apart
 from rollback_operator.configuration.memory import Memory, Unremembered, Whose
 from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.values import Other, Snapshot
@@ -79,7 +79,7 @@ class Remembering:
             standing.unremembered = error.reason, error.message
         else:
             standing.unremembered = None
-            ordered = standing.generation != standing.status.observed_generation
+            ordered = standing.generation != standing.status.observed_generation or is_of_before(known)
             known = (ordered_anew(known, found) if ordered else None) or learned(
                 known, _dated(found, snapshot, known, now), _good(standing)
             )

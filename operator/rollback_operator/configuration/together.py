@@ -41,7 +41,9 @@ class Together:
         whose = _whose(orders, where.account)
         if target is None or orders is None or whose is None or not _counts(module, orders):
             return target
-        config = await self._memory.now(whose, module.refers_to(target)) if isinstance(module, Configured) else None
+        config = None
+        if isinstance(module, Configured):
+            config = await self._memory.now(whose, module.refers_to(target), orders.remembered)
         return identified(target, orders.remembered, config, datetime.now(UTC))
 
     def told_apart(self, kind: str, orders: Orders | None, others: tuple[Other, ...]) -> tuple[Other, ...]:

@@ -135,7 +135,7 @@ def _orders(standing: Standing) -> Orders:
 def _to_put_back(standing: Standing, to: Revision, account: ServiceAccount) -> Iterable[Right]:
     """What it takes to bring back all the configuration of a revision, whether it is as it was now or not."""
     then = belonging(remembered_of(standing), to)
-    objects = then.objects if then is not None else ()
+    objects = then.kept if then is not None else ()
     anew = [PutBack(kind=one.kind, name=one.name, secret=one.secret) for one in objects]
     return dict.fromkeys(restoring.rights(account, anew))
 

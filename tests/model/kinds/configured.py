@@ -158,7 +158,8 @@ def _remembered(pods: tuple[str, str], month: int, letter: str, *names: str) -> 
     template, config = print_of(pods[0], REFERS), whole(objects)
     release = identity.together(template, config) if pods[0] != letter else None
     at = statuses.NOW.replace(month=month)
-    return Remembered(fingerprint=template, release=release, revision=pods[1], config=config, at=at, objects=objects)
+    its = {"fingerprint": template, "release": release, "revision": pods[1]}
+    return Remembered(**its, config=config, at=at, objects=objects, fixed=())
 
 
 @cache
