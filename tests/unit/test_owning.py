@@ -14,6 +14,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.core import flux, stance
 from rollback_operator.core.life import running, times
 from rollback_operator.core.life.times import SEND_WITHIN
+from rollback_operator.core.owners import RELEASE_NAME
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.policies.arming import Arming, Disarmed
@@ -79,6 +80,17 @@ async def test_a_target_of_flux_is_not_touched(owner: dict[str, Any]) -> None:
     assert await world.work() is None
     assert world.outcome() == ("Failed", "OwnedBy")
     assert "Flux's Kustomization flux-system/shop manages Deployment/checkout" in message(world.status())
+    assert world.effects() == []
+
+
+@pytest.mark.parametrize("owner", ["Refuse", "Through"])
+async def test_an_owner_that_cannot_be_ends_the_request(owner: str) -> None:
+    world = World(undo=asked(owner=owner))
+    world.edit(of_helm)
+    world.edit(lambda thing: thing["metadata"]["annotations"].update({RELEASE_NAME: "w" * 300}))
+    assert await world.work() is None
+    assert world.outcome() == ("Failed", "OwnedBy")
+    assert "By its annotation meta.helm.sh/release-name" in message(world.status())
     assert world.effects() == []
 
 

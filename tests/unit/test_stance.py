@@ -187,6 +187,49 @@ def test_it_is_refused_with_a_sentence_that_says_what_to_do(case: str) -> None:
         assert word in refused.message
 
 
+# What is written on an object need not be a name.
+
+NO_NAMES: dict[str, tuple[Owner, str]] = {
+    "too long": (replace(HELM, name="w" * 300), "annotation meta.helm.sh/release-name or"),
+    "too long for Helm": (replace(HELM, name="w" * 54), "annotation meta.helm.sh/release-name or"),
+    "a path": (replace(HELM, name="else/web"), "annotation meta.helm.sh/release-name or"),
+    "another namespace that is none": (replace(HELM, namespace="../else"), "meta.helm.sh/release-namespace"),
+    "an Application's": (replace(APP, name="x" * 100_000), "annotation argocd.argoproj.io/tracking-id"),
+    "in capitals": (replace(APP, name="Shop"), "annotation argocd.argoproj.io/tracking-id"),
+    "a Kustomization's": (replace(KUSTOMIZATION, name="my_shop"), "label kustomize.toolkit.fluxcd.io/name"),
+}
+
+
+@pytest.mark.parametrize("rule", ["Refuse", "Through"])
+@pytest.mark.parametrize("case", NO_NAMES)
+def test_an_owner_that_cannot_be_is_neither_read_nor_gone_by(case: str, rule: str) -> None:
+    owner, where = NO_NAMES[case]
+    asked = managed(owner, KUSTOMIZATION, rule=rule)
+    refused = take(asked)
+    assert to_read(asked) == ()
+    assert isinstance(refused, Obstacle)
+    assert refused.reason is Reason.OWNED_BY
+    assert where in refused.message
+    assert "nothing can have that name: nothing was changed" in refused.message
+    assert "owner: Ignore" in refused.message
+    assert len(refused.message) < 1024
+
+
+def test_an_application_above_that_cannot_be_is_not_read() -> None:
+    owner = replace(APP_SET, name="../../secrets/token")
+    asked = managed(owner, ref=AN_APPLICATION)
+    assert to_read(asked) == ()
+    refused = take(asked)
+    assert isinstance(refused, Obstacle)
+    assert "By its ownerReferences, Argo CD's ApplicationSet" in refused.message
+
+
+def test_what_cannot_be_is_ignored_if_that_is_asked_for() -> None:
+    going = take(managed(replace(HELM, name="w" * 300), rule="Ignore"))
+    assert isinstance(going, Go)
+    assert len(going.notes[0]) < 1024
+
+
 IGNORES = {"group": "argoproj.io", "kind": "Application", "jsonPointers": ["/spec/syncPolicy"]}
 GOES: dict[str, tuple[Managed, tuple[str, ...]]] = {
     "nobody manages it": (managed(), ()),

@@ -106,13 +106,20 @@ Duration = Annotated[
     ),
 ]
 
-_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME = rf"^{_LABEL}(\\.{_LABEL})*$"
+LONGEST_NAME = 253
+
+
+def can_be_a_name(text: str, longest: int = LONGEST_NAME) -> bool:
+    """Whether an object can have that name: what `object_name` has the API server check, of names from elsewhere."""
+    return len(text) <= longest and re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", text) is not None
 
 
 def object_name(what: str, example: str) -> Any:
     """A Kubernetes object's name (RFC 1123 subdomain), refused with a sentence that shows one."""
     return Field(
-        max_length=253,
+        max_length=LONGEST_NAME,
         json_schema_extra=rules(
             rule(
                 f"self.matches('{_NAME}')",

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from rollback_operator.api.fields import LONGEST_NAME, can_be_a_name
+
 Object = dict[str, Any]
 
 TRACKING = "argocd.argoproj.io/tracking-id"
@@ -54,6 +56,20 @@ _CALLED = {
     OwnerKind.HELM_RELEASE: "Flux's HelmRelease",
     OwnerKind.KUSTOMIZATION: "Flux's Kustomization",
 }
+_NAMED_BY = {
+    OwnerKind.APPLICATION: f"annotation {TRACKING}, or label {ARGO_CD_INSTANCE} or {INSTANCE}",
+    OwnerKind.APPLICATION_SET: "ownerReferences",
+    OwnerKind.HELM: f"annotation {RELEASE_NAME} or {RELEASE_NAMESPACE}",
+    OwnerKind.HELM_RELEASE: f"label {HELM_RELEASES}/name or {HELM_RELEASES}/namespace",
+    OwnerKind.KUSTOMIZATION: f"label {KUSTOMIZATIONS}/name or {KUSTOMIZATIONS}/namespace",
+}
+_LONGEST_RELEASE = 53
+"""Characters of a release's name, by Helm's own rule."""
+
+
+def _shown(text: str) -> str:
+    """A name as it is said: what is none may be of any length."""
+    return text if len(text) <= LONGEST_NAME else f"{text[:64]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +84,19 @@ class Owner:
     namespace: str
 
     def __str__(self) -> str:
-        where = f"{self.namespace}/" if self.namespace and self.kind is not OwnerKind.HELM else ""
-        return f"{_CALLED[self.kind]} {where}{self.name}"
+        where = f"{_shown(self.namespace)}/" if self.namespace and self.kind is not OwnerKind.HELM else ""
+        return f"{_CALLED[self.kind]} {where}{_shown(self.name)}"
+
+    @property
+    def can_be(self) -> bool:
+        """Whether there can be such an object: whoever may write the target may have written any text as its owner."""
+        longest = _LONGEST_RELEASE if self.kind is OwnerKind.HELM else LONGEST_NAME
+        return can_be_a_name(self.name, longest) and can_be_a_name(self.namespace)
+
+    @property
+    def named_by(self) -> str:
+        """What on an object names it."""
+        return _NAMED_BY[self.kind]
 
 
 @dataclass(frozen=True, slots=True)

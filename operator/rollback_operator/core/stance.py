@@ -71,7 +71,7 @@ class Managed:
 def to_read(managed: Managed) -> tuple[Owner, ...]:
     """The owners whose own objects have to be read before anything is decided."""
     direct = _gone_by(managed)
-    if managed.rule is OwnerRule.IGNORE or direct is not None:
+    if managed.rule is OwnerRule.IGNORE or direct is not None or _impossible(managed) is not None:
         return ()
     read = SUSPENDED | ARGO_CD if _is(managed.ref, OwnerKind.APPLICATION) else SUSPENDED
     return tuple(owner for owner in managed.owners if owner.kind in read)
@@ -85,6 +85,9 @@ def take(managed: Managed) -> Stance:
     if managed.rule is OwnerRule.IGNORE:
         note = f"{chain(owners)} manages {ref}, and owner is Ignore: what it does next may undo the rollback."
         return Go(notes=(note,))
+    impossible = _impossible(managed)
+    if impossible is not None:
+        return _no_name(managed, impossible)
     direct = _gone_by(managed)
     if direct is not None:
         return _by_owner(managed, direct)
@@ -110,6 +113,20 @@ def chain(owners: Iterable[Owner]) -> str:
     """The owners in one clause: who manages it, and who drives that."""
     first, *rest = (str(owner) for owner in owners)
     return ", driven by ".join([first, *rest])
+
+
+def _impossible(managed: Managed) -> Owner | None:
+    """An owner that cannot be, by its name. Something wrote it there, so the target may well be managed."""
+    return next((owner for owner in managed.owners if not owner.can_be), None)
+
+
+def _no_name(managed: Managed, owner: Owner) -> Obstacle:
+    message = (
+        f"By its {owner.named_by}, {owner} manages {managed.ref}, and nothing can have that name: nothing was changed. "
+        "Correct what names it, or take it away if nothing manages the target; then write a new request. "
+        f"{IGNORE}"
+    )
+    return _owned(message)
 
 
 def _gone_by(managed: Managed) -> Owner | None:
