@@ -205,6 +205,16 @@ def test_the_sentence_of_a_step_fits_whatever_the_target_is_called() -> None:
     assert problems(STATUS, status.dump()) == []
 
 
+def test_the_longest_name_of_a_target_fits() -> None:
+    application = TargetRef(kind="Application", namespace=LONGEST_NAME, name=LONGEST_NAME)
+    status = written(request(target=application), Observation(), Findings((), ""), 0)
+    assert status.phase is Phase.FAILED
+    assert problems(STATUS, status.dump()) == []
+    orders = PolicySpec(target=application)
+    of_policy = status_of(orders, PolicyStatus(), Scene("checkout", "uid", None, {}), Found(2**62), NOW)
+    assert problems(POLICY_STATUS, of_policy.dump()) == []
+
+
 def test_a_status_with_everything_that_a_request_can_have_is_written() -> None:
     """Planned, attempted, failing, and ended after all: each field of the schema is used by then."""
     asked = request()

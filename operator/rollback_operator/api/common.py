@@ -14,6 +14,8 @@ ACROSS_NAMESPACES = "Application"
 """The kind of target that may be in another namespace than what names it."""
 Place = tuple[str, str, str]
 """Kind, namespace and name of a target."""
+MAX_TARGET = 520
+"""Characters of a target as a status names it: an Application with the longest namespace and name."""
 
 _TARGET_RULES = rules(
     rule(

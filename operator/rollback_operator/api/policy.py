@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-from rollback_operator.api.common import CONDITIONS, Condition, TargetRef, revision_field
+from rollback_operator.api.common import CONDITIONS, MAX_TARGET, Condition, TargetRef, revision_field
 from rollback_operator.api.fields import (
     FINGERPRINT,
     Duration,
@@ -268,7 +268,7 @@ class PolicyStatus(Resource):
         json_schema_extra=CONDITIONS,
         description="Ready: accepted and evaluated. Armed: a rollback would be possible now. Alert: people are needed.",
     )
-    target: str | None = Field(default=None, max_length=320, description="The target, as KIND/NAME.")
+    target: str | None = Field(default=None, max_length=MAX_TARGET, description="The target, as KIND/NAME.")
     verdict: Literal["Healthy", "Breach", "Unknown"] | None = Field(
         default=None, description="The worst of the triggers' verdicts."
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-from rollback_operator.api.common import CONDITIONS, Condition, TargetRef, revision_as_text, revision_field
+from rollback_operator.api.common import CONDITIONS, MAX_TARGET, Condition, TargetRef, revision_as_text, revision_field
 from rollback_operator.api.fields import (
     FINGERPRINT,
     Duration,
@@ -406,7 +406,7 @@ class TargetStatus(Resource):
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", json_schema_extra=_TARGET_RULES
     )
 
-    target: str = Field(max_length=320, description="The target, as KIND/NAME.")
+    target: str = Field(max_length=MAX_TARGET, description="The target, as KIND/NAME.")
     from_: str | None = Field(default=None, alias="from", max_length=80, description="Revision that is left.")
     to: str | None = Field(default=None, max_length=80, description="Revision that is brought back.")
     phase: Phase = Field(description="Where this target is.")
@@ -465,7 +465,7 @@ class RequestStatus(Resource):
         "and Stalled for kstatus.",
     )
     target: str | None = Field(
-        default=None, max_length=320, description="The target, as KIND/NAME; of a group, how many there are."
+        default=None, max_length=MAX_TARGET, description="The target, as KIND/NAME; of a group, how many there are."
     )
     from_: str | None = Field(
         default=None,
