@@ -112,6 +112,21 @@ def test_a_target_that_is_not_there_keeps_all_from_being_touched(shop: World) ->
     assert (images(shop), children(shop, "lacks")) == ({"a": BAD, "b": BAD}, {})
 
 
+def test_everything_that_a_later_wave_would_end_with_is_said_before_the_first(shop: World) -> None:
+    shop.kubectl("label", "deployment", "b", "argocd.argoproj.io/instance=b")
+    shop.apply(web(GOOD, name="once", replicas=1))
+    shop.rolled_out("once")
+    group = shop.ended(ask(shop, "owned", members("a", "b", "once")))
+
+    assert outcome(group) == ("Failed", "OwnedBy")
+    said = condition(group, "Ready")["message"]
+    for name in ("b", "once"):
+        alone = shop.ended(shop.request(f"alone-{name}", target={"kind": "Deployment", "name": name}))
+        assert condition(alone, "Ready")["message"] in said
+    assert said.endswith("None of the group's targets was changed.")
+    assert (images(shop), children(shop, "owned")) == ({"a": BAD, "b": BAD}, {})
+
+
 def test_a_dry_run_shows_every_plan_and_changes_nothing(shop: World) -> None:
     group = shop.ended(ask(shop, "tries", members("a", "b"), dryRun=True))
 

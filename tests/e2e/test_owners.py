@@ -293,6 +293,20 @@ def test_a_request_for_one_object_goes_by_its_release(shop: Shop) -> None:
     assert all(name in affected for name in ("Deployment web", "ConfigMap settings", "Secret password"))
 
 
+def test_a_group_goes_by_the_release_of_one_of_its_targets(shop: Shop) -> None:
+    names = ("first", "web")
+    for image in ("shop:1", "shop:2"):
+        shop.apply(web(image, name="first", replicas=1))
+        shop.rolled_out("first")
+    targets = [{"target": {"kind": "Deployment", "name": name}, "wave": at} for at, name in enumerate(names)]
+    shop.apply(request("both", targets=targets, reason="5xx after the release", owner="Through"))
+    body = shop.ended("both")
+    assert outcome(body) == ("Succeeded", "Completed"), said(body)
+    assert "Deployment/web (by Helm/shop) at revision 1" in said(body)
+    assert [one.get("owner") for one in body["status"]["targets"]] == [None, "Helm/shop"]
+    assert (shop.image(), shop.history()[-1], shop.image("first")) == ("shop:1", (3, "deployed"), "shop:1")
+
+
 def test_two_requests_that_come_to_the_same_release_roll_it_back_once(shop: Shop) -> None:
     both = {"reason": "both of us", "target": {"kind": "Deployment", "name": "web"}}
     by_name = {**both, "target": {"kind": "Helm", "name": "shop"}}

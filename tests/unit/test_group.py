@@ -17,7 +17,7 @@ from rollback_operator.core.group import advance_group
 from rollback_operator.core.group.values import Child, GroupDecision, Sight, child_name, child_spec
 from rollback_operator.core.group.waves import OVERTIME
 from rollback_operator.core.life.times import SETTLE
-from rollback_operator.core.values import Refused, Request, Snapshot
+from rollback_operator.core.values import Ending, Refused, Request, Snapshot
 from tests.unit.builders import NOW, PAUSED, after, changed, fingerprint, message, snapshot, states, why
 
 REFUSED = Refused(Reason.REJECTED, "Its request cannot be made: the quota is used up")
@@ -34,6 +34,8 @@ class Group:
         orders = RequestSpec(targets=members, reason="5xx", **spec)
         self.request = Request("shop", "all", "uid-of-all", 1, NOW, orders, RequestStatus())
         self.targets: dict[str, Snapshot | Refused | None] = {str(one.target): snapshot() for one in members}
+        self.instead: dict[str, TargetRef] = {}
+        self.endings: dict[str, Ending] = {}
         self.children: dict[str, Child] = {}
         self.answered: dict[str, int] = {}
         self.refused: dict[str, Refused] = {}
@@ -41,7 +43,8 @@ class Group:
 
     def look(self, seconds: float = 0.0, *, answers: bool = True) -> GroupDecision:
         """One decision, written down and acted on (unless no call is answered, nor does it arrive)."""
-        sight = Sight(self.targets, dict(self.children), answered=self.answered, refused=self.refused)
+        children, first = dict(self.children), {"instead": self.instead, "endings": self.endings}
+        sight = Sight(self.targets, children, answered=self.answered, refused=self.refused, **first)  # type: ignore[arg-type]
         decision = advance_group(self.request, sight, after(seconds))
         self.request = replace(self.request, status=RequestStatus.model_validate(decision.status.dump()))
         for target in decision.create if answers else ():
@@ -252,6 +255,109 @@ def test_what_cannot_be_rolled_back_is_said_before_anything_is_begun(
     assert message(group.status).endswith("None of the group's targets was changed.")
     assert group.made == []
     assert states(group.status)["Applied"] == "False"
+
+
+OWNED = Ending(Phase.FAILED, Reason.OWNED_BY, "Helm release web manages Deployment/b: nothing was changed.")
+NOTHING_EARLIER = Ending(Phase.FAILED, Reason.NOTHING_TO_ROLL_BACK_TO, "Deployment/c has no revision before 1.")
+
+
+def test_all_that_keeps_targets_from_being_rolled_back_is_said_at_once(group: Group) -> None:
+    group.targets["Deployment/a"] = None
+    group.endings |= {"Deployment/b": OWNED, "Deployment/c": NOTHING_EARLIER}
+    group.look()
+
+    assert group.outcome() == (Phase.FAILED, "TargetNotFound")
+    said = message(group.status)
+    assert "There is no Deployment a in namespace shop." in said
+    assert said.endswith(f"{OWNED.message} {NOTHING_EARLIER.message} None of the group's targets was changed.")
+    assert (group.made, group.status.targets) == ([], ())
+
+
+def test_of_sixteen_hindrances_each_is_said() -> None:
+    group = Group(*(member(f"{'t' * 100}{number}") for number in range(16)))
+    for name in group.targets:
+        group.endings[name] = Ending(Phase.FAILED, Reason.OWNED_BY, f"{name} {'w' * 1000}")
+    group.look()
+
+    said = message(group.status)
+    assert len(said) <= 4096
+    assert all(f"{name} " in said for name in group.targets)
+    assert said.endswith("None of the group's targets was changed.")
+
+
+def test_one_long_hindrance_leaves_room_for_short_ones(group: Group) -> None:
+    long = "w" * 3000
+    group.endings |= {"Deployment/a": replace(OWNED, message=long), "Deployment/b": OWNED}
+    group.look()
+
+    assert message(group.status).startswith(f"{long} {OWNED.message}")
+
+
+def test_a_dry_run_is_begun_all_the_same_and_says_everything() -> None:
+    group = Group(member("a"), member("b", 1), dry_run=True)
+    group.endings["Deployment/b"] = OWNED
+
+    assert group.look().create == ("Deployment/a", "Deployment/b")
+
+
+# Going by owners.
+
+RELEASE = TargetRef(kind="Helm", name="web")
+
+
+def test_an_owner_is_rolled_back_instead_as_it_was_found(group: Group) -> None:
+    group.instead["Deployment/b"] = RELEASE
+    group.targets["Deployment/b"] = snapshot("xy")
+    group.look()
+
+    assert group.entry("b").owner == "Helm/web"
+    told = child_spec(group.request, group.request.spec.targets[1], NOW)  # type: ignore[index]
+    assert told["target"] == {"kind": "Helm", "name": "web"}
+    assert told["from"] == fingerprint("y")
+    assert "owner" not in group.entry("a").dump()
+    for name in ("a", "b"):
+        group.now(name, Phase.SUCCEEDED)
+    group.look(1)
+    group.now("c", Phase.SUCCEEDED)
+    group.look(2)
+    assert "Deployment/b (by Helm/web) at revision 2" in message(group.status)
+
+
+def test_an_owner_in_another_namespace_is_told_with_it(group: Group) -> None:
+    group.instead["Deployment/b"] = TargetRef(kind="Application", namespace="argocd", name="web")
+    group.look()
+
+    told = child_spec(group.request, group.request.spec.targets[1], NOW)  # type: ignore[index]
+    assert told["target"] == {"kind": "Application", "namespace": "argocd", "name": "web"}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_one_owner_is_not_rolled_back_for_two_targets(*, dry_run: bool) -> None:
+    group = Group(member("a"), member("b", 1), member("c", 1), dry_run=dry_run)
+    group.instead |= {"Deployment/a": RELEASE, "Deployment/c": RELEASE}
+    group.look()
+
+    assert group.outcome() == (Phase.FAILED, "OwnedBy")
+    assert "Helm/web would be rolled back for Deployment/a and Deployment/c" in message(group.status)
+    assert group.made == []
+
+
+def test_an_owner_is_not_rolled_back_beside_itself() -> None:
+    group = Group(member("a"), Member(target=RELEASE))
+    group.instead["Deployment/a"] = RELEASE
+    group.look()
+
+    assert group.outcome() == (Phase.FAILED, "OwnedBy")
+    assert "for Deployment/a and Helm/web" in message(group.status)
+
+
+def test_an_owner_that_is_not_there_is_named(group: Group) -> None:
+    group.instead["Deployment/b"] = RELEASE
+    group.targets["Deployment/b"] = None
+    group.look()
+
+    assert group.outcome() == (Phase.FAILED, "TargetNotFound")
+    assert "There is no Helm web in namespace shop." in message(group.status)
 
 
 def test_people_are_asked_about_what_stands_then() -> None:

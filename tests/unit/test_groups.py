@@ -11,6 +11,7 @@ import pytest
 from rollback_operator.api import GROUP_LABEL
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.request import RequestStatus
+from rollback_operator.core import stance
 from rollback_operator.core.group.values import child_name
 from rollback_operator.core.life import times
 from rollback_operator.kube import errors
@@ -18,10 +19,13 @@ from rollback_operator.kube.resources import Key, group_of, parse_request
 from rollback_operator.operator import RollbackOperator
 from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
+from rollback_operator.targets import podtemplate
 from rollback_operator.targets.deployment import DeploymentTarget
 from tests.unit.builders import message, why
 from tests.unit.fakes import Call, FakeApi, failing
-from tests.unit.objects import Object, deployment, replica_set, request_body
+from tests.unit.objects import Object, deployment, replica_set, request_body, template
+from tests.unit.test_flux import condition, kustomization
+from tests.unit.test_owners import BY_HELM, HELM_LABEL, KUSTOMIZATION_LABELS
 
 KEY: Key = ("shop", "all")
 CREATE = "POST /apis/rollback.dev/v1alpha1/namespaces/shop/rollbackrequests"
@@ -56,10 +60,10 @@ class World:
         self.api = FakeApi(*target("a"), *target("b"), self.group, *things)
         self.worker = self.another_worker()
 
-    def another_worker(self) -> RequestWorker:
+    def another_worker(self, settings: Settings | None = None) -> RequestWorker:
         """Of another operator, or of the same one after it was killed."""
         api: Any = self.api
-        return RequestWorker(api, {"Deployment": DeploymentTarget(api)}, Settings(), lambda _: None)
+        return RequestWorker(api, {"Deployment": DeploymentTarget(api)}, settings or Settings(), lambda _: None)
 
     async def work(self) -> float | None:
         again = await self.worker.work(KEY)
@@ -169,6 +173,220 @@ async def test_whose_rights_are_missing_to_read_a_target_is_told() -> None:
     world.api.faults.append(failing("GET /apis/apps/v1/namespaces/shop/deployments/b", errors.Forbidden(said)))
     await world.work()
     assert "Service account shop/rollback may not get Deployment b in namespace shop" in message(world.status())
+
+
+# What its requests would come to.
+
+SAID = "None of the group's targets was changed."
+FLUX = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/shop"
+
+
+def of_helm(thing: Object) -> None:
+    thing["metadata"]["labels"] = dict(HELM_LABEL)
+    thing["metadata"]["annotations"].update(BY_HELM)
+
+
+def of_flux(thing: Object) -> None:
+    thing["metadata"]["labels"] = dict(KUSTOMIZATION_LABELS)
+
+
+async def alone(world: World, name: str, **spec: Any) -> tuple[tuple[str | None, str], str]:
+    """How a request for that target alone ends, and with which words."""
+    body = request_body(f"for-{name}", uid=f"uid-for-{name}", target={"kind": "Deployment", "name": name}, **spec)
+    body["metadata"]["creationTimestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.api.put(body)
+    await world.worker.work(("shop", f"for-{name}"))
+    await world.worker.told()
+    status = RequestStatus.model_validate(world.api.current(request_body(f"for-{name}"))["status"])
+    return (status.phase, why(status)), message(status)
+
+
+async def test_an_owner_of_a_later_target_ends_it_in_the_words_of_its_own_request() -> None:
+    world = World()
+    world.api.edit(deployment(name="b"), of_helm)
+    assert await world.work() is None
+    outcome, said = await alone(world, "b")
+    assert world.outcome() == outcome == ("Failed", "OwnedBy")
+    assert message(world.status()) == f"{said} {SAID}"
+    assert world.creations() == []
+
+
+async def test_every_hindrance_is_named_before_anything_is_made() -> None:
+    world = World(asked("a", "b", "c"), *target("c")[:1])
+    world.api.edit(deployment(name="b"), of_helm)
+    await world.work()
+    (_, owned), (_, nothing) = await alone(world, "b"), await alone(world, "c")
+    assert "Deployment/c has no revision before" in nothing
+    assert message(world.status()) == f"{owned} {nothing} {SAID}"
+    assert world.creations() == []
+
+
+def rolled_back_from(number: int) -> Object:
+    """A request that ended after it rolled b back from that revision, to one that is gone."""
+    body = request_body(f"from-{number}", uid=f"uid-of-from-{number}", target={"kind": "Deployment", "name": "b"})
+    left = {"revision": str(number), "fingerprint": podtemplate.fingerprint(template(f"shop:{number}"))}
+    plan = {"digest": "", "uid": "uid-of-b", "from": left, "to": {"revision": "9", "fingerprint": "v1:gone"}}
+    plan |= {"steps": [], "diff": "", "serviceAccountName": "rollback"}
+    applied = {"type": "Applied", "status": "True", "reason": "Applied", "message": "So."}
+    body["status"] = {
+        "phase": "Succeeded",
+        "conditions": [{**applied, "lastTransitionTime": "2026-03-01T00:00:00Z"}],
+        "target": "Deployment/b",
+        "targets": [{"target": "Deployment/b", "phase": "Succeeded", "plan": plan}],
+        "finishedAt": "2026-03-01T00:00:00Z",
+    }
+    return body
+
+
+async def test_what_was_rolled_back_from_is_not_gone_back_to() -> None:
+    world = World(None, rolled_back_from(1), rolled_back_from(2))
+    await world.work()
+    assert world.outcome() == ("Failed", "NothingToRollBackTo")
+    assert "Deployment/b has no earlier revision that does not count as bad" in message(world.status())
+    assert world.creations() == []
+
+
+async def test_what_was_rolled_back_before_its_turn_comes_is_no_hindrance() -> None:
+    another = rolled_back_from(9)
+    another["status"]["finishedAt"] = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    world = World(None, another)
+    await world.work()
+    assert world.outcome() == ("Running", "WaveRunning")
+
+
+async def test_an_application_is_named_with_the_namespace_that_the_settings_say() -> None:
+    world = World()
+    named = {"argocd.argoproj.io/instance": "web"}
+    world.api.edit(deployment(name="b"), lambda thing: thing["metadata"].update(labels=named))
+    world.worker = world.another_worker(Settings(argo_cd_namespace="cd"))
+    await world.work()
+    assert "target: {kind: Application, name: web, namespace: cd}" in message(world.status())
+
+
+async def test_a_revision_that_a_later_target_does_not_have_ends_it() -> None:
+    group = asked("a", "b")
+    group["spec"]["targets"][1]["to"] = "9"
+    world = World(group)
+    await world.work()
+    assert world.outcome() == ("Failed", "RevisionNotFound")
+    assert "Deployment/b has no revision 9" in message(world.status())
+
+
+async def test_an_owner_that_would_not_stop_is_found_as_the_service_account_of_its_target() -> None:
+    world = World(asked("a", "b", owner="Through", serviceAccountName="mine"))
+    world.api.edit(deployment(name="b"), of_flux)
+    await world.work()
+    assert world.outcome() == ("Failed", "OwnedBy")
+    assert "there is no such object in this cluster" in message(world.status())
+    assert {call.as_ for call in world.api.calls if call.path == FLUX} == {"shop/mine"}
+
+
+async def test_an_owner_that_may_not_be_looked_at_ends_it() -> None:
+    world = World(asked("a", "b", owner="Through"))
+    world.api.edit(deployment(name="b"), of_flux)
+    world.api.faults.append(failing(f"GET {FLUX}", errors.Forbidden("no")))
+    await world.work()
+    assert world.outcome() == ("Failed", "Forbidden")
+    assert "may not get kustomizations shop in namespace flux-system" in message(world.status())
+
+
+async def test_requests_that_may_not_be_listed_end_it() -> None:
+    world = World()
+    listing = "GET /apis/rollback.dev/v1alpha1/namespaces/shop/rollbackpolicies"
+    world.api.faults.append(failing(listing, errors.Forbidden("no")))
+    await world.work()
+    assert world.outcome() == ("Failed", "Forbidden")
+    assert "The operator's own rights do not suffice" in message(world.status())
+
+
+WAITED_FOR = {
+    "Flux that is applying": kustomization(condition("Reconciling", "True")),
+    "Flux that can be suspended": kustomization(),
+}
+
+
+@pytest.mark.parametrize("body", WAITED_FOR.values(), ids=WAITED_FOR.keys())
+async def test_what_its_request_can_wait_for_or_suspend_is_no_hindrance(body: Object) -> None:
+    body["metadata"].setdefault("generation", 1)
+    world = World(asked("a", "b", owner="Through"), body)
+    world.api.edit(deployment(name="b"), of_flux)
+    await world.work()
+    assert world.outcome() == ("Running", "WaveRunning")
+    assert "suspend" not in world.api.current(body)["spec"]
+
+
+async def test_a_request_that_is_ahead_is_no_hindrance_and_hides_none() -> None:
+    ahead = request_body("ahead", target={"kind": "Deployment", "name": "b"})
+    ahead["status"] = {"phase": "Running", "target": "Deployment/b"}
+    world = World(None, ahead)
+    await world.work()
+    assert world.outcome() == ("Running", "WaveRunning")
+    world = World(None, ahead)
+    world.api.edit(deployment(name="b"), of_helm)
+    await world.work()
+    assert world.outcome() == ("Failed", "OwnedBy")
+
+
+@pytest.fixture
+def behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Deployment stands for the release that made another one."""
+    monkeypatch.setattr(stance, "_ref", lambda *_: TargetRef(kind="Deployment", name="behind"))
+
+
+@pytest.mark.usefixtures("behind")
+async def test_a_target_goes_by_its_owner_as_that_was_found() -> None:
+    world = World(asked("a", "b", owner="Through"), *target("behind"))
+    world.api.edit(deployment(name="a"), of_helm)
+    await world.work()
+    child = world.child("a")
+    assert child["spec"]["target"] == {"kind": "Deployment", "name": "behind"}
+    assert child["spec"]["from"] == world.status().targets[0].fingerprint
+    await world.worker.work(("shop", world.name("a")))
+    of_child = RequestStatus.model_validate(world.child("a")["status"])
+    assert (of_child.target, of_child.phase) == ("Deployment/behind", "Verifying")
+    assert next(call.path for call in world.api.writes() if "deployments/" in call.path).endswith("/behind")
+    assert world.status().targets[0].owner == "Deployment/behind"
+
+
+@pytest.mark.usefixtures("behind")
+async def test_an_owner_that_is_not_there_ends_it() -> None:
+    world = World(asked("a", "b", owner="Through"))
+    world.api.edit(deployment(name="b"), of_helm)
+    await world.work()
+    assert world.outcome() == ("Failed", "TargetNotFound")
+    assert "There is no Deployment behind in namespace shop." in message(world.status())
+
+
+@pytest.mark.usefixtures("behind")
+async def test_an_owner_that_may_not_be_read_ends_it() -> None:
+    world = World(asked("a", "b", owner="Through"))
+    world.api.edit(deployment(name="b"), of_helm)
+    world.api.faults.append(failing("GET /apis/apps/v1/namespaces/shop/deployments/behind", errors.Forbidden("no")))
+    await world.work()
+    assert world.outcome() == ("Failed", "Forbidden")
+
+
+@pytest.mark.usefixtures("behind")
+async def test_a_revision_of_a_target_is_none_of_its_owner() -> None:
+    group = asked("a", "b", owner="Through")
+    group["spec"]["targets"][1]["to"] = "2"
+    world = World(group, *target("behind"))
+    world.api.edit(deployment(name="b"), of_helm)
+    await world.work()
+    assert world.outcome() == ("Failed", "OwnedBy")
+    assert "revision 2 of it says nothing of the revisions of Deployment/behind" in message(world.status())
+
+
+async def test_a_dry_run_says_what_every_target_would_come_to() -> None:
+    world = World(asked("a", "b", dryRun=True))
+    world.api.edit(deployment(name="b"), of_helm)
+    await world.work()
+    for name in ("a", "b"):
+        await world.worker.work(("shop", world.name(name)))
+    await world.work()
+    assert world.outcome() == ("Failed", "WaveFailed")
+    assert "Deployment/b: OwnedBy" in message(world.status())
+    assert "Would go back: Deployment/a from revision 3 to 2." in message(world.status())
 
 
 async def test_an_abort_is_passed_on() -> None:

@@ -231,7 +231,7 @@ def test_a_status_with_everything_that_a_request_can_have_is_written() -> None:
     )
 
 
-OF_GROUPS = {"request", "fingerprint", "message"}
+OF_GROUPS = {"request", "fingerprint", "message", "owner"}
 """What only a group says of its targets."""
 
 
@@ -239,7 +239,11 @@ def test_the_longest_status_of_a_group_is_written() -> None:
     """Sixteen targets with the longest names fail, each with all that can be said."""
     refs = [TargetRef(kind="Deployment", name=f"{'t' * 251}{number:02}") for number in range(MAX_TARGETS)]
     asked = request(target=None, targets=tuple(Member(target=ref) for ref in refs))
-    sight = Sight({str(ref): before_the_effect() for ref in refs})
+    owners = {
+        str(ref): TargetRef(kind="Application", namespace=LONGEST_NAME, name=f"{'a' * 251}{number:02}")
+        for number, ref in enumerate(refs)
+    }
+    sight = Sight({str(ref): before_the_effect() for ref in refs}, instead=owners)
     for seconds in (0.0, 1.0):
         status = advance_group(asked, sight, after(seconds)).status
         assert problems(STATUS, status.dump()) == []

@@ -413,6 +413,12 @@ class TargetStatus(Resource):
     plan: Plan | None = Field(default=None, description="What is done, written before it is done.")
     steps: tuple[Step, ...] = Field(default=(), max_length=16, description="The effects and when they happened.")
     generation: int | None = Field(default=None, description="Generation of the target that carries the effect.")
+    owner: str | None = Field(
+        default=None,
+        max_length=MAX_TARGET,
+        description="In a group: what manages the target and is rolled back instead of it (owner: Through), as "
+        "KIND/NAME; revisions and the fingerprint are then those of the owner.",
+    )
     request: str | None = Field(
         default=None, max_length=253, description="In a group: the RollbackRequest that rolls this target back."
     )

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator import metrics
 from rollback_operator.api import API_VERSION, GROUP_LABEL, REQUESTS
-from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Member, TargetStatus
 from rollback_operator.core.group import advance_group
+from rollback_operator.core.group.foresight import Outlook, first_sight, imagined
 from rollback_operator.core.group.values import Child, GroupDecision, Sight, child_spec, members, noted
 from rollback_operator.core.life.times import over, too_late_to_send
-from rollback_operator.core.values import Refused, Request, Snapshot
+from rollback_operator.core.values import Refused, Request
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import OPERATOR
+from rollback_operator.requests.foresight import Foresee
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
-
-Look = Callable[[Request, TargetRef], Awaitable[Snapshot | Refused | None]]
-"""How a target is, for a request about it, or why that cannot be seen."""
 
 
 @dataclass
@@ -41,9 +38,9 @@ class _Heard:
 class Groups:
     """Looks at groups, and acts for them; their status is written by whoever calls."""
 
-    def __init__(self, api: Api, look: Look) -> None:
+    def __init__(self, api: Api, foresee: Foresee) -> None:
         self._api = api
-        self._look = look
+        self._foresee = foresee
         self._heard: dict[str, _Heard] = {}
 
     def forget(self, uid: str) -> None:
@@ -69,8 +66,7 @@ class Groups:
     async def _gather(self, request: Request) -> Sight:
         heard = self._heard_of(request)
         if not request.status.targets:
-            found = await asyncio.gather(*(self._target(request, one) for one in members(request)))
-            return Sight(targets={str(one.target): seen for one, seen in zip(members(request), found, strict=True)})
+            return first_sight(request, await self._outlooks(request))
         since, names = datetime.now(UTC), noted(request)
         bodies = await asyncio.gather(*(resources.read(self._api, REQUESTS, (request.namespace, one)) for one in names))
         there = {name: body for name, body in zip(names, bodies, strict=True) if body is not None}
@@ -78,12 +74,11 @@ class Groups:
         made = frozenset(heard.made)
         return Sight(children=children, made=made, answered=heard.answered, refused=heard.refused, since=since)
 
-    async def _target(self, request: Request, member: Member) -> Snapshot | Refused | None:
-        """One target, as the request that is going to be made for it would see it."""
-        account = member.service_account_name or request.spec.service_account_name
-        changes = {"targets": None, "target": member.target, "service_account_name": account}
-        asked = replace(request, spec=request.spec.model_copy(update=changes))
-        return await self._look(asked, member.target)
+    async def _outlooks(self, request: Request) -> dict[str, Outlook]:
+        """What the requests that are going to be made would come to, by the names of their targets."""
+        targets, now = members(request), datetime.now(UTC)
+        found = await asyncio.gather(*(self._foresee(imagined(request, one, now), one.target) for one in targets))
+        return {str(one.target): outlook for one, outlook in zip(targets, found, strict=True)}
 
     # Act.
 

@@ -19,7 +19,6 @@ from rollback_operator.core.values import (
     Beside,
     Observation,
     Other,
-    Refused,
     Request,
     Snapshot,
     resolved_account,
@@ -68,7 +67,7 @@ class Reader:
         try:
             target, others, beside, _ = await asyncio.gather(
                 self.observe(request, ref, orders),
-                self._others(request, ref),
+                self.others(request, ref),
                 self._beside(request, ref, policy),
                 self._foresee(request, ref, policy),
             )
@@ -99,13 +98,6 @@ class Reader:
             return await self.together.observe(ref.kind, where, orders)
         return await self.together.observe_planned(ref.kind, where, request.status.phase, plan, request.uid)
 
-    async def before(self, request: Request, ref: TargetRef) -> Snapshot | Refused | None:
-        """The target as it is before a request without a policy is made about it, or why that cannot be seen."""
-        try:
-            return await self.observe(request, ref, None)
-        except errors.Forbidden as error:
-            return reading_refused(error, ref, self.where(request, ref, None).account)
-
     async def _beside(self, request: Request, ref: TargetRef, policy: PolicySpec | None) -> Beside:
         where = self.where(request, ref, policy)
         return await self.together.beside(where, request.status.phase, plan_of(request), request.uid)
@@ -119,7 +111,8 @@ class Reader:
         options = resolved_options(spec, policy) or Options()
         return Where(ref.namespace or request.namespace, ref.name, ServiceAccount(request.namespace, account), options)
 
-    async def _others(self, request: Request, ref: TargetRef) -> tuple[Other, ...]:
+    async def others(self, request: Request, ref: TargetRef) -> tuple[Other, ...]:
+        """The other requests for the target; none once there is a plan, as nothing depends on them any more."""
         if begun(request):
             return ()
         return await resources.requests_for(self.api, request.namespace, ref, self.settings.namespace or None)

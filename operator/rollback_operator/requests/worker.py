@@ -37,6 +37,7 @@ from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import Key, Orders
 from rollback_operator.requests.acting import Actor, Job
+from rollback_operator.requests.foresight import Foresight
 from rollback_operator.requests.groups import Groups
 from rollback_operator.requests.heard import Heard
 from rollback_operator.requests.memory import Bodies, Interest
@@ -66,7 +67,7 @@ class RequestWorker:
         together, backups = Together(api, targets), Backups(api, targets)
         self._reader = Reader(api, settings, together, backups, self.interest, streaks)
         self._actor = Actor(api, targets, together, backups)
-        self._groups = Groups(api, self._reader.before)
+        self._groups = Groups(api, Foresight(self._reader).of)
         self._reporter = Reporter(api)
         self._bodies = Bodies()
         self._heard: dict[str, Heard] = {}

@@ -14,12 +14,15 @@ from unittest import mock
 
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase
+from rollback_operator.core.group.foresight import Outlook
 from rollback_operator.core.group.values import child_name
-from rollback_operator.core.values import Health, Refused, Request, Revision, Snapshot, Wellbeing
+from rollback_operator.core.values import Ending, Health, Refused, Request, Revision, Snapshot, Wellbeing
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import parse_request
 from rollback_operator.requests import groups
+from rollback_operator.requests.foresight import Foresee
 from rollback_operator.requests.reporting import Reporter
 from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
@@ -62,6 +65,8 @@ class Start(NamedTuple):
     status: int
     abort: bool
     kids: tuple[Kid | None, ...]
+    hindered: int | None = None
+    """The place of a target that something else owns."""
 
 
 class Answered(NamedTuple):
@@ -212,7 +217,7 @@ async def _replay(start: Start, answers: tuple[Answered, ...]) -> Asked | Over:
     api = ScriptedApi(start, answers)
     worker = RequestWorker(cast("Api", api), {}, Settings(), lambda _: None)
     worker._reporter = _Reporter(cast("Api", api))
-    worker._groups._look = _look
+    worker._groups._foresee = _foreseeing(start.hindered)
     body = group_body(start.waves, start.status, abort=start.abort)
     request = parse_request(body)
     api.names = {one.request: place for place, one in enumerate(request.status.targets) if one.request is not None} or {
@@ -245,7 +250,18 @@ async def _replay(start: Start, answers: tuple[Answered, ...]) -> Asked | Over:
     )
 
 
-async def _look(_: Request, ref: TargetRef) -> Snapshot:
+def _foreseeing(hindered: int | None) -> Foresee:
+    """Every request would come to its effect, but for that of the target at that place."""
+    owned = Ending(Phase.FAILED, Reason.OWNED_BY, "owned")
+
+    async def foresee(_: Request, ref: TargetRef) -> Outlook:
+        is_owned = hindered is not None and ref == member(hindered)
+        return Outlook(ref, _found(ref), owned if is_owned else None)
+
+    return foresee
+
+
+def _found(ref: TargetRef) -> Snapshot:
     """Every target is there, and well."""
     now = Revision("3", 3, "v1:" + "c" * 64)
     return Snapshot(f"uid-of-{ref.name}", 3, now, (), settled=True, health=Health(Wellbeing.HEALTHY, "fine"))

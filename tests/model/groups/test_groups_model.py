@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rollback_operator.core.group import entries, waves
+from rollback_operator.core.group import entries, foresight, waves
 from rollback_operator.core.group.words import Wave
 from rollback_operator.requests import groups
 from rollback_operator.requests.worker import RequestWorker
@@ -88,6 +88,7 @@ WALKED = {
     "people delete requests": Case((0, 1), moves=1, deletes=True),
     "two operators": Case((0,), operators=2),
     "somebody has the name": Case((0, 1), taken=True),
+    "something else owns the later target": Case((0, 1), operators=2, faults=1, moves=1, hindered=1),
 }
 DEEP = {
     "three targets": Case((0, 0, 1)),
@@ -158,6 +159,9 @@ FOUND = {
     ),
     "whoever has the name is taken for one of the group": Found(
         put(groups, "_is_ours", _always(value=True)), Case((0, 1), taken=True), model.NOT_ALL
+    ),
+    "what hinders a later target is not looked for": Found(
+        put(foresight, "_hindrance", _always(value=None)), Case((0, 1), hindered=1), model.HINDERED
     ),
     "effects are not noted": Found(put(waves, "_noting_effects", lambda it, *_: it), Case((0, 1)), model.DENIED),
 }

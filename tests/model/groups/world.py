@@ -39,6 +39,7 @@ from tests.model.groups.shell import (
 T = TypeVar("T")
 
 EARLY = "a request of a later wave is made before all earlier ones have Succeeded"
+HINDERED = "a request is made although one of the targets cannot be rolled back"
 TWICE = "a request is made twice"
 AFTER_THE_END = "a request is made after the group has ended"
 NOT_NOTED = "a request is made that does not stand in the status"
@@ -61,6 +62,8 @@ class Case(NamedTuple):
     """Whether people delete requests of the group, beside aborting it."""
     taken: bool = False
     """Whether somebody else has a request of the last name."""
+    hindered: int | None = None
+    """The place of a target that something else owns: nothing may be made."""
 
 
 class Call(NamedTuple):
@@ -160,7 +163,7 @@ class Steps:
     def _looks(self, world: World, number: int, process: Process) -> Iterator[Step]:
         if final(world.status):
             return
-        start = Start(self.case.waves, process.heard, world.status, world.abort, world.kids)
+        start = Start(self.case.waves, process.heard, world.status, world.abort, world.kids, self.case.hindered)
         yield self._goes_on(f"operator {number} looks", world, number, start, ())
 
     def _goes_on(self, words: str, world: World, number: int, start: Start, answers: tuple[Answered, ...]) -> Step:
@@ -228,6 +231,8 @@ class Steps:
         targets = statuses.parsed(world.status).targets
         if final(world.status):
             wrong = AFTER_THE_END
+        elif self.case.hindered is not None:
+            wrong = HINDERED
         elif not all(world.succeeded[at] for at in earlier):
             wrong = EARLY
         elif world.made[place]:

@@ -16,7 +16,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
 from rollback_operator.core import progress
 from rollback_operator.core.group import words
-from rollback_operator.core.group.entries import found, is_hindered, revisions
+from rollback_operator.core.group.entries import found, revisions
+from rollback_operator.core.group.foresight import hindrances
 from rollback_operator.core.group.values import GroupDecision, Sight, begun
 from rollback_operator.core.group.waves import carry_on, end
 from rollback_operator.core.life.endings import UNTOUCHED, too_late
@@ -45,8 +46,9 @@ def _prepare(request: Request, seen: Sight, now: datetime) -> GroupDecision:
     if overdue(request, now):
         return end(request, now, too_late(request, words.title(request)), entries)
     if not entries:
-        if is_hindered(seen):
-            return end(request, now, words.hindered(request, seen.targets), ())
+        hindered = hindrances(request, seen)
+        if hindered:
+            return end(request, now, words.hindered(hindered), ())
         entries = found(request, seen)
     left = grace_left(request, now)
     if left > timedelta():

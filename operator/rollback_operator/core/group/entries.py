@@ -16,11 +16,6 @@ STEP = "Request"
 """The one step of each target: that its request is made."""
 
 
-def is_hindered(seen: Sight) -> bool:
-    """Whether one of the targets cannot be rolled back as it is."""
-    return any(not isinstance(one, Snapshot) or one.obstacle is not None for one in seen.targets.values())
-
-
 def found(request: Request, seen: Sight) -> tuple[TargetStatus, ...]:
     """All targets as they were found: that, and no later release, is what is rolled back."""
     return tuple(_found(one, seen) for one in members(request))
@@ -29,8 +24,10 @@ def found(request: Request, seen: Sight) -> tuple[TargetStatus, ...]:
 def _found(member: Member, seen: Sight) -> TargetStatus:
     target = seen.targets[str(member.target)]
     assert isinstance(target, Snapshot)
+    owner = seen.instead.get(str(member.target))
     return TargetStatus(
         target=str(member.target),
+        owner=str(owner) if owner is not None else None,
         from_=target.current.name if target.settled else None,
         fingerprint=target.current.fingerprint,
         phase=Phase.PENDING,

@@ -11,7 +11,7 @@ from typing import Any
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.request import Member, RequestStatus, TargetStatus
 from rollback_operator.core.life.times import deadline
-from rollback_operator.core.values import Refused, Request, Snapshot
+from rollback_operator.core.values import Ending, Refused, Request, Snapshot
 
 SHORTEST = timedelta(seconds=1)
 """The least time that a request is given."""
@@ -31,11 +31,12 @@ class Child:
 class Sight:
     """Everything outside the group that a decision about it may depend on.
 
-    `targets`: how the targets are, by name; looked at once, before anything is begun. `children`: the requests that
-    were noted and have not ended, by name, as far as they are there. `made`: those that this process is sure to have
-    made. `answered`: all attempts to make that request, up
-    to this number, are known to be over. `refused`: requests that the API server does not let the operator make.
-    `since`: when the look at the children began (None: this moment).
+    `targets`: how the targets are, by name; looked at once, before anything is begun. `instead`: the owners that are
+    rolled back instead of targets, by the names of these; how they are is in `targets` then. `endings`: how requests
+    for targets would end without an effect. `children`: the requests that were noted and have not ended, by name, as
+    far as they are there. `made`: those that this process is sure to have made. `answered`: all attempts to make that
+    request, up to this number, are known to be over. `refused`: requests that the API server does not let the operator
+    make. `since`: when the look at the children began (None: this moment).
     """
 
     targets: Mapping[str, Snapshot | Refused | None] = field(default_factory=dict)
@@ -44,6 +45,8 @@ class Sight:
     answered: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, Refused] = field(default_factory=dict)
     since: datetime | None = None
+    instead: Mapping[str, TargetRef] = field(default_factory=dict)
+    endings: Mapping[str, Ending] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ def child_spec(request: Request, member: Member, now: datetime) -> dict[str, Any
     spec = {name: value for name, value in request.spec.dump().items() if name not in _OWN}
     spec |= {name: value for name, value in member.dump().items() if name != "wave"}
     spec |= {"timeout": f"{round(left.total_seconds())}s"}
+    if entry.owner is not None:
+        spec["target"] = TargetRef.of(entry.owner).dump()
     return spec | ({"from": entry.fingerprint} if entry.fingerprint else {})
 
 

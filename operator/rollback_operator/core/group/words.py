@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.common import TargetRef
@@ -10,8 +10,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import MAX_MESSAGE, Phase, RequestStatus, TargetStatus
 from rollback_operator.core import conditions as on
 from rollback_operator.core.group.values import members
-from rollback_operator.core.life.endings import blocked, no_target
-from rollback_operator.core.values import Ending, Refused, Request, Snapshot
+from rollback_operator.core.values import Ending, Request
 
 LONGEST = MAX_MESSAGE
 NOT_BEGUN = "Not begun: nothing was changed."
@@ -105,20 +104,23 @@ def in_the_way(name: str) -> str:
 # When it ends.
 
 
-def hindered(request: Request, targets: Mapping[str, Snapshot | Refused | None]) -> Ending:
-    """One of the targets cannot be rolled back as it is: better to know before the first is."""
-    found = [_hindrance(request, one.target, targets[str(one.target)]) for one in members(request)]
-    endings = [one for one in found if one is not None]
-    words = " ".join(one.message for one in endings)
-    return Ending(Phase.FAILED, endings[0].reason, f"{words} None of the group's targets was changed.")
+def hindered(endings: Sequence[Ending]) -> Ending:
+    """Some of the targets cannot be rolled back as they are: better to know all of that before the first is."""
+    last = "None of the group's targets was changed."
+    said = [one.message for one in endings]
+    room = on.MAX_MESSAGE - len(last) - len(said)
+    if sum(map(len, said)) > room:
+        said = [on.shorten(one, room // len(said)) for one in said]
+    return Ending(Phase.FAILED, endings[0].reason, " ".join([*said, last]))
 
 
-def _hindrance(request: Request, ref: TargetRef, seen: Snapshot | Refused | None) -> Ending | None:
-    if seen is None:
-        return no_target(request, ref)
-    if isinstance(seen, Refused):
-        return Ending(Phase.FAILED, seen.reason, seen.message)
-    return blocked(seen.obstacle) if seen.obstacle is not None else None
+def named_twice(owner: TargetRef, names: Sequence[str]) -> Ending:
+    """Several targets would be rolled back by one owner."""
+    message = (
+        f"{owner} would be rolled back for {listed(names)}, and in one group that can happen once only: name it in "
+        "`targets` instead of what it manages."
+    )
+    return Ending(Phase.FAILED, Reason.OWNED_BY, message)
 
 
 def all_back(request: Request, entries: tuple[TargetStatus, ...]) -> Ending:
@@ -157,8 +159,14 @@ def _what_is_where(request: Request, entries: tuple[TargetStatus, ...]) -> str:
 
 
 def _places(entries: Iterable[TargetStatus]) -> str:
-    return listed([f"{one.target} at revision {one.to or one.from_ or '?'}" for one in entries])
+    return listed([f"{_named(one)} at revision {one.to or one.from_ or '?'}" for one in entries])
 
 
 def _moves(entries: Iterable[TargetStatus]) -> str:
-    return listed([f"{one.target} from revision {one.from_ or '?'} to {one.to or one.from_ or '?'}" for one in entries])
+    moves = [f"{_named(one)} from revision {one.from_ or '?'} to {one.to or one.from_ or '?'}" for one in entries]
+    return listed(moves)
+
+
+def _named(entry: TargetStatus) -> str:
+    """The target, with what was rolled back instead of it."""
+    return f"{entry.target} (by {entry.owner})" if entry.owner is not None else entry.target

@@ -85,7 +85,7 @@ def _take_turn(request: Request, ref: TargetRef, seen: Observation, now: datetim
     if first is not None:
         message = f"Waiting for {first.name}, which is rolling back {ref} and came first."
         return Decision(progress.waiting(request, now, Reason.QUEUED, message, target=str(ref)), again=QUEUE_POLL)
-    return _select(request, ref, seen, now)
+    return select(request, ref, seen, now)
 
 
 def _without_policy(request: Request, now: datetime) -> Decision:
@@ -101,7 +101,8 @@ def _without_policy(request: Request, now: datetime) -> Decision:
     return Decision(progress.waiting(request, now, Reason.WAITING_FOR_POLICY, message), again=timedelta(seconds=1))
 
 
-def _select(request: Request, ref: TargetRef, seen: Observation, now: datetime) -> Decision:
+def select(request: Request, ref: TargetRef, seen: Observation, now: datetime) -> Decision:
+    """It is the request's turn: go by the owner, wait, end, or go on to the revision and what it needs."""
     target = seen.target
     if target is None:
         return end(request, now, no_target(request, ref), target=str(ref))
