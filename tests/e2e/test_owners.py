@@ -68,10 +68,15 @@ def by_flux(world: World) -> World:
         "kustomize.toolkit.fluxcd.io/namespace": world.namespace,
     }
     world.apply(flux.kustomization("shop"))
-    inventory = {"status": flux.kustomization("shop", applied=(f"{world.namespace}_web_apps_Deployment",))["status"]}
-    world.kubectl("patch", "kustomization", "shop", "--subresource=status", "--type=merge", "-p", json.dumps(inventory))
+    has_applied(world, f"{world.namespace}_web_apps_Deployment")
     allow(world, "get", "patch")
     return released(world, labels=labels)
+
+
+def has_applied(world: World, *identities: str) -> None:
+    """The Kustomization keeps these as they are."""
+    inventory = {"status": flux.kustomization("shop", applied=identities)["status"]}
+    world.kubectl("patch", "kustomization", "shop", "--subresource=status", "--type=merge", "-p", json.dumps(inventory))
 
 
 def allow(world: World, *verbs: str) -> None:
@@ -154,6 +159,19 @@ def test_flux_is_suspended_for_the_rollback_and_resumed_by_the_command_that_is_s
     resumed = the_kustomization(by_flux)
     assert resumed["spec"] == before
     assert HOLD not in resumed["metadata"].get("annotations", {})
+
+
+def test_the_plan_names_as_many_objects_as_it_can_have_one_a_line(by_flux: World) -> None:
+    names = [f"{'c' * 240}-{number}" for number in range(300)]
+    has_applied(by_flux, *(f"{by_flux.namespace}_{name}__ConfigMap" for name in names))
+    body = by_flux.roll_back("back", owner="Through")
+    assert outcome(body) == ("Succeeded", "Completed")
+    shown = r'{range .status.targets[0].plan.affected[*]}{@}{"\n"}{end}'
+    lines = by_flux.kubectl("get", "rbr", "back", "-o", f"jsonpath={shown}").splitlines()
+    assert lines == [f"ConfigMap {by_flux.namespace}/{name}" for name in names[:256]]
+    notes = " ".join(plan_of(body)["notes"])
+    assert "nothing that it applies is updated: 300 objects, which plan.affected names" in notes
+    assert "plan.affected names the first 256 of 300 objects." in notes
 
 
 def plan_of(body: Object) -> Object:
@@ -290,7 +308,9 @@ def test_a_request_for_one_object_goes_by_its_release(shop: Shop) -> None:
     assert (body["status"]["from"], body["status"]["to"]) == ("2", "1")
     assert (shop.image(), shop.history()[-1]) == ("shop:1", (3, "deployed"))
     affected = next(note for note in plan_of(body)["notes"] if note.startswith("It consists of: "))
-    assert all(name in affected for name in ("Deployment web", "ConfigMap settings", "Secret password"))
+    for name in ("Deployment web", "ConfigMap settings", "Secret password"):
+        assert name in affected
+        assert any(one.startswith(name) for one in plan_of(body)["affected"])
 
 
 def test_a_group_goes_by_the_release_of_one_of_its_targets(shop: Shop) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,9 @@ from rollback_operator.core.choice import Chosen
 from rollback_operator.core.progress import CUT, cut_diff, make_plan
 from rollback_operator.core.stance import Go
 from rollback_operator.core.values import Findings
-from tests.unit.builders import revision, snapshot
+from tests.unit.builders import FINDINGS, revision, snapshot
+
+TWO = Chosen(revision(2))
 
 
 def lines(count: int, text: str = "-  image: shop:3") -> str:
@@ -82,8 +86,32 @@ def test_a_plan_says_what_is_suspended_and_what_goes_back_with_the_target() -> N
         findings,
         account="rollback",
         verify=None,
-        standing=Go((suspension,), ("Another one.",)),
+        standing=Go((suspension,), ("Another one.",), ("Deployment web", "Deployment apps/cart")),
     )
     assert plan.suspends == (suspension,)
     assert plan.steps == ("Suspend HelmRelease apps/web (spec.suspend).", "Run helm rollback.")
     assert plan.notes == ("It consists of: Deployment web, ConfigMap web.", "Another one.", "A note.")
+    assert plan.affected == ("Deployment web", "ConfigMap web", "Deployment apps/cart")
+
+
+def test_sixty_objects_are_all_named_and_the_note_stays_short() -> None:
+    names = tuple(f"ConfigMap configuration-of-the-shop-{number}" for number in range(60))
+    plan = make_plan(snapshot(), TWO, replace(FINDINGS, affected=names), account="rollback", verify=None)
+    assert plan.affected == names
+    said = f"It consists of: 60 objects, which plan.affected names, such as {', '.join(names[:5])}."
+    assert plan.notes == (said,)
+
+
+def test_more_objects_than_fit_are_counted() -> None:
+    names = tuple(f"ConfigMap {number}" for number in range(200))
+    standing = Go(affected=tuple(f"Secret {number}" for number in range(100)))
+    findings = replace(FINDINGS, affected=names)
+    plan = make_plan(snapshot(), TWO, findings, account="rollback", verify=None, standing=standing)
+    assert plan.affected == (*names, *standing.affected[:56])
+    assert "plan.affected names the first 256 of 300 objects." in plan.notes
+
+
+def test_the_digest_of_a_plan_without_other_objects_is_what_it_was() -> None:
+    plan = make_plan(snapshot(), TWO, FINDINGS, account="rollback", verify=None)
+    assert "affected" not in plan.dump()
+    assert plan.digest == "sha256:c2d58558ad6d5ab30cfdd888f05138c38be6ee05d041bf0e265dff48d90a4c12"

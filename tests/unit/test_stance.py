@@ -306,6 +306,7 @@ def test_what_flux_drives_is_suspended_first() -> None:
     )
     assert others.startswith("While Flux's Kustomization flux-system/shop is suspended, nothing that it applies is")
     assert others.endswith("Deployment shop/web.")
+    assert going.affected == ("Deployment shop/web",)
 
 
 def test_the_suspension_of_an_earlier_request_is_kept_with_what_was_before_it() -> None:

@@ -5,6 +5,7 @@ Kopf is no safety net here, and neither is the schema: what is too long has to b
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -127,6 +128,8 @@ seconds = st.sampled_from([-9.0, 9e6])
 """Before all effects, and after them."""
 copies = st.sampled_from([None, KeptCopy(secret=LONGEST_NAME, required=True), KeptCopy(secret=LONGEST_NAME)])
 findings = st.builds(Findings, lists_of_texts, texts, lists_of_texts, copy=copies)
+many_texts = st.sampled_from([(), ("x",), tuple(f"{number} {'é' * 500}" for number in range(300))])
+findings = findings | st.builds(Findings, lists_of_texts, texts, lists_of_texts, affected=many_texts, copy=copies)
 found_or_missing = findings | st.builds(Findings, lists_of_texts, texts, lists_of_texts, lists_of_texts)
 
 
@@ -213,6 +216,19 @@ def test_the_longest_name_of_a_target_fits() -> None:
     orders = PolicySpec(target=application)
     of_policy = status_of(orders, PolicyStatus(), Scene("checkout", "uid", None, {}), Found(2**62), NOW)
     assert problems(POLICY_STATUS, of_policy.dump()) == []
+
+
+def test_the_longest_plan_leaves_room_in_what_etcd_takes() -> None:
+    """A request to etcd may have 1.5 MiB, whatever characters it is written in."""
+    wide = "🙂" * 40_000
+    everything = tuple(f"{number} {wide}" for number in range(300))
+    found = Findings((wide,) * 16, wide, (wide,) * 16, affected=everything, copy=KeptCopy(secret=LONGEST_NAME))
+    status = written(request(), Observation(target=before_the_effect()), found, 0)
+    assert status.phase is Phase.RUNNING
+    plan = status.targets[0].plan
+    assert plan is not None
+    assert (len(plan.affected or ()), "plan.affected names the first 256 of 300 objects." in plan.notes) == (256, True)
+    assert len(json.dumps(status.dump(), ensure_ascii=False).encode()) < 2**19 + 2**16
 
 
 def test_a_status_with_everything_that_a_request_can_have_is_written() -> None:

@@ -42,6 +42,10 @@ IMMUTABLE = (
 )
 MAX_DIFF_BYTES = 32 * 1024
 MAX_REASON = 512
+MAX_AFFECTED = 256
+"""Objects that a plan names beside its target."""
+MAX_AFFECTED_NAME = 384
+"""Characters of each: a kind, a namespace and a name, each as long as it may be."""
 MAX_TARGETS = 16
 """Targets of a group."""
 MAX_MESSAGE = 1024
@@ -362,6 +366,14 @@ class Plan(Resource):
     )
     configuration: Restoration | None = Field(
         default=None, description="The configuration that is put back, where a policy remembers it."
+    )
+    affected: (
+        Annotated[tuple[Annotated[str, Field(max_length=MAX_AFFECTED_NAME)], ...], Field(max_length=MAX_AFFECTED)]
+        | None
+    ) = Field(
+        default=None,
+        description="The objects that the target consists of, and those that nothing updates while what is suspended "
+        "is; one name each. If there are more than fit, a note says how many.",
     )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -20,6 +20,8 @@ STALLED = "Stalled"
 State = Literal["True", "False", "Unknown"]
 Change = tuple[State, Reason, str] | None
 MAX_MESSAGE = 4096
+FEW = 5
+"""Names that a sentence has before it gives a number."""
 
 
 def find(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
@@ -36,6 +38,13 @@ def is_true(conditions: tuple[Condition, ...], kind: str) -> bool:
 def shorten(text: str, limit: int = MAX_MESSAGE) -> str:
     """`text` within the schema's bound, cut visibly."""
     return text if len(text) <= limit else text[: limit - 2] + " …"
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Names that a plan has as `affected`: how many, before there is no room left, and the first few."""
+    if len(names) <= FEW:
+        return ", ".join(names)
+    return f"{len(names)} objects, which plan.affected names, such as {', '.join(names[:FEW])}"
 
 
 def updated(

@@ -31,8 +31,6 @@ _APPLIERS = ARGO_CD_MANAGERS | {"kustomize-controller", "helm-controller", "helm
 """Field managers that put a field back by themselves."""
 
 
-_NAMED = 20
-"""Objects of an inventory that are named before it becomes a number."""
 _ID_PARTS = 4
 
 
@@ -92,11 +90,9 @@ def undone_by(body: Object) -> str | None:
 
 
 def applied(body: Object) -> tuple[str, ...]:
-    """The objects that it keeps as they are (in its inventory: `NAMESPACE_NAME_GROUP_KIND`), the first ones by name."""
+    """The objects that it keeps as they are (in its inventory: `NAMESPACE_NAME_GROUP_KIND`)."""
     entries = ((body.get("status") or {}).get("inventory") or {}).get("entries") or []
-    names = tuple(_named(one["id"]) for one in entries)
-    more = len(names) - _NAMED
-    return names if more <= 0 else (*names[:_NAMED], f"and {more} more")
+    return tuple(_named(one["id"]) for one in entries)
 
 
 def _named(identity: str) -> str:

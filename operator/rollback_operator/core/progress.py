@@ -15,6 +15,8 @@ from rollback_operator.api.options import Options
 from rollback_operator.api.policy import Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import (
+    MAX_AFFECTED,
+    MAX_AFFECTED_NAME,
     MAX_DIFF_BYTES,
     Phase,
     Plan,
@@ -49,6 +51,7 @@ def make_plan(
     """The plan as it is written down: everything that the effect will be held to."""
     to, left = chosen.revision, chosen.frees.by if chosen.frees else target.current
     findings = replace(findings, copy=None) if chosen.frees else findings  # nothing is replaced
+    affected = _affected(findings, standing)
     plan = Plan(
         digest="",
         uid=target.uid,
@@ -66,14 +69,22 @@ def make_plan(
         frees=True if chosen.frees else None,
         backup=findings.copy,
         configuration=None if chosen.frees else findings.configuration,
+        affected=tuple(on.shorten(name, MAX_AFFECTED_NAME) for name in affected[:MAX_AFFECTED]) or None,
     )
     canonical = json.dumps(plan.dump(), sort_keys=True, separators=(",", ":"))
     return plan.model_copy(update={"digest": "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()})
 
 
 def _notes(chosen: Chosen, findings: Findings, standing: Go) -> tuple[str, ...]:
-    affected = (f"It consists of: {', '.join(findings.affected)}.",) if findings.affected else ()
-    return (*chosen.notes, *affected, *standing.notes, *findings.notes)
+    consists = (f"It consists of: {on.some_of(findings.affected)}.",) if findings.affected else ()
+    count = len(_affected(findings, standing))
+    cut = (f"plan.affected names the first {MAX_AFFECTED} of {count} objects.",) if count > MAX_AFFECTED else ()
+    return (*chosen.notes, *consists, *cut, *standing.notes, *findings.notes)
+
+
+def _affected(findings: Findings, standing: Go) -> tuple[str, ...]:
+    """What goes back with the target, then what stands still for it."""
+    return tuple(dict.fromkeys((*findings.affected, *standing.affected)))
 
 
 def _effects(findings: Findings, standing: Go) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from rollback_operator.api.common import TargetKind, TargetRef
 from rollback_operator.api.owner import OwnerRule, Suspension
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core import flux, suspended
+from rollback_operator.core.conditions import some_of
 from rollback_operator.core.owners import ARGO_CD_GROUP, Lineage, Owner, OwnerKind, Seen, recognised
 from rollback_operator.core.values import Obstacle
 
@@ -30,6 +31,8 @@ class Go:
 
     suspends: tuple[Suspension, ...] = ()
     notes: tuple[str, ...] = ()
+    affected: tuple[str, ...] = ()
+    """Objects that are not updated while these are suspended."""
 
 
 NOTHING_ELSE = Go()
@@ -102,7 +105,8 @@ def _together(stances: list[Go | Await | Obstacle]) -> Go | Await | Obstacle:
                 return stance
     going = [stance for stance in stances if isinstance(stance, Go)]
     suspends = tuple(one for stance in going for one in stance.suspends)
-    return Go(suspends, tuple(note for stance in going for note in stance.notes))
+    affected = tuple(name for stance in going for name in stance.affected)
+    return Go(suspends, tuple(note for stance in going for note in stance.notes), affected)
 
 
 def _is(ref: TargetRef, kind: OwnerKind) -> bool:
@@ -215,7 +219,7 @@ def _suspend(ref: TargetRef, seen: Seen) -> Go | Await | Obstacle:
         revision=suspended.attempted(body),
         content=suspended.content_of(body),
     )
-    return Go((suspension,), tuple(_suspension_notes(owner, body)))
+    return Go((suspension,), tuple(_suspension_notes(owner, body)), flux.applied(body))
 
 
 def _suspension_notes(owner: Owner, body: Object) -> Iterator[str]:
@@ -226,7 +230,7 @@ def _suspension_notes(owner: Owner, body: Object) -> Iterator[str]:
         yield f"{owner} is already suspended, for an earlier request."
     applied = flux.applied(body)
     if applied:
-        yield f"While {owner} is suspended, nothing that it applies is updated: {', '.join(applied)}."
+        yield f"While {owner} is suspended, nothing that it applies is updated: {some_of(applied)}."
 
 
 def _unread(ref: TargetRef, seen: Seen) -> Obstacle:
