@@ -27,6 +27,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {**GOOD, "target": {**TARGET, "namespace": "other"}},
         "leave namespace out: only an Application may be in another namespace",
     ),
+    "a release's name that Helm does not take": (
+        {**GOOD, "target": {"kind": "Helm", "name": "w" * 54}},
+        "write the release's name as `helm list` shows it",
+    ),
     "a namespace that is none": (
         {**GOOD, "target": {"kind": "Application", "name": "a", "namespace": "A b"}},
         "write the namespace's name",

@@ -14,6 +14,8 @@ ACROSS_NAMESPACES = "Application"
 """The kind of target that may be in another namespace than what names it."""
 Place = tuple[str, str, str]
 """Kind, namespace and name of a target."""
+LONGEST_RELEASE = 53
+"""Characters of the name of a release, by Helm's own rule."""
 MAX_TARGET = 520
 """Characters of a target as a status names it: an Application with the longest namespace and name."""
 
@@ -22,6 +24,11 @@ _TARGET_RULES = rules(
         "!has(self.namespace) || self.kind == 'Application'",
         "leave namespace out: only an Application may be in another namespace than what names it; to roll back "
         "something else there, write the RollbackRequest or RollbackPolicy in that namespace",
+    ),
+    # Helm's records are looked for by a label with the name: the API server answers nothing about one that is too long.
+    rule(
+        f"self.kind != 'Helm' || self.name.size() <= {LONGEST_RELEASE}",
+        f"write the release's name as `helm list` shows it: Helm takes {LONGEST_RELEASE} characters at most",
     ),
 )
 

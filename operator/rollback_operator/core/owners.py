@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from rollback_operator.api.common import LONGEST_RELEASE
 from rollback_operator.api.fields import LONGEST_NAME, can_be_a_name
 
 Object = dict[str, Any]
@@ -63,8 +64,6 @@ _NAMED_BY = {
     OwnerKind.HELM_RELEASE: f"label {HELM_RELEASES}/name or {HELM_RELEASES}/namespace",
     OwnerKind.KUSTOMIZATION: f"label {KUSTOMIZATIONS}/name or {KUSTOMIZATIONS}/namespace",
 }
-_LONGEST_RELEASE = 53
-"""Characters of a release's name, by Helm's own rule."""
 
 
 def _shown(text: str) -> str:
@@ -90,7 +89,7 @@ class Owner:
     @property
     def can_be(self) -> bool:
         """Whether there can be such an object: whoever may write the target may have written any text as its owner."""
-        longest = _LONGEST_RELEASE if self.kind is OwnerKind.HELM else LONGEST_NAME
+        longest = LONGEST_RELEASE if self.kind is OwnerKind.HELM else LONGEST_NAME
         return can_be_a_name(self.name, longest) and can_be_a_name(self.namespace)
 
     @property
