@@ -67,6 +67,18 @@ def revisions(world: World, kind: str) -> list[str]:
     return [line.split()[0] for line in world.kubectl("rollout", "history", f"{kind}/web").splitlines()[2:] if line]
 
 
+def freed(world: World) -> list[tuple[str, str]]:
+    """Which pods the operator deleted, and as whom."""
+    return [
+        (event["objectRef"]["name"], event["impersonatedUser"]["username"])
+        for event in world.cluster.audit_events()
+        if event["verb"] == "delete"
+        and event.get("objectRef", {}).get("namespace") == world.namespace
+        and event["objectRef"]["resource"] == "pods"
+        and "impersonatedUser" in event
+    ]
+
+
 def waits_for(world: World, pod: str, image: str) -> None:
     """Wait until the pod is there with that image, and is not scheduled."""
     until(lambda: pods(world).get(pod, ("", ""))[0] == image, what=f"{pod} has {image}")
@@ -263,17 +275,27 @@ def test_a_statefulset_that_waits_for_a_broken_pod_is_freed(world: World) -> Non
     )
     assert images(world) == ["shop:1", "shop:1"]
     assert pods(world)["web-0"] == before["web-0"], "a pod that is well, and not of the bad release, stays"
-    deleted = [
-        event
-        for event in world.cluster.audit_events()
-        if event["verb"] == "delete"
-        and event.get("objectRef", {}).get("namespace") == world.namespace
-        and event["objectRef"]["resource"] == "pods"
-        and "impersonatedUser" in event
-    ]
-    assert [(one["objectRef"]["name"], one["impersonatedUser"]["username"]) for one in deleted] == [
-        ("web-1", f"system:serviceaccount:{world.namespace}:rollback")
-    ]
+    assert freed(world) == [("web-1", f"system:serviceaccount:{world.namespace}:rollback")]
+
+
+def test_a_statefulset_is_freed_of_a_pod_that_an_earlier_bad_release_broke(world: World) -> None:
+    world.release(stateful("shop:1"))
+    before = pods(world)
+    world.apply(stateful("shop:2", pods=NOWHERE))
+    waits_for(world, "web-1", "shop:2")
+    world.begin(stateful("shop:3"))
+    waits_for(world, "web-1", "shop:2")  # what was to mend it waits for the pod, too
+
+    body = back(world, to="1")
+
+    assert outcome(body) == ("Succeeded", "Completed")
+    assert (body["status"]["from"], body["status"]["to"]) == ("3", "1")
+    assert body["status"]["targets"][0]["plan"]["steps"][-1] == (
+        "Then delete pods of revisions 2 and 3 that are not ready: the StatefulSet would wait for them."
+    )
+    assert images(world) == ["shop:1", "shop:1"]
+    assert pods(world)["web-0"] == before["web-0"]
+    assert freed(world) == [("web-1", f"system:serviceaccount:{world.namespace}:rollback")]
 
 
 def test_a_statefulset_that_waits_is_left_to_people_when_they_say_so(world: World) -> None:

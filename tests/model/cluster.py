@@ -74,6 +74,17 @@ STUCK = Deployment(
     broken="b",
 )
 """A StatefulSet that somebody set back from b to a, and that waits for a pod of b."""
+BROKEN_BEFORE = Deployment(
+    letter="c",
+    number=4,
+    generation=4,
+    history=(Revision("o", 1), Revision("a", 2), Revision("b", 3), Revision("c", 4)),
+    pods="rolling",
+    kind=STATEFUL_SET,
+    ordered=True,
+    broken="b",
+)
+"""A StatefulSet whose bad revision b broke a pod, which c, released on top of it, waits for."""
 POD = "pod of "
 """How the uid of a pod begins; the rest is its letter."""
 

@@ -14,7 +14,7 @@ from tests.model.shell import DEFECT, Shell
 from tests.model.surroundings import all_but
 from tests.model.world import Case
 
-STUCK = Case(kind=cluster.STATEFUL_SET, stuck=True, spec=(("to", "4"),))
+STUCK = Case(kind=cluster.STATEFUL_SET, begins=cluster.STUCK, spec=(("to", "4"),))
 
 
 class Found(NamedTuple):

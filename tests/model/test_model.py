@@ -14,7 +14,8 @@ from tests.model.world import Case
 DRY_RUN = (("dryRun", True),)
 NAMED = (("to", "2"),)
 STATEFUL = Case(kind=cluster.STATEFUL_SET, but=frozenset({surroundings.PAUSE, surroundings.RESUME}))
-STUCK = STATEFUL._replace(stuck=True, spec=(("to", "4"),))
+STUCK = STATEFUL._replace(begins=cluster.STUCK, spec=(("to", "4"),))
+BROKEN_BEFORE = STATEFUL._replace(begins=cluster.BROKEN_BEFORE, spec=NAMED)
 KEPT = (("backup", "IfAllowed"),)
 COPIED = (("backup", "Always"),)
 
@@ -37,8 +38,13 @@ WALKED = {
     "a StatefulSet that waits for a broken pod, two operators, and people interfere": STUCK._replace(
         operators=2, moves=1
     ),
+    "a StatefulSet with a pod that an earlier revision broke, a fault": BROKEN_BEFORE._replace(faults=1),
+    "a StatefulSet with a pod that an earlier revision broke, and people interfere": BROKEN_BEFORE._replace(moves=1),
 }
 DEEP = {
+    "a StatefulSet with a pod that an earlier revision broke, a fault, and people interfere": BROKEN_BEFORE._replace(
+        faults=1, moves=1
+    ),
     "a StatefulSet that waits for a broken pod, one operator, two faults, and people interfere": STUCK._replace(
         faults=2, moves=1
     ),
@@ -96,8 +102,9 @@ def test_the_walk_comes_to_every_ending_that_the_model_can_tell(shell: Shell, sm
     }
 
 
-def test_the_pod_that_a_set_waits_for_is_deleted_and_then_the_request_succeeds(shell: Shell) -> None:
-    walk = explore(STUCK, shell)
+@pytest.mark.parametrize("case", [STUCK, BROKEN_BEFORE], ids=["set back by hand", "broken by an earlier bad revision"])
+def test_the_pod_that_a_set_waits_for_is_deleted_and_then_the_request_succeeds(case: Case, shell: Shell) -> None:
+    walk = explore(case, shell)
 
     assert any(f"{FREE}: done" in words for words in walk.words)
     assert "Succeeded/Completed" in _endings(walk)

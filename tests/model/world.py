@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from rollback_operator.api.request import Phase
 from tests.model import statuses
-from tests.model.cluster import POD, STUCK, Deployment, deleted, patched
+from tests.model.cluster import POD, Deployment, deleted, patched
 from tests.model.shell import APPLY, NOTHING, PUT, Answered, Asked, Body, Heard, Start
 
 T = TypeVar("T")
@@ -27,8 +27,8 @@ class Case(NamedTuple):
     """Faults and moves that are left out."""
     kind: str = "Deployment"
     """Of the target."""
-    stuck: bool = False
-    """It is a StatefulSet that was set back by hand, and waits for a broken pod."""
+    begins: Deployment | None = None
+    """What the target is; None: its third revision was just released."""
 
 
 class Asking(NamedTuple):
@@ -100,7 +100,7 @@ def beginning(case: Case) -> World:
     asking = tuple(
         Asking(Body(index, statuses.EMPTY, abort=False, created=0, kind=case.kind)) for index in range(case.requests)
     )
-    target = STUCK if case.stuck else Deployment(kind=case.kind)
+    target = case.begins or Deployment(kind=case.kind)
     return World(asking, target, None, None, None, (fresh_process(case.requests),) * case.operators)
 
 

@@ -50,12 +50,12 @@ async def observed(kind: Kind, *things: Object, phase: Phase | None = None, plan
     return seen
 
 
-def a_plan(to: str, number: str, left: str = "shop:3") -> Plan:
+def a_plan(to: str, number: str, left: str = "shop:3", left_number: str = "3") -> Plan:
     """A plan that goes from one image to another."""
     (mine,) = running().status.targets
     assert mine.plan is not None
     back = mine.plan.to.model_copy(update={"revision": number, "fingerprint": fingerprint(template(to))})
-    bad = mine.plan.from_.model_copy(update={"revision": "3", "fingerprint": fingerprint(template(left))})
+    bad = mine.plan.from_.model_copy(update={"revision": left_number, "fingerprint": fingerprint(template(left))})
     return mine.plan.model_copy(update={"to": back, "from_": bad})
 
 

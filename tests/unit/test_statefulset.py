@@ -159,6 +159,20 @@ async def test_a_plan_says(case: str) -> None:
     assert (found.steps[-1] == FREES) == frees
 
 
+async def test_a_plan_names_the_earlier_revisions_whose_pods_are_still_there() -> None:
+    halfway = stateful_set("shop:4", status={"updatedReplicas": 0, "availableReplicas": 2})
+    pods = (bad_pod(), *(set_pod(f"checkout-{number}", record(1)["metadata"]["name"]) for number in (0, 1)))
+    module, _ = target(halfway, record(1), record(2), BAD, record(4), *pods)
+    seen = await module.observe(HERE, None, None)
+    assert seen is not None
+
+    found = await module.examine(HERE, seen, seen.history[1])
+
+    assert found.steps[-1] == (
+        "Then delete pods of revisions 3 and 4 that are not ready: the StatefulSet would wait for them."
+    )
+
+
 def test_the_right_to_delete_pods_is_needed_unless_people_do_it() -> None:
     module, _ = target()
     patch, delete = module.rights(HERE)
@@ -194,11 +208,55 @@ async def test_a_pod_of_the_bad_revision_that_is_not_ready_is_in_the_way() -> No
     assert seen.health.message == "0 of 3 pods are updated; it waits for pod checkout-2 of revision 3, not ready"
 
 
+FIX = record(4, "shop:4")
+RETURNED = (record(1), BAD, FIX, record(5, "shop:2"))
+"""After the effect: 3 broke a pod, 4 was to mend it and never reached it, and what was revision 2 has become 5."""
+
+
+async def test_a_pod_that_an_earlier_bad_revision_broke_is_in_the_way_too() -> None:
+    module, _ = target(STUCK, *RETURNED, bad_pod(), set_pod("checkout-1", FIX["metadata"]["name"], ready=False))
+
+    seen = await module.observe(HERE, Phase.VERIFYING, a_plan("shop:2", "2", "shop:4", "4"))
+
+    assert seen is not None
+    assert sorted(in_the_way(seen)) == ["checkout-1", "checkout-2"]
+    assert seen.health.message == (
+        "0 of 3 pods are updated; it waits for pod checkout-2 of revision 3 and pod checkout-1 of revision 4, not ready"
+    )
+
+
+async def test_pods_of_an_earlier_bad_revision_that_are_ready_stay() -> None:
+    module, _ = target(STUCK, *RETURNED, bad_pod(1, ready=True), bad_pod(2))
+    seen = await module.observe(HERE, Phase.VERIFYING, a_plan("shop:2", "2", "shop:4", "4"))
+    assert seen is not None
+    assert in_the_way(seen) == ["checkout-2"]
+
+
+async def test_the_same_release_started_anew_is_not_taken_for_a_bad_one() -> None:
+    again = record(4, pods=restarted(template("shop:2"), datetime(2026, 3, 1, tzinfo=UTC)))
+    started = set_pod("checkout-2", again["metadata"]["name"], ready=False)
+    module, _ = target(STUCK, record(1), BAD, again, record(5, "shop:2"), started)
+    seen = await module.observe(HERE, Phase.VERIFYING, PLAN)
+    assert seen is not None
+    assert in_the_way(seen) == []
+
+
+async def test_a_pod_of_a_revision_before_is_named_and_left_to_people() -> None:
+    seen = await verified(STUCK, set_pod("checkout-2", record(1)["metadata"]["name"], ready=False))
+    assert seen.health.state is Wellbeing.PROGRESSING
+    assert seen.health.message.endswith(
+        "it waits for pod checkout-2 of revision 1, not ready: delete it by hand if it stays so"
+    )
+
+
 OURS = {"manager": "rollback-operator", "operation": "Update", "fieldsV1": {}}
 LEFT_ALONE: dict[str, tuple[Object, ...]] = {
     "one that is ready": (STUCK, bad_pod(ready=True)),
     "one that is being deleted": (STUCK, bad_pod(deletionTimestamp="2026-11-21T10:00:00Z")),
-    "one of another revision": (STUCK, set_pod("checkout-2", record(1)["metadata"]["name"], ready=False)),
+    "one of a revision before the one that was gone back to": (
+        STUCK,
+        set_pod("checkout-2", record(1)["metadata"]["name"], ready=False),
+    ),
     "one of the revision that was gone back to": (STUCK, set_pod("checkout-2", OLD["metadata"]["name"], ready=False)),
     "one that somebody else controls": (STUCK, bad_pod(owner="another")),
     "one that the partition keeps back": (counts(0, 2, **partition(2)), bad_pod(1)),

@@ -37,10 +37,14 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A set and its ControllerRevisions; `in_the_way` are pods that its rollout waits for in vain."""
+    """A set and its ControllerRevisions.
+
+    `pods`: its pods, where it waits for some of them. `in_the_way`: those that it waits for in vain.
+    """
 
     body: Object
     records: list[Object]
+    pods: tuple[Object, ...] = ()
     in_the_way: tuple[Object, ...] = ()
 
 

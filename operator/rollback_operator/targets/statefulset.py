@@ -1,15 +1,16 @@
 """StatefulSets: the old template, and the pods that would hold it up for ever.
 
 With the pod management policy OrderedReady the controller waits until every pod is ready before it replaces one: also
-for the pod that will never be, because of the release that was rolled back (kubernetes#67250). Once the template is
-back, such pods are deleted: those of that release only, that are not ready, and that the update strategy lets change.
+for the pod that will never be, because of a release that was rolled back (kubernetes#67250). Once the template is
+back, such pods are deleted: those of releases that came after the one that was gone back to, that are not ready, and
+that the update strategy lets change. The one that broke them need not be the last: a fix that was released on top of it
+waited for them, too.
 
 If the template was set back by others already (`kubectl rollout undo`), these pods are all that is left to deal with.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import replace
 from typing import Any
@@ -52,7 +53,8 @@ class StatefulSetTarget(ControllerRevisionTarget):
         seen = await super().observe(where, phase, plan)
         if seen is None or phase in (Phase.RUNNING, Phase.VERIFYING):
             return seen
-        return replace(seen, held_up=await self._held_up(where, seen))
+        seen = replace(seen, raw=replace(seen.raw, pods=await self._pods_of_unfinished(where, seen)))
+        return replace(seen, held_up=self._held_up(where, seen))
 
     async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
         """See `Target.examine`."""
@@ -62,7 +64,7 @@ class StatefulSetTarget(ControllerRevisionTarget):
             return await self._freeing(where, target.held_up, found)
         if not _waits_in_order(body):
             return found
-        bad = f"pods of revision {target.current.name} that are not ready"
+        bad = f"pods of {self._bad_revisions(target, to)} that are not ready"
         if not _may_free(where):
             note = f"freeStuckPods is off: the StatefulSet waits for {bad} until somebody deletes them."
             return replace(found, notes=(note, *found.notes))
@@ -125,79 +127,99 @@ class StatefulSetTarget(ControllerRevisionTarget):
 
     async def _verified(self, where: Where, target: Snapshot, plan: Plan) -> Snapshot:
         target = await super()._verified(where, target, plan)
-        found = await self._in_the_way(where, target, plan)
+        found = await self._stuck_pods(where, target, plan)
         if not found:
             return target
+        reading: Reading = target.raw
         health = target.health
-        waits = f"{health.message}; it waits for {_named(found, target.raw.records)}, not ready"
+        waits = f"{health.message}; it waits for {_named(found, reading.records)}, not ready"
+        bad = found if plan.frees else self._of(found, _rolled_back(reading, plan))
+        if not bad:  # nothing is known against a release before the one that was gone back to
+            return replace(target, health=replace(health, message=f"{waits}: delete it by hand if it stays so"))
         if not _may_free(where):
             waits = f"{waits}: delete it by hand (freeStuckPods is off)"
             return replace(target, health=Health(Wellbeing.FAILING, waits))
         free = not target.unfinished
-        raw = replace(target.raw, in_the_way=found)
+        raw = replace(reading, in_the_way=bad)
         return replace(target, health=replace(health, message=waits), unfinished=True, freeing=free, raw=raw)
 
-    async def _in_the_way(self, where: Where, target: Snapshot, plan: Plan) -> tuple[Object, ...]:
-        """Pods of the plan's bad revision that are not ready, and that a controller with the old template waits for."""
-        if plan.frees:
-            stands = target.current.fingerprint == plan.to.fingerprint
-            return await self._waited_for(where, target) if stands else ()
-        reading: Reading = target.raw
-        body = reading.body
-        settled = target.settled and target.current.fingerprint == plan.to.fingerprint
-        if not settled or not _waits_in_order(body) or target.health.state is Wellbeing.HEALTHY:
+    async def _stuck_pods(self, where: Where, target: Snapshot, plan: Plan) -> tuple[Object, ...]:
+        """Pods that are not ready, and that a controller with the old template waits for."""
+        if target.current.fingerprint != plan.to.fingerprint:
             return ()
-        listed = await asyncio.gather(*(self._pods_of(where, body, one) for one in _left(reading, plan)))
-        reached = _first(body) + _kept_back(body)
-        return tuple(
-            pod
-            for pods in listed
-            for pod in pods
-            if _ordinal(pod) >= reached and not is_ready(pod) and not pod["metadata"].get("deletionTimestamp")
-        )
+        reading = replace(target.raw, pods=await self._pods_of_unfinished(where, target))
+        if plan.frees:
+            return self._waited_for(reading)
+        others, reached = self._labels_of_others(reading), _reached(reading.body)
+        return tuple(one for one in reading.pods if not is_ready(one) and _in_vain(one, others, reached))
 
-    async def _held_up(self, where: Where, target: Snapshot) -> HeldUp | None:
+    def _bad_revisions(self, target: Snapshot, to: Revision) -> str:
+        """What is rolled back: the current revision, and earlier ones of which there are pods still."""
         reading: Reading = target.raw
-        found = await self._waited_for(where, target)
+        record = next(one for one in reading.records if str(one["revision"]) == to.name)
+        later = _released_after(reading.records, to.order, podtemplate.fingerprint(template_of(record)))
+        numbers = {target.current.order, *(int(one["revision"]) for one in later if self._of(reading.pods, [one]))}
+        *others, last = (str(one) for one in sorted(numbers))
+        return f"revisions {', '.join(others)} and {last}" if others else f"revision {last}"
+
+    def _of(self, pods: tuple[Object, ...], records: list[Object]) -> tuple[Object, ...]:
+        """Those of the pods that were made from one of the records."""
+        labels = {self._pod_label(one) for one in records}
+        return tuple(one for one in pods if one["metadata"]["labels"].get(POD_LABEL) in labels)
+
+    def _held_up(self, where: Where, target: Snapshot) -> HeldUp | None:
+        reading: Reading = target.raw
+        found = self._waited_for(reading)
         if not found:
             return None
-        labels = {one["metadata"]["labels"][POD_LABEL] for one in found}
-        newest = [one for one in reading.records if self._pod_label(one) in labels][-1]
+        newest = [one for one in reading.records if self._of(found, [one])][-1]
         by = next(one for one in target.history if one.name == str(newest["revision"]))
         return HeldUp(by, _named(found, reading.records), not _may_free(where))
 
-    async def _waited_for(self, where: Where, target: Snapshot) -> tuple[Object, ...]:
+    async def _pods_of_unfinished(self, where: Where, target: Snapshot) -> tuple[Object, ...]:
+        """The pods of a set that waits in order and is not rolled out; of another they do not matter."""
+        body = target.raw.body
+        rolled_out = self._staged(body).state is Wellbeing.HEALTHY
+        if not target.settled or rolled_out or not _waits_in_order(body):
+            return ()
+        return tuple(await self._all_pods(where, body))
+
+    def _waited_for(self, reading: Reading) -> tuple[Object, ...]:
         """Pods of other revisions than the current one that are not ready, if they alone are waited for.
 
         None if the set makes progress, or if deleting them would not help: another pod is going, or not ready either.
         """
-        reading: Reading = target.raw
-        body = reading.body
-        current = current_of(body, reading.records)
-        rolled_out = self._staged(body).state is Wellbeing.HEALTHY
-        if current is None or not target.settled or rolled_out or not _waits_in_order(body):
-            return ()
-        earlier = {self._pod_label(one) for one in reading.records} - {self._pod_label(current)}
-        pods = await self._all_pods(where, body)
-        broken = tuple(one for one in pods if one["metadata"].get("deletionTimestamp") or not is_ready(one))
-        reached = _first(body) + _kept_back(body)
-        return broken if all(_in_vain(one, earlier, reached) for one in broken) else ()
+        broken = tuple(one for one in reading.pods if one["metadata"].get("deletionTimestamp") or not is_ready(one))
+        others, reached = self._labels_of_others(reading), _reached(reading.body)
+        return broken if all(_in_vain(one, others, reached) for one in broken) else ()
+
+    def _labels_of_others(self, reading: Reading) -> set[str]:
+        """What the pods of all revisions but the current one have as their label."""
+        current = current_of(reading.body, reading.records)
+        return {self._pod_label(one) for one in reading.records if one is not current}
 
 
-def _left(reading: Reading, plan: Plan) -> list[Object]:
+def _rolled_back(reading: Reading, plan: Plan) -> list[Object]:
     """The records of what a plan goes away from: also of the same template, where all pods are started anew."""
     left = {plan.from_.fingerprint}
     if plan.configuration is not None and plan.configuration.restart:
         left.add(plan.to.fingerprint)
+    later = _released_after(reading.records, int(plan.to.revision), plan.to.fingerprint)
     current = current_of(reading.body, reading.records)
     others = [one for one in reading.records if one is not current]
-    return [one for one in others if podtemplate.fingerprint(template_of(one)) in left]
+    return [one for one in others if one in later or podtemplate.fingerprint(template_of(one)) in left]
 
 
-def _in_vain(pod: Object, earlier: set[str], reached: int) -> bool:
+def _released_after(records: list[Object], number: int, fingerprint: str) -> list[Object]:
+    """The records of what was released after that revision, and is another template than its."""
+    later = [one for one in records if int(one["revision"]) > number]
+    return [one for one in later if podtemplate.fingerprint(template_of(one)) != fingerprint]
+
+
+def _in_vain(pod: Object, others: set[str], reached: int) -> bool:
     """Whether a pod that is not ready would be replaced by the controller if it only got ready."""
     metadata = pod["metadata"]
-    replaced = metadata["labels"].get(POD_LABEL) in earlier and _ordinal(pod) >= reached
+    replaced = metadata["labels"].get(POD_LABEL) in others and _ordinal(pod) >= reached
     return replaced and not metadata.get("deletionTimestamp")
 
 
@@ -239,6 +261,11 @@ def _kept_back(body: Object) -> int:
     strategy = body["spec"].get("updateStrategy") or {}
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
     return 0 if on_delete(body) else min(int(partition), _replicas(body))
+
+
+def _reached(body: Object) -> int:
+    """The first ordinal that the update strategy lets change."""
+    return _first(body) + _kept_back(body)
 
 
 def _first(body: Object) -> int:
