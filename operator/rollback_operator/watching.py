@@ -85,6 +85,10 @@ class Standing:
     """Why configuration cannot be remembered."""
     invalid: str | None = None
     """Why a trigger cannot be asked as it is written."""
+    empowered: bool = False
+    """Whether its account was seen to have the rights to roll the target back."""
+    empowered_at: float = -math.inf
+    """When that was asked (monotonic seconds); only if a policy of another namespace has the target, too."""
 
     @property
     def place(self) -> Place:
@@ -182,6 +186,8 @@ def _inherit(standing: Standing, before: Standing) -> None:
     standing.excused = before.excused & names
     standing.current = before.current
     standing.rebuilt = before.rebuilt and set(standing.streaks) == names
+    if before.where == standing.where:
+        standing.empowered, standing.empowered_at = before.empowered, before.empowered_at
 
 
 def _spread(standing: Standing) -> None:

@@ -70,6 +70,8 @@ class FakeApi:
         """What a definition's schema makes of an object that is replaced."""
         self.lacking: set[str] = set()
         """Verbs that nobody is allowed, or verbs and resources."""
+        self.powerless: set[str] = set()
+        """Accounts that are allowed nothing, as far as they ask."""
         self.put(*things)
 
     # What tests do.
@@ -119,7 +121,7 @@ class FakeApi:
             if path == _REVIEWS:
                 right = body["spec"]["resourceAttributes"]
                 lacking = {right["verb"], f"{right['verb']} {right['resource']}"} & self.lacking
-                return {"status": {"allowed": not lacking}}
+                return {"status": {"allowed": not lacking and str(as_) not in self.powerless}}
             where = f"{path}/{body['metadata']['name']}"
             if where in self._things:
                 raise errors.AlreadyExists(f"{where} exists")

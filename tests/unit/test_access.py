@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.kube import errors
-from rollback_operator.kube.access import Right, first_lacking
+from rollback_operator.kube.access import Right, first_lacking, may
 from rollback_operator.kube.identity import ServiceAccount
 from tests.unit.fakes import FakeApi, failing
 
@@ -62,6 +62,19 @@ async def test_who_may_not_even_ask_lacks_nothing_that_is_known() -> None:
     api = FakeApi()
     api.faults.append(failing("POST", errors.Forbidden("is forbidden")))
     assert await asked(api, PATCH) is None
+
+
+async def test_who_is_known_to_may_do_all_of_it() -> None:
+    api: Any = FakeApi()
+    assert await may(api, (GET, PATCH), ACCOUNT)
+    api.lacking = {"patch"}
+    assert not await may(api, (GET, PATCH), ACCOUNT)
+
+
+async def test_of_who_may_not_even_ask_nothing_is_known() -> None:
+    api: Any = FakeApi()
+    api.faults.append(failing("POST", errors.Forbidden("is forbidden")))
+    assert not await may(api, (PATCH,), ACCOUNT)
 
 
 async def test_no_answer_is_no_right() -> None:

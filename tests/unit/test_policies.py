@@ -640,8 +640,8 @@ async def test_two_policies_of_one_target_are_not_evaluated_until_one_goes(clock
         "False",
         "TargetTaken",
         (
-            "Deployment/checkout has another policy: second. One target has one policy: delete all but one; until then "
-            "none of them is evaluated."
+            "Deployment/checkout has another policy: second. One target has one policy: delete or suspend all but one; "
+            "until then none of them is evaluated."
         ),
     )
     assert world.why("Ready", second) == "TargetTaken"
@@ -661,12 +661,16 @@ async def test_two_policies_of_one_target_are_not_evaluated_until_one_goes(clock
     assert now == late, "nothing was due"
 
 
-async def test_a_policy_without_triggers_takes_a_target_as_well(clock: Clock) -> None:
-    world, second = World(clock), policy_body("second")
+@pytest.mark.parametrize("idle", [{"triggers": []}, {"mode": "Suspend"}], ids=["no triggers", "Suspend"])
+async def test_a_policy_that_asks_nothing_takes_no_target(clock: Clock, idle: Object) -> None:
+    world, second = World(clock), orders(name="second")
+    second["spec"] |= idle
     world.api.put(second)
     world.saw(second)
-    await world.turn()
-    assert world.why("Ready") == "TargetTaken"
+    for key in (KEY, ("shop", "second")):
+        await world.turn(key)
+    assert world.why("Ready") == "Evaluating"
+    assert world.why("Ready", second) in ("Accepted", "Suspended")
 
 
 async def test_a_policy_that_moves_to_another_target_frees_the_first(clock: Clock) -> None:
@@ -685,7 +689,7 @@ async def test_a_policy_that_moves_to_another_target_frees_the_first(clock: Cloc
 
 
 async def test_a_policy_that_is_not_evaluated_is_in_no_crowd(clock: Clock) -> None:
-    world, second = World(clock, policy=orders(mode="Observe")), policy_body("second")
+    world, second = World(clock, policy=orders(mode="Observe")), orders(name="second")
     world.signal.says["errors"] = BREACH
     await world.turn()
     assert world.worker.watching.breaching == {KEY}

@@ -34,6 +34,25 @@ async def first_lacking(api: Api, rights: Iterable[Right], account: ServiceAccou
     Raises:
         kube.errors.KubeError: the API server gives no answer.
     """
+    try:
+        return await _first_lacking(api, rights, account)
+    except errors.Forbidden:
+        return None
+
+
+async def may(api: Api, rights: Iterable[Right], account: ServiceAccount) -> bool:
+    """Whether it is known that `account` may do all that: of one who may not even ask, it is not.
+
+    Raises:
+        kube.errors.KubeError: the API server gives no answer.
+    """
+    try:
+        return await _first_lacking(api, rights, account) is None
+    except errors.Forbidden:
+        return False
+
+
+async def _first_lacking(api: Api, rights: Iterable[Right], account: ServiceAccount) -> Right | None:
     for right in rights:
         attributes = {name: getattr(right, name) for name in ("verb", "group", "resource", "namespace", "name")}
         review: dict[str, Any] = {
@@ -41,10 +60,7 @@ async def first_lacking(api: Api, rights: Iterable[Right], account: ServiceAccou
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": attributes},
         }
-        try:
-            answer = await api.create(_PATH, review, as_=account)
-        except errors.Forbidden:
-            return None
+        answer = await api.create(_PATH, review, as_=account)
         if not answer.get("status", {}).get("allowed"):
             return right
     return None

@@ -26,6 +26,7 @@ from rollback_operator.kube.resources import Key
 from rollback_operator.policies import making
 from rollback_operator.policies.arming import Arming
 from rollback_operator.policies.asking import Asker
+from rollback_operator.policies.rivals import named
 from rollback_operator.refusals import cannot_look
 from rollback_operator.settings import Settings
 from rollback_operator.targets.base import Target
@@ -204,7 +205,7 @@ class Looker:
         standing.armed_without = left
         standing.armed_at = time.monotonic()
 
-    async def rest(self, standing: Standing, rivals: list[str]) -> None:
+    async def rest(self, standing: Standing, rivals: list[Key]) -> None:
         """Bring the status of a policy that is not evaluated up to date. When it is again, nothing is late."""
         self._watching.breaching.discard(standing.key)
         for one in standing.asking:
@@ -307,11 +308,10 @@ def alert_of(status: PolicyStatus) -> str | None:
     return alert.reason if alert is not None and alert.status == "True" else None
 
 
-def _taken(standing: Standing, rivals: list[str]) -> tuple[Reason, str]:
-    names = ", ".join(rivals)
+def _taken(standing: Standing, rivals: list[Key]) -> tuple[Reason, str]:
     message = (
-        f"{standing.spec.target} has another policy: {names}. One target has one policy: delete all but one; until "
-        "then none of them is evaluated."
+        f"{standing.spec.target} has another policy: {named(standing, rivals)}. One target has one policy: delete or "
+        "suspend all but one; until then none of them is evaluated."
     )
     return Reason.TARGET_TAKEN, message
 

@@ -16,8 +16,10 @@ from rollback_operator.core.guard import Guard
 from rollback_operator.kube import resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.resources import Key
+from rollback_operator.policies import rivals
 from rollback_operator.policies.asking import Asker
 from rollback_operator.policies.looking import Looker, alert_of
+from rollback_operator.policies.rivals import Rivals
 from rollback_operator.settings import Settings
 from rollback_operator.signals.base import Signal
 from rollback_operator.targets.base import Target
@@ -47,6 +49,7 @@ class PolicyWorker:
         self.watching = Watching()
         guard = Guard(settings.guard, settings.guard_percent)
         self._asker = Asker(signals, guard, self.watching, tell)
+        self._rivals = Rivals(api, targets, self.watching, wake)
         self._looker = Looker(
             api, targets, settings, self.watching, self._asker, saw=self.saw, gone=self.gone, wake=wake
         )
@@ -130,10 +133,10 @@ class PolicyWorker:
         standing = self.watching.get(key) or await self._read(key)
         if standing is None:
             return None
-        rivals = self._rivals(standing)
-        if not standing.evaluated or rivals:
-            await self._looker.rest(standing, rivals)
-            return None
+        found = await self._rivals.of(standing)
+        if not standing.evaluated or found:
+            await self._looker.rest(standing, found)
+            return rivals.look_again(standing, found)
         await self._asker.evaluate(standing)
         if self.watching.is_known(standing) and self._looker.wants(standing):
             await self._looker.look(standing)
@@ -144,6 +147,3 @@ class PolicyWorker:
         if body is not None:
             self.saw(body)
         return self.watching.get(key)
-
-    def _rivals(self, standing: Standing) -> list[str]:
-        return sorted(name for _, name in self.watching.of(standing.place) - {standing.key})
