@@ -21,6 +21,7 @@ from rollback_operator.api.policy import (
     TriggerStatus,
 )
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remember import Remember
 from rollback_operator.api.trigger import Trigger
 from rollback_operator.core import conditions as on
 from rollback_operator.core.judge import Scene
@@ -128,6 +129,14 @@ NOT_ASKED: dict[str, tuple[PolicySpec, dict[str, Any], tuple[str, str]]] = {
         ("False", "TargetTaken"),
     ),
 }
+
+
+@pytest.mark.parametrize("spec", [orders(mode=Mode.SUSPEND), policy()], ids=["it is suspended", "it has no triggers"])
+def test_it_says_that_nothing_is_remembered_when(spec: PolicySpec) -> None:
+    remembers = spec.model_copy(update={"remember": Remember(config=True)})
+    says = "Nothing is remembered either: that takes triggers that are asked."
+    assert condition(look(spec=remembers, asked=False), "Ready").message.endswith(says)
+    assert says not in condition(look(spec=spec, asked=False), "Ready").message
 
 
 @pytest.mark.parametrize("case", NOT_ASKED)

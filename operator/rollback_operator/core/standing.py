@@ -139,10 +139,11 @@ def _same(before: PolicyStatus, changes: Mapping[str, tuple[on.State, Reason, st
 
 
 def _ready(orders: PolicySpec) -> tuple[Reason, str]:
+    lapses = " Nothing is remembered either: that takes triggers that are asked." if orders.remember else ""
     if orders.mode is Mode.SUSPEND:
-        return Reason.SUSPENDED, "mode: Suspend: nothing is asked, and nothing is done."
+        return Reason.SUSPENDED, f"mode: Suspend: nothing is asked, and nothing is done.{lapses}"
     if not orders.triggers:
-        return Reason.ACCEPTED, f"Requests with policyRef use this policy to roll {orders.target} back."
+        return Reason.ACCEPTED, f"Requests with policyRef use this policy to roll {orders.target} back.{lapses}"
     names = ", ".join(trigger.name for trigger in orders.triggers)
     return Reason.EVALUATING, f"{orders.target} is watched by {names}."
 
