@@ -241,6 +241,40 @@ def test_pods_are_replaced_by_people_with_on_delete(world: World, kind: str) -> 
     assert pods(world) == before
 
 
+PARALLEL = {"podManagementPolicy": "Parallel"}
+TOO_LARGE = {"resources": {"requests": {"memory": "1Pi"}}}
+"""A selector would do for a StatefulSet; of a DaemonSet it would just leave no node to be on."""
+
+
+@pytest.fixture(params=KINDS)
+def verifying(world: World, request: pytest.FixtureRequest) -> tuple[World, str]:
+    """A rollback to a release whose pods no node takes."""
+    kind: str = request.param
+    spec = PARALLEL if kind == "StatefulSet" else {}
+    world.begin(set_of(kind, "shop:1", spec=spec, **TOO_LARGE))
+    world.release(set_of(kind, "shop:2", spec=spec))
+    world.request("back", **_asked(kind, {}))
+    world.in_phase("back", "Verifying")
+    return world, kind
+
+
+MIDWAY: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, str]]] = {
+    "deleted": (("delete",), (), ("Failed", "TargetNotFound")),
+    "put back": (("rollout", "undo"), (), ("Failed", "Reverted")),
+    "released anew": (("set", "image"), ("web=shop:3",), ("Failed", "Overtaken")),
+}
+
+
+@pytest.mark.parametrize("case", MIDWAY)
+def test_while_a_rollback_is_verified_the_target_is(verifying: tuple[World, str], case: str) -> None:
+    world, kind = verifying
+    command, more, ends = MIDWAY[case]
+
+    world.kubectl(*command, f"{kind}/web", *more)
+
+    assert outcome(world.ended("back")) == ends
+
+
 # StatefulSets.
 
 
@@ -329,35 +363,6 @@ def test_without_the_right_to_delete_pods_the_request_says_so(world: World) -> N
     (note,) = body["status"]["targets"][0]["plan"]["notes"]
     assert note.startswith(f"Service account {account} may not delete pods web-0 in namespace {world.namespace}")
     assert pods(world) == before
-
-
-PARALLEL = {"podManagementPolicy": "Parallel"}
-
-
-@pytest.fixture
-def verifying(world: World) -> World:
-    """A rollback to a release whose pods no node takes."""
-    world.begin(stateful("shop:1", spec=PARALLEL, pods=NOWHERE))
-    world.release(stateful("shop:2", spec=PARALLEL, pods={"nodeSelector": None}))
-    world.request("back", **_asked("StatefulSet", {}))
-    world.in_phase("back", "Verifying")
-    return world
-
-
-MIDWAY: dict[str, tuple[tuple[str, ...], tuple[str, str]]] = {
-    "deleted": (("delete", "statefulset/web"), ("Failed", "TargetNotFound")),
-    "put back": (("rollout", "undo", "statefulset/web"), ("Failed", "Reverted")),
-    "released anew": (("set", "image", "statefulset/web", "web=shop:3"), ("Failed", "Overtaken")),
-}
-
-
-@pytest.mark.parametrize("case", MIDWAY)
-def test_while_a_rollback_is_verified_the_target_is(verifying: World, case: str) -> None:
-    command, ends = MIDWAY[case]
-
-    verifying.kubectl(*command)
-
-    assert outcome(verifying.ended("back")) == ends
 
 
 def test_a_policy_that_sees_pods_not_ready_rolls_a_statefulset_back(world: World) -> None:
