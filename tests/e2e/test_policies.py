@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from testbed.monitoring import Alertmanager, Exporter
+from tests.e2e.conftest import namespace_in
 from tests.e2e.watched import Watched, order
-from tests.e2e.world import Object, condition, outcome, until, web
+from tests.e2e.world import Object, World, condition, outcome, policy, until, web
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -390,6 +391,44 @@ def test_what_people_went_back_to_is_not_rolled_back_and_what_they_left_is_bad(w
     watched.fail(0.5)
     assert "a rollback is not rolled back" in watched.says("Alert", "EarlierRevision")
     assert (watched.image(), watched.requests()) == ("shop:1", [])
+
+
+@pytest.fixture
+def elsewhere(watched: Watched) -> Iterator[World]:
+    """A namespace of somebody else's."""
+    with namespace_in(watched.cluster) as name:
+        yield World(watched.cluster, name)
+
+
+def test_a_stranger_takes_no_application_and_who_may_roll_it_back_does(watched: Watched, elsewhere: World) -> None:
+    here, there = watched.namespace, elsewhere.namespace
+    rule = {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["get", "update"]}
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "sync"}, "rules": [rule]}
+    watched.apply(role)
+    for account in (f"{here}:rollback", f"{there}:known"):
+        name = account.replace(":", "-")
+        watched.kubectl("create", "rolebinding", name, "--role=sync", f"--serviceaccount={account}")
+    trigger = {"name": "never", "prometheus": {"query": "vector(0)"}, "when": "> 1", "interval": "1s"}
+    orders = {"target": {"kind": "Application", "name": "web", "namespace": here}, "triggers": [trigger]}
+    watched.apply(policy("web", **orders))
+    elsewhere.apply(policy("web", **orders))
+
+    assert f"{there}/rollback may not" in told(elsewhere, "Armed", "MayNotRollBack")
+    assert told(elsewhere, "Ready", "Evaluating")
+    assert watched.says("Armed", "TargetNotFound")
+    assert watched.says("Ready", "Evaluating")
+
+    elsewhere.apply(policy("web", **orders, serviceAccountName="known"))
+
+    assert f"has another policy: {there}/web." in watched.says("Ready", "TargetTaken")
+    assert f"has another policy: {here}/web." in told(elsewhere, "Ready", "TargetTaken")
+
+
+def told(world: World, kind: str, reason: str) -> str:
+    """Wait until a condition of the policy `web` has this reason; gives its message."""
+    world.wait("rbp/web", f'--for=jsonpath={{.status.conditions[?(@.type=="{kind}")].reason}}={reason}')
+    message: str = condition(world.get("rbp", "web"), kind)["message"]
+    return message
 
 
 def test_a_target_has_one_policy(watched: Watched) -> None:
