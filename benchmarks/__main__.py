@@ -15,6 +15,7 @@ from benchmarks.table import Table
 
 MEASUREMENTS: Mapping[str, Callable[[Path], Table]] = {
     "single": requests.one_after_another,
+    "sets": requests.sets,
     "thousand": requests.a_thousand_at_once,
     "helm": releases.one_after_another,
     "argocd": gitops.one_after_another,

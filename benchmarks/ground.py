@@ -102,9 +102,7 @@ class Ground:
     async def deployments(self, prefix: str, count: int) -> list[str]:
         """As many Deployments, each with a first and a second revision, rolled out."""
         names = await self.released(prefix, count)
-        for_second = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "shop:2"}]}}}}
-        strategic = "application/strategic-merge-patch+json"
-        await gathered(self.call("PATCH", f"{self._deployments}/{name}", for_second, strategic) for name in names)
+        await gathered(self.call("PATCH", f"{self._deployments}/{name}", _SECOND, _STRATEGIC) for name in names)
         await self._rolled_out(prefix, count, 1)
         return names
 
@@ -115,10 +113,24 @@ class Ground:
         await self._rolled_out(prefix, count, replicas)
         return names
 
-    async def roll_back(self, names: Iterable[str]) -> None:
+    async def sets(self, kind: str, prefix: str, count: int) -> list[str]:
+        """As many StatefulSets or DaemonSets, each with a first and a second revision, rolled out."""
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/{kind.lower()}s"
+        names = [f"{prefix}-{number}" for number in range(count)]
+        await gathered(self.call("POST", path, set_of(kind, name)) for name in names)
+        self._wait_for(kind, names)
+        await gathered(self.call("PATCH", f"{path}/{name}", _SECOND, _STRATEGIC) for name in names)
+        self._wait_for(kind, names)
+        return names
+
+    def _wait_for(self, kind: str, names: Iterable[str]) -> None:
+        for name in names:
+            self.cluster.kubectl("-n", self.namespace, "rollout", "status", f"{kind}/{name}", "--timeout=600s")
+
+    async def roll_back(self, names: Iterable[str], kind: str = "Deployment") -> None:
         """A request for each, all at once, and wait until all have ended."""
         names = list(names)
-        await gathered(self.call("POST", _REQUESTS, request(name)) for name in names)
+        await gathered(self.call("POST", _REQUESTS, request(name, kind)) for name in names)
         await self.ended(set(names))
 
     async def ended(self, names: set[str]) -> None:
@@ -131,8 +143,8 @@ class Ground:
             await asyncio.sleep(0.1 if len(names) < AT_ONCE else 2)
 
     async def timings(self, names: Iterable[str], effect: Effect | None = None) -> list[Timing]:
-        """What the audit log says of the requests; `effect` is by default the patch of a Deployment."""
-        log = AuditTimes(self.cluster, effect or patch_of_a_deployment)
+        """What the audit log says of the requests; `effect` is by default the patch of a workload."""
+        log = AuditTimes(self.cluster, effect or patch_of_a_workload)
         items = {one["metadata"]["name"]: one for one in (await self.call("GET", _REQUESTS))["items"]}
         return [log.of(name, items[name]["status"]["phase"]) for name in names]
 
@@ -185,13 +197,17 @@ class AuditTimes:
             self._patched[changed] = at
 
 
-def patch_of_a_deployment(event: Object) -> str | None:
+def patch_of_a_workload(event: Object) -> str | None:
     """See `Effect`."""
     about = event["objectRef"]
     ours = event["verb"] == "patch" and "fieldManager=rollback-operator&" in event["requestURI"]
-    return str(about["name"]) if ours and about["resource"] == "deployments" else None
+    return str(about["name"]) if ours and about["resource"] in _WORKLOADS else None
 
 
+_WORKLOADS = ("deployments", "statefulsets", "daemonsets")
+_SECOND: Object = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "shop:2"}]}}}}
+"""What makes a second revision of a workload, as a strategic merge patch."""
+_STRATEGIC = "application/strategic-merge-patch+json"
 _REQUESTS = f"/apis/rollback.dev/v1alpha1/namespaces/{NAMESPACE}/rollbackrequests"
 
 
@@ -214,13 +230,23 @@ def deployment(name: str, replicas: int = 1) -> Object:
     }
 
 
-def request(name: str) -> Object:
-    """A request for the Deployment of the same name."""
+def set_of(kind: str, name: str) -> Object:
+    """A StatefulSet of one pod, or a DaemonSet."""
+    body = deployment(name)
+    if kind == "StatefulSet":
+        body["spec"]["serviceName"] = name
+    else:
+        del body["spec"]["replicas"]
+    return body
+
+
+def request(name: str, kind: str = "Deployment") -> Object:
+    """A request for the workload of the same name."""
     return {
         "apiVersion": "rollback.dev/v1alpha1",
         "kind": "RollbackRequest",
         "metadata": {"name": name},
-        "spec": {"reason": "benchmark", "target": {"kind": "Deployment", "name": name}},
+        "spec": {"reason": "benchmark", "target": {"kind": kind, "name": name}},
     }
 
 

@@ -1,4 +1,4 @@
-"""How fast a request is: beside `kubectl rollout undo` on the same Deployments, in bursts, and by the thousand."""
+"""How fast a request is: beside `kubectl rollout undo` on the same workloads, in bursts, and by the thousand."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from benchmarks.table import Table
 from testbed import Cluster
 
 SINGLE = 30
+SETS = 10
 BURSTS = (10, 100)
 MANY = 1000
 CONTROLLERS_RAISED = (
@@ -30,21 +31,7 @@ async def side_by_side(folder: Path) -> Table:
         async with Ground.prepared(cluster, folder) as ground:
             names = await ground.deployments("single", SINGLE)
             at_rest, _ = ground.operator.memory()
-            undone, complete = [], []
-            for name in names:
-                await ground.roll_back([name])
-                begun = time.monotonic()
-                cluster.kubectl("-n", NAMESPACE, "rollout", "undo", f"deployment/{name}")
-                undone.append(time.monotonic() - begun)
-                cluster.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}")
-                complete.append(time.monotonic() - begun)
-            timings = await ground.timings(names)
-            patched, ended = [one.to_patch for one in timings], [one.to_end for one in timings]
-            table.row("kubectl rollout undo (whole process)", *spread(undone), "")
-            table.row("request: accepted to patched", *spread(patched), ratio(patched, undone))
-            table.row("kubectl rollout undo + status", *spread(complete), "")
-            table.row("request: accepted to Succeeded", *spread(ended), ratio(ended, complete))
-            table.note(f"{SINGLE} Deployments; {phases([one.phase for one in timings])}.")
+            await beside_kubectl(ground, "Deployment", names, table)
             table.note(f"Operator's memory at rest: {at_rest:.0f} MiB.")
             table.note(
                 "In bursts the rollouts wait for the controller manager's own limit, 20 calls a second by default."
@@ -53,6 +40,36 @@ async def side_by_side(folder: Path) -> Table:
                 await _burst(ground, count, table)
             table.note(f"Operator's memory at its highest: {ground.operator.memory()[1]:.0f} MiB.")
     return table
+
+
+async def sets_side_by_side(folder: Path) -> Table:
+    """The same for StatefulSets of one pod, and for DaemonSets."""
+    table = Table("StatefulSets and DaemonSets", ("", "p50 ms", "p95 ms", "of kubectl"))
+    with Cluster.start() as cluster:
+        async with Ground.prepared(cluster, folder) as ground:
+            for kind in ("StatefulSet", "DaemonSet"):
+                names = await ground.sets(kind, kind.lower(), SETS)
+                await beside_kubectl(ground, kind, names, table)
+    return table
+
+
+async def beside_kubectl(ground: Ground, kind: str, names: list[str], table: Table) -> None:
+    """A request for one workload after the other, each followed by `kubectl rollout undo` on the same one."""
+    undone, complete = [], []
+    for name in names:
+        await ground.roll_back([name], kind)
+        begun = time.monotonic()
+        ground.cluster.kubectl("-n", NAMESPACE, "rollout", "undo", f"{kind}/{name}")
+        undone.append(time.monotonic() - begun)
+        ground.cluster.kubectl("-n", NAMESPACE, "rollout", "status", f"{kind}/{name}")
+        complete.append(time.monotonic() - begun)
+    timings = await ground.timings(names)
+    patched, ended = [one.to_patch for one in timings], [one.to_end for one in timings]
+    table.row(f"{kind}: kubectl rollout undo (whole process)", *spread(undone), "")
+    table.row(f"{kind}: request, accepted to patched", *spread(patched), ratio(patched, undone))
+    table.row(f"{kind}: kubectl rollout undo + status", *spread(complete), "")
+    table.row(f"{kind}: request, accepted to Succeeded", *spread(ended), ratio(ended, complete))
+    table.note(f"{len(names)} {kind}s; {phases([one.phase for one in timings])}.")
 
 
 async def _burst(ground: Ground, count: int, table: Table) -> None:
@@ -88,6 +105,11 @@ async def a_thousand(folder: Path) -> Table:
 def one_after_another(folder: Path) -> Table:
     """See `side_by_side`."""
     return asyncio.run(side_by_side(folder))
+
+
+def sets(folder: Path) -> Table:
+    """See `sets_side_by_side`."""
+    return asyncio.run(sets_side_by_side(folder))
 
 
 def a_thousand_at_once(folder: Path) -> Table:
