@@ -9,27 +9,53 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.gitobjects import Credentials, Spot, Unknowable
-from rollback_operator.targets.application.compare import PATHS_ANNOTATION, compare
+from rollback_operator.gitobjects import (
+    Chart,
+    Credentials,
+    Directory,
+    How,
+    Identity,
+    Kustomization,
+    Reads,
+    Spot,
+    Unknowable,
+)
+from rollback_operator.targets.application import places
+from rollback_operator.targets.application.compare import compare
 from rollback_operator.targets.application.content import Content
 from rollback_operator.targets.application.held import Hold, pieces
+from rollback_operator.targets.application.places import PATHS_ANNOTATION
 from tests.unit.applications import REPO, Object, application, entry, sha, source, two_sources
 
 
 class Objects:
-    """Git in memory: what differs between commits is named by paths."""
+    """Git in memory: what differs between commits is named by paths; `rest`: or it is what only templates may read."""
 
-    def __init__(self, *different: str, trouble: str | None = None) -> None:
+    def __init__(
+        self, *different: str, trouble: str | None = None, rest: bool = False, reads: Reads | None = None
+    ) -> None:
         self._different = different
         self._trouble = trouble
+        self._rest = rest
+        self._reads = reads or Reads()
         self.asked: list[Spot] = []
 
-    async def identity(self, spot: Spot, credentials: Credentials | None = None) -> str:  # noqa: ARG002 - its double's
+    async def identity(
+        self,
+        spot: Spot,
+        credentials: Credentials | None = None,  # noqa: ARG002 - its double's
+    ) -> Identity:
         self.asked.append(spot)
         if self._trouble:
             raise Unknowable(self._trouble)
         moved = any(path in (spot.path, *spot.also) for path in self._different)
-        return f"{spot.path} {spot.commit if moved else 'same'}"
+        read = isinstance(spot.how, Chart) and any(path in spot.how.read for path in self._different)
+        rest = spot.commit if self._rest else ""
+        return Identity(f"{spot.path} {spot.commit if moved or read else 'same'}", rest)
+
+    async def reads(self, spot: Spot, credentials: Credentials | None = None) -> Reads:  # noqa: ARG002 - its double's
+        self.asked.append(spot)
+        return self._reads
 
 
 def held(app: Object, *letters: str) -> Hold:
@@ -174,7 +200,87 @@ async def test_what_people_name_besides_belongs_to_it() -> None:
     app["metadata"]["annotations"][PATHS_ANNOTATION] = ".;/shared;../lib"
     git = Objects("/shared")
     assert await changed(app, held(app, "c"), git) is True
-    assert git.asked[0].also == ("web/.", "/shared", "web/../lib")
+    assert git.asked[0].also == ("/shared", "web/../lib")
+
+
+# How it is read.
+
+OVERRIDES = (".argocd-source.yaml", ".argocd-source-web.yaml", ".argocd-source-shop_web.yaml")
+HOWS: dict[str, tuple[str | None, Object, How | None]] = {
+    "nobody says": (None, {}, None),
+    "a plugin": ("Plugin", {}, None),
+    "manifests": ("Directory", {}, Directory(overrides=OVERRIDES)),
+    "manifests with options": (
+        "Directory",
+        {"directory": {"recurse": True, "include": "*.yaml", "exclude": "x", "jsonnet": {}}},
+        Directory(recurse=True, include="*.yaml", exclude="x", overrides=OVERRIDES),
+    ),
+    "Jsonnet": ("Directory", {"directory": {"jsonnet": {"libs": ["lib"]}}}, None),
+    "a chart": (
+        "Helm",
+        {
+            "helm": {
+                "valueFiles": ["prod.yaml", "/values/prod.yaml", "$values/x.yaml"],
+                "fileParameters": [{"name": "conf", "path": "./conf/a"}],
+            }
+        },
+        Chart(used=("prod.yaml", "./conf/a"), overrides=OVERRIDES),
+    ),
+    "a kustomization": (
+        "Kustomize",
+        {"kustomize": {"components": ["../component"], "patches": [{"patch": "a"}, {"path": "b.yaml"}]}},
+        Kustomization(used=("../component", "b.yaml"), overrides=OVERRIDES),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOWS)
+async def test_it_is_read_as_argo_cd_says_that_it_does(kind: str) -> None:
+    said, more, how = HOWS[kind]
+    app = at("d", **more)
+    app["status"] |= {"sourceType": said} if said else {}
+    (spot, *_) = places.spots(app, (app["spec"]["source"], {"repoURL": REPO, "ref": "values"}), (sha("d"), sha("d")), 0)
+    assert spot.how == how
+    assert ("/lib" in spot.also) is (kind == "Jsonnet")
+
+
+async def test_of_several_sources_each_is_read_in_its_own_way() -> None:
+    app = several("cd")
+    sources = tuple(app["spec"]["sources"])
+    for kinds, how in ((["Helm", "Directory"], Chart), (["Helm"], type(None))):
+        app["status"]["sourceTypes"] = kinds
+        assert isinstance(places.spots(app, sources, (sha("c"), sha("d")), 0)[0].how, how)
+
+
+def chart_at(letter: str, **helm: Any) -> Object:
+    """An Application of a chart in Git."""
+    app = at(letter, helm={"valueFiles": ["prod.yaml"], **helm})
+    app["status"]["sourceType"] = "Helm"
+    return app
+
+
+RESTS: dict[str, tuple[Objects, Object, bool | None]] = {
+    "its templates read nothing": (Objects(rest=True), {}, False),
+    "they read what is the same": (Objects(rest=True, reads=Reads(("config/*",))), {}, False),
+    "they read what differs": (Objects("config/*", rest=True, reads=Reads(("config/*",))), {}, True),
+    "nobody knows what they read": (Objects(rest=True, reads=Reads(("config/*",), others=True)), {}, None),
+    "the chart differs anyway": (Objects("web", rest=True, reads=Reads(others=True)), {}, True),
+    "nobody knows the value files": (Objects(rest=True), {"valueFiles": ["$ARGOCD_APP_NAME.yaml"]}, None),
+}
+
+
+@pytest.mark.parametrize("when", RESTS)
+async def test_further_files_of_a_chart_count_if_its_templates_read_them(when: str) -> None:
+    git, helm, expected = RESTS[when]
+    app = chart_at("d", **helm)
+    found = await compare(app, held(app, "c"), git, None)  # type: ignore[arg-type]
+    assert found.changed is expected
+    assert ("only files of web differ of which that is not known" in found.words) is (expected is None)
+
+
+async def test_files_for_parameters_belong_to_it() -> None:
+    app = chart_at("d", fileParameters=[{"name": "conf", "path": "../conf/a"}])
+    assert await changed(app, held(app, "c"), Objects("web/../conf/a")) is True
 
 
 # Several sources.

@@ -12,8 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from rollback_operator import gitobjects
-from rollback_operator.gitobjects import Credentials, GitObjects, Spot, Unknowable
+from rollback_operator.gitobjects import Credentials, GitObjects, Spot, Unknowable, asking, program
 from testbed.git import GitRepository
 
 CREDENTIALS = Credentials("https://git.example.com/shop", "bot", "hunter2")
@@ -142,14 +141,14 @@ async def test_descriptions_that_name_each_other_come_to_an_end(repository: GitR
         },
         "first",
     )
-    assert await objects().identity(Spot(repository.url, commit, "a"))
+    assert (await objects().identity(Spot(repository.url, commit, "a"))).sure
 
 
 async def test_a_repository_that_does_not_answer_is_given_up(
     repository: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = repository.commit(BASE, "first")
-    monkeypatch.setattr(gitobjects, "TIMEOUT", 0.0)
+    monkeypatch.setattr(asking, "TIMEOUT", 0.0)
     with pytest.raises(Unknowable, match="did not answer within"):
         await objects().identity(Spot(repository.url, commit, "web"))
 
@@ -196,14 +195,14 @@ TOOK = {
 @pytest.mark.parametrize("said", TOOK)
 def test_what_fails_again_in_the_same_way_reads_the_same(said: str) -> None:
     """It stands in a status, which is written when it changes."""
-    assert gitobjects._said(said.encode()) == TOOK[said]
+    assert program._said(said.encode()) == TOOK[said]
 
 
 async def test_a_repository_that_is_too_large_is_given_up(
     repository: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = repository.commit({f"web/{secrets.token_hex(8)}.yaml": secrets.token_hex(8) for _ in range(3000)}, "many")
-    monkeypatch.setattr(gitobjects, "LARGEST_FILE", 16 * 1024)
+    monkeypatch.setattr(program, "LARGEST_FILE", 16 * 1024)
     with pytest.raises(Unknowable, match="git fetch failed"):
         await objects().identity(Spot(repository.url, commit, "web"))
 
@@ -214,7 +213,7 @@ async def test_an_answer_that_is_too_large_is_not_read(
 ) -> None:
     files = {f"web/{number}.yaml": "a" for number in range(900)} if what == "a folder" else {}
     commit = repository.commit({**files, "web/kustomization.yaml": "# " + "a" * 20_000}, "first")
-    monkeypatch.setattr(gitobjects, "_LARGEST_ANSWER", 16 * 1024)
+    monkeypatch.setattr(program, "_LARGEST_ANSWER", 16 * 1024)
     with pytest.raises(Unknowable, match="takes more than 0 MiB"):
         await objects().identity(Spot(repository.url, commit, "web"))
 
@@ -230,7 +229,7 @@ async def started(
 
     class Silent:
         returncode = 1
-        pid = 0
+        pid = 2**31 - 1
 
         def __init__(self) -> None:
             self.stdout, self.stderr = asyncio.StreamReader(), asyncio.StreamReader()

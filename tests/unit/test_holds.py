@@ -13,7 +13,7 @@ from rollback_operator.api import POLICIES, REQUEST_ANNOTATION, REQUESTS
 from rollback_operator.api.common import Place
 from rollback_operator.core import conditions as on
 from rollback_operator.core.hold import RELEASE_ANNOTATION
-from rollback_operator.gitobjects import Credentials, Spot, Unknowable
+from rollback_operator.gitobjects import Credentials, Identity, Spot, Unknowable
 from rollback_operator.holds.applications import HoldWorker
 from rollback_operator.kube import errors
 from rollback_operator.settings import Settings
@@ -36,11 +36,11 @@ class Git:
         self.shown: list[Credentials | None] = []
         self.private = False
 
-    async def identity(self, spot: Spot, credentials: Credentials | None = None) -> str:
+    async def identity(self, spot: Spot, credentials: Credentials | None = None) -> Identity:
         self.shown.append(credentials)
         if self.private and credentials is None:
             raise Unknowable("it asks for a password")
-        return spot.commit if self.differs else "same"
+        return Identity(spot.commit if self.differs else "same")
 
 
 def held_application(until: str = "TargetChanges", **fields: Any) -> Object:

@@ -1,0 +1,111 @@
+"""Where in Git the things stand that a source of an Application is made of, and how Argo CD reads them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Any
+
+from rollback_operator.gitobjects import Chart, Directory, How, Kustomization, Spot, Unknowable
+from rollback_operator.targets.application.operation import annotations_of
+
+Object = dict[str, Any]
+PATHS_ANNOTATION = "argocd.argoproj.io/manifest-generate-paths"
+"""On an Application: further paths that it is made of, in the words of whoever wrote it."""
+_REF = re.compile(r"^\$([^/]+)/(.+)$")
+
+
+def spots(app: Object, sources: tuple[Object, ...], revisions: tuple[str, ...], number: int) -> list[Spot]:
+    """What a source is made of, at its commit: its own place, and the files that it takes from other sources.
+
+    Raises:
+        Unknowable: it is made of something else, too.
+    """
+    source = sources[number]
+    lent = [_lent(sources, revisions, *found) for found in map(ref_of, files_of(source)) if found is not None]
+    if source.get("chart") or (source.get("ref") and not source.get("path")):
+        return lent
+    path = source.get("path") or ""
+    also = (*_beside(source, path), *_libraries(source), *_declared(app, path))
+    return [Spot(source["repoURL"], revisions[number], path, also, _how(app, source, number)), *lent]
+
+
+def files_of(source: Object) -> list[str]:
+    """The files that Helm is given, as the source names them."""
+    helm = source.get("helm") or {}
+    parameters = [one.get("path") or "" for one in helm.get("fileParameters") or ()]
+    return [one for one in (*(helm.get("valueFiles") or ()), *parameters) if one]
+
+
+def ref_of(file: str) -> tuple[str, str] | None:
+    """The source and the path in it that a value file such as `$values/web.yaml` names."""
+    found = _REF.match(file)
+    return (found[1], found[2]) if found else None
+
+
+def is_open(source: Object) -> bool:
+    """Whether some of its files are only known when it is rendered, such as `values-$ARGOCD_APP_NAME.yaml`."""
+    return any(set(one) & set("$*?[{") for one in files_of(source) if ref_of(one) is None)
+
+
+def _how(app: Object, source: Object, number: int) -> How | None:
+    """How Argo CD reads it, by its own word; None if it does not say, or by a program that nobody knows."""
+    metadata, kind = app["metadata"], _kind(app, number)
+    names = (metadata["name"], f"{metadata.get('namespace')}_{metadata['name']}")
+    overrides = (".argocd-source.yaml", *(f".argocd-source-{name}.yaml" for name in names))
+    if kind == "Directory":
+        options = source.get("directory") or {}
+        if any((options.get("jsonnet") or {}).values()):
+            return None
+        recurse = options.get("recurse") is True
+        return Directory(recurse, options.get("include") or "", options.get("exclude") or "", overrides)
+    if kind == "Helm":
+        return Chart(tuple(one for one in files_of(source) if ref_of(one) is None and _in_it(one)), (), overrides)
+    if kind == "Kustomize":
+        options = source.get("kustomize") or {}
+        patches = [one["path"] for one in options.get("patches") or () if one.get("path")]
+        return Kustomization((*(options.get("components") or ()), *patches), overrides)
+    return None
+
+
+def _kind(app: Object, number: int) -> str | None:
+    status, several = app.get("status") or {}, app["spec"].get("sources")
+    if not several:
+        return status.get("sourceType")
+    kinds = status.get("sourceTypes") or []
+    return kinds[number] if len(kinds) == len(several) else None
+
+
+def _beside(source: Object, path: str) -> tuple[str, ...]:
+    """Files that Helm is given which are not below the chart."""
+    outside = [one for one in files_of(source) if ref_of(one) is None and not _in_it(one)]
+    for one in outside:
+        if "://" in one:
+            raise Unknowable(f"the value file {one} is not in a repository")
+    return tuple(one if one.startswith("/") else f"{path}/{one}" for one in outside)
+
+
+def _in_it(file: str) -> bool:
+    return "://" not in file and not file.startswith("/") and not posixpath.normpath(file).startswith("..")
+
+
+def _libraries(source: Object) -> tuple[str, ...]:
+    """Folders that Jsonnet takes libraries from: Argo CD looks for them from the top of the repository."""
+    jsonnet = (source.get("directory") or {}).get("jsonnet") or {}
+    return tuple(f"/{one.lstrip('/')}" for one in jsonnet.get("libs") or ())
+
+
+def _declared(app: Object, path: str) -> tuple[str, ...]:
+    """What people named besides. Its own folder is named by many, and adds nothing to how that is read."""
+    named = annotations_of(app).get(PATHS_ANNOTATION, "").split(";")
+    plain = [one.strip() for one in named if one.strip()]
+    mine = posixpath.normpath(f"/{path}")
+    paths = [one if one.startswith("/") else f"{path}/{one}" for one in plain]
+    return tuple(one for one in paths if posixpath.normpath(f"/{one.lstrip('/')}") != mine)
+
+
+def _lent(sources: tuple[Object, ...], revisions: tuple[str, ...], name: str, file: str) -> Spot:
+    for source, revision in zip(sources, revisions, strict=True):
+        if source.get("ref") == name:
+            return Spot(source["repoURL"], revision, file)
+    raise Unknowable(f"no source is called {name}, which a value file is to come from")
