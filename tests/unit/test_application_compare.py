@@ -23,7 +23,7 @@ from rollback_operator.gitobjects import (
 from rollback_operator.targets.application import places
 from rollback_operator.targets.application.compare import compare
 from rollback_operator.targets.application.content import Content
-from rollback_operator.targets.application.held import Hold, pieces
+from rollback_operator.targets.application.held import Hold, Piece, pieces
 from rollback_operator.targets.application.places import PATHS_ANNOTATION
 from tests.unit.applications import REPO, Object, application, entry, sha, source, two_sources
 
@@ -126,12 +126,117 @@ async def test_another_branch_with_the_same_commit_is_no_change() -> None:
     assert await changed(app, hold, Objects("web")) is False
 
 
+def specified(app: Object, when: str) -> Object:
+    """An Application whose sources were written at that time, and which a hold was put on later."""
+    app["metadata"]["managedFields"] = [
+        {"manager": "kubectl", "time": when, "fieldsV1": {"f:spec": {"f:source": {"f:path": {}}}}},
+        {"manager": "rollback", "time": "2026-03-01T09:00:00Z", "fieldsV1": {"f:spec": {"f:syncPolicy": {}}}},
+        {"manager": "argocd", "time": "2026-03-01T09:00:00Z", "fieldsV1": {"f:status": {}}},
+    ]
+    return app
+
+
 async def test_a_source_that_argo_cd_has_not_compared_yet_is_waited_for() -> None:
-    app = at("d")
+    app = specified(at("d"), "2026-03-01T02:31:00Z")
     hold = held(app, "c")
     assert await changed(app, hold, Objects("web")) is True
     app["spec"]["source"]["path"] = "shop"
     assert await changed(app, hold, Objects("web")) is False
+    app["status"]["reconciledAt"] = "2026-03-01T02:31:59Z"
+    assert await changed(app, hold, Objects("web")) is False  # it may have begun before
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_source_that_argo_cd_ought_to_have_compared_leaves_it_open(told: bool) -> None:  # noqa: FBT001
+    app = at("d")
+    if told:
+        specified(app, "2026-03-01T02:28:00Z")
+    app["spec"]["source"]["path"] = "shop"
+    found = await compare(app, held(app, "c"), Objects("web"), None)  # type: ignore[arg-type]
+    assert found.changed is None
+    assert "it compared with other sources than the Application has" in found.words
+
+
+EMPTY: dict[str, tuple[Object, Object]] = {
+    "what Argo CD puts in": ({"directory": {"recurse": True}}, {"directory": {"recurse": True, "jsonnet": {}}}),
+    "false": ({"helm": {"skipCrds": False, "releaseName": "web"}}, {"helm": {"releaseName": "web"}}),
+    "an empty map": ({"kustomize": {"commonLabels": {}}}, {"kustomize": {}}),
+    "an empty list": ({"helm": {"valueFiles": []}}, {}),
+    "an empty text": ({"ref": ""}, {}),
+    "an empty text in a list": (
+        {"plugin": {"env": [{"name": "A", "value": ""}]}},
+        {"plugin": {"env": [{"name": "A"}]}},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", EMPTY)
+async def test_empty_fields_are_no_difference_between_what_people_and_argo_cd_write(what: str) -> None:
+    written, repeated = EMPTY[what]
+    app = at("d", **written)
+    app["status"]["sync"]["comparedTo"]["source"] = source(**repeated)
+    assert await changed(app, held(app, "c"), Objects("web")) is True
+    assert await changed(app, held(app, "c"), Objects("other")) is False
+
+
+@pytest.mark.parametrize("what", EMPTY)
+async def test_what_another_version_of_argo_cd_writes_is_the_same_content(what: str) -> None:
+    written, repeated = EMPTY[what]
+    app = at("c", **written)
+    hold = held(app, "c")
+    for one in (app["spec"], app["status"]["sync"]["comparedTo"]):
+        one["source"] = source(**repeated)
+    assert await changed(app, hold, Objects()) is False
+    contents = [Content.of(entry(0, "c", source=source(**more))) for more in (written, repeated)]
+    assert len({one.fingerprint for one in contents if one is not None}) == 1
+
+
+MEANT: dict[str, tuple[Object, Object]] = {
+    "a value": ({"helm": {"valuesObject": {"debug": False}}}, {"helm": {"valuesObject": {}}}),
+    "a label": ({"kustomize": {"commonLabels": {"a": ""}}}, {"kustomize": {}}),
+    "a zero": ({"kustomize": {"replicas": [{"name": "a", "count": 0}]}}, {"kustomize": {"replicas": [{"name": "a"}]}}),
+}
+
+
+@pytest.mark.parametrize("what", MEANT)
+async def test_empty_values_of_peoples_own_are_a_difference(what: str) -> None:
+    before, after = MEANT[what]
+    app = at("c", **before)
+    hold = held(app, "c")
+    for one in (app["spec"], app["status"]["sync"]["comparedTo"]):
+        one["source"] = source(**after)
+    assert await changed(app, hold, Objects()) is True
+
+
+async def test_a_hold_of_before_is_understood() -> None:
+    app = at("d", directory={"recurse": True, "jsonnet": {}})
+    (piece,) = held(app, "c").bad[0]
+    stored = Piece.load({**piece.dump(), "digest": piece.digest_before})
+    assert stored.digest != piece.digest
+    hold = Hold("uid", datetime(2026, 3, 1, tzinfo=UTC), "TargetChanges", "1h", {}, ((stored,),))
+    assert await changed(app, hold, Objects("other")) is False
+    assert await changed(app, hold, Objects("web")) is True
+
+
+async def test_what_argo_cd_hydrates_is_compared_on_the_branch_that_it_syncs_from() -> None:
+    app = at("d")
+    app["status"]["sync"]["comparedTo"]["source"] = source("web", targetRevision="environments/prod")
+    hold = held(app, "c")
+    del app["spec"]["source"]
+    app["spec"]["sourceHydrator"] = {
+        "drySource": {"repoURL": REPO, "targetRevision": "HEAD", "path": "charts/web"},
+        "syncSource": {"targetBranch": "environments/prod", "path": "web"},
+    }
+    assert await changed(app, hold, Objects("web")) is True
+    assert await changed(app, hold, Objects("other")) is False
+    app["spec"]["sourceHydrator"]["syncSource"]["path"] = "shop"
+    assert await changed(app, hold, Objects("web")) is None
+
+
+async def test_a_hold_that_does_not_say_what_must_not_come_back_stays() -> None:
+    app = at("d")
+    found = await compare(app, held(app), Objects("web"), None)  # type: ignore[arg-type]
+    assert (found.changed, found.words) == (None, "the hold does not say what was rolled back from")
 
 
 async def test_another_version_of_a_chart_is_a_change() -> None:

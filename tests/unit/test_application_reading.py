@@ -391,3 +391,29 @@ def test_the_commit_that_a_plan_goes_to_is_there_as_long_as_the_sources_are() ->
     assert seen(app, None, plan).history[-1].fingerprint == fingerprint("x")
     app["status"]["sync"]["comparedTo"]["source"]["path"] = "elsewhere"
     assert all(one.fingerprint != fingerprint("x") for one in seen(app, None, plan).history)
+
+
+def test_a_plan_goes_on_with_the_fingerprints_that_it_was_written_with() -> None:
+    """Once, empty fields within a source were a part of them."""
+    app = application("ab")
+    written = source(directory={"recurse": True, "jsonnet": {}})
+    app["spec"]["source"] = app["status"]["sync"]["comparedTo"]["source"] = written
+    app["status"]["history"] = [entry(number, letter, source=written) for number, letter in enumerate("ab")]
+    contents = [Content.of(one) for one in app["status"]["history"]]
+    before = [one.fingerprint_before for one in contents if one is not None]
+    assert not set(before) & {one.fingerprint for one in seen(app).history}
+    plan = plan_to("0", "a").model_copy(
+        update={
+            "from_": RevisionRef(revision="1", fingerprint=before[1]),
+            "to": RevisionRef(revision="0", fingerprint=before[0]),
+        }
+    )
+
+    planned = seen(app, None, plan)
+
+    assert (planned.current.fingerprint, planned.history[0].fingerprint) == (before[1], before[0])
+    asked = seen(operated(app, "Running", app["status"]["history"][0]), Phase.VERIFYING, plan)
+    assert asked.current.fingerprint == before[0]
+    content = content_of(app, "0", before[0])
+    assert content is not None
+    assert content.revisions == (sha("a"),)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from rollback_operator.core.hold import Comparison
 from rollback_operator.gitobjects import Chart, Credentials, GitObjects, Spot, Unknowable
-from rollback_operator.targets.application.content import Content
-from rollback_operator.targets.application.held import Hold, Pieces, pieces
+from rollback_operator.targets.application.content import Content, filled
+from rollback_operator.targets.application.held import Hold, Piece, Pieces, pieces
 from rollback_operator.targets.application.places import files_of, is_open, ref_of, spots
 from rollback_operator.targets.application.words import told
 
 Object = dict[str, Any]
+_A_LOOK = timedelta(minutes=1)
+"""How long a look of Argo CD's may take that began before a change."""
 _SOME, _MOST = 300, 1000
 """Characters of Argo CD's own words that are repeated."""
 
@@ -26,8 +29,10 @@ async def compare(app: Object, hold: Hold, objects: GitObjects, credentials: Cre
     now = Content.compared(app)
     if now is None:
         return Comparison(None, f"Argo CD cannot tell what Git has: {_trouble(app)}")
-    if list(now.sources) != _sources(app["spec"]):
-        return Comparison(changed=False)  # Argo CD has not looked since the sources were changed: it will
+    if [filled(one) for one in now.sources] != [filled(one) for one in _sources(app["spec"])]:
+        return _not_seen(app)
+    if not hold.bad:
+        return Comparison(None, "the hold does not say what was rolled back from")
     trouble: Unknowable | None = None
     for bad in reversed(hold.bad):
         try:
@@ -47,7 +52,35 @@ def _trouble(app: Object) -> str:
 
 
 def _sources(spec: Object) -> list[Object]:
+    """What Argo CD is to compare with. What it hydrates, it compares with what that came to, on a branch of its own."""
+    hydrator = spec.get("sourceHydrator")
+    if hydrator:
+        dry, sync = hydrator.get("drySource") or {}, hydrator.get("syncSource") or {}
+        named = {"repoURL": dry.get("repoURL"), "path": sync.get("path"), "targetRevision": sync.get("targetBranch")}
+        return [named]
     return spec.get("sources") or [spec.get("source") or {}]
+
+
+def _not_seen(app: Object) -> Comparison:
+    """What it means that Argo CD compared with other sources than the Application has: it will look, or has looked."""
+    looked = (app.get("status") or {}).get("reconciledAt")
+    changed = _changed(app)
+    if looked and changed and datetime.fromisoformat(looked) <= changed + _A_LOOK:
+        return Comparison(changed=False)
+    words = "Argo CD says that it compared with other sources than the Application has (status.sync.comparedTo)"
+    return Comparison(None, f"{words}, and has looked at it since these were changed")
+
+
+def _changed(app: Object) -> datetime | None:
+    """When what the Application is made of was changed last, as far as its managed fields tell."""
+    noted = app["metadata"].get("managedFields") or []
+    fields = ((one.get("fieldsV1") or {}).get("f:spec") or {} for one in noted)
+    times = [
+        one["time"]
+        for one, spec in zip(noted, fields, strict=True)
+        if one.get("time") and any(f"f:{name}" in spec for name in ("source", "sources", "sourceHydrator"))
+    ]
+    return max(map(datetime.fromisoformat, times), default=None)
 
 
 async def _same(app: Object, bad: Pieces, now: Content, objects: GitObjects, credentials: Credentials | None) -> bool:
@@ -57,7 +90,7 @@ async def _same(app: Object, bad: Pieces, now: Content, objects: GitObjects, cre
         Unknowable: that could not be found out.
     """
     found = pieces(now)
-    if [one.digest for one in bad] != [one.digest for one in found]:
+    if len(bad) != len(found) or not all(map(Piece.of_same_source, found, bad)):
         return False
     moved = [
         number for number, (one, other) in enumerate(zip(bad, found, strict=True)) if one.revision != other.revision

@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +67,21 @@ class Content:
     @property
     def fingerprint(self) -> str:
         """What it is, whatever branch it was found on."""
+        return self._fingerprint(plain)
+
+    @property
+    def fingerprint_before(self) -> str:
+        """What plans may know it by that were written with `plain_before`."""
+        return self._fingerprint(plain_before)
+
+    def called(self, known: Collection[str]) -> str:
+        """Its fingerprint, by the name that is known if it is under one of them."""
+        before = self.fingerprint_before
+        return before if before in known else self.fingerprint
+
+    def _fingerprint(self, of: Callable[[Object], Object]) -> str:
         pairs = zip(self.sources, self.revisions, strict=True)
-        return "v1:" + digest([{**plain(source), "revision": at} for source, at in pairs])
+        return "v1:" + digest([{**of(source), "revision": at} for source, at in pairs])
 
     def __str__(self) -> str:
         return ", ".join(
@@ -77,8 +90,40 @@ class Content:
         )
 
 
+_AS_WRITTEN = ("valuesObject", "commonLabels", "commonAnnotations", "map")
+"""Fields of a source that hold values of people's own: there, an empty one says something."""
+
+
 def plain(source: Object) -> Object:
-    """A source without what only says where its revision was looked for."""
+    """A source without what only says where its revision was looked for, and without what says nothing."""
+    return {key: value for key, value in filled(source).items() if key not in ("targetRevision", "name")}
+
+
+def filled(source: Object) -> Object:
+    """A source without empty fields.
+
+    People write them, and Argo CD drops them when it repeats a source, or puts others in, as its version has it.
+    """
+    found: Object = _filled(source)
+    return found
+
+
+def _filled(value: Any, key: str = "") -> Any:
+    if key in _AS_WRITTEN:
+        return value
+    if isinstance(value, dict):
+        inner = {name: _filled(one, name) for name, one in value.items()}
+        return {name: one for name, one in inner.items() if not _is_empty(one)}
+    return [_filled(one) for one in value] if isinstance(value, list) else value
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether it says nothing. A zero does, as a number of replicas."""
+    return value is None or value is False or value in ("", [], {})
+
+
+def plain_before(source: Object) -> Object:
+    """As `plain` once was: only empty fields at the top were dropped. Digests that are stored may be of this."""
     return {key: value for key, value in source.items() if key not in ("targetRevision", "name") and value}
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator.api import GROUP
-from rollback_operator.targets.application.content import Content, digest, plain
+from rollback_operator.targets.application.content import Content, digest, plain, plain_before
 from rollback_operator.targets.application.operation import annotations_of
 
 Object = dict[str, Any]
@@ -32,6 +32,12 @@ class Piece:
     """Value files that Helm is given, as the source names them."""
     digest: str = ""
     """Of all that the source says, but where to look for its revision."""
+    digest_before: str = field(default="", compare=False)
+    """The same, as it stands in holds that were written with `plain_before`."""
+
+    def of_same_source(self, other: Piece) -> bool:
+        """Whether a piece that was stored is of the same source as this one."""
+        return other.digest in (self.digest, self.digest_before)
 
     def dump(self) -> Object:
         """As it stands in the annotation."""
@@ -63,6 +69,7 @@ def pieces(content: Content) -> Pieces:
             ref=source.get("ref") or "",
             files=tuple((source.get("helm") or {}).get("valueFiles") or ()),
             digest=digest(plain(source)),
+            digest_before=digest(plain_before(source)),
         )
         for source, revision in zip(content.sources, content.revisions, strict=True)
     )

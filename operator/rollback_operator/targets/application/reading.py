@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -28,13 +29,14 @@ def snapshot(app: Object, phase: Phase | None, plan: Plan | None) -> Snapshot:
     the Application was asked for. For everybody else it is what was really deployed last.
     """
     metadata = app["metadata"]
-    entries = history(app)
+    known = _known(plan)
+    entries = history(app, known)
     current = _wanted(app, entries, plan) if phase is Phase.VERIFYING else None
     going_on = operation.going_on(app)
     return Snapshot(
         uid=metadata["uid"],
         generation=metadata["generation"],
-        current=current or _deployed(app, entries),
+        current=current or _deployed(app, entries, known),
         history=_with_planned(app, entries, plan),
         settled=not going_on,
         health=_health(app),
@@ -47,7 +49,7 @@ def snapshot(app: Object, phase: Phase | None, plan: Plan | None) -> Snapshot:
         reactivated=_is_a_return(entries),
         waits_for=_busy(app) if going_on else "",
         under_way=operation.can_be_called_off(app),
-        named=lambda to: commit(app, to),
+        named=lambda to: commit(app, to, known),
     )
 
 
@@ -58,22 +60,27 @@ def resources(app: Object) -> tuple[str, ...]:
     return tuple(f"{one.get('kind')} {name}" for one, name in zip(noted, names, strict=True))
 
 
-def history(app: Object) -> tuple[Revision, ...]:
+def _known(plan: Plan | None) -> frozenset[str]:
+    """The fingerprints of a plan: one that is under way goes on with the names that it has for things."""
+    return frozenset((plan.from_.fingerprint, plan.to.fingerprint)) if plan is not None else frozenset()
+
+
+def history(app: Object, known: Collection[str] = ()) -> tuple[Revision, ...]:
     """The states that can be gone back to: Argo CD's history, as `argocd app history` shows it."""
     found = [(entry, Content.of(entry)) for entry in (app.get("status") or {}).get("history") or []]
-    return tuple(_revision(entry, content) for entry, content in found if content is not None)
+    return tuple(_revision(entry, content, known) for entry, content in found if content is not None)
 
 
 def content_of(app: Object, revision: str, fingerprint: str) -> Content | None:
     """The content of that fingerprint, found in the history or at a commit that `revision` names."""
     entries = (app.get("status") or {}).get("history") or []
     found = [(entry, content) for entry in entries if (content := Content.of(entry)) is not None]
-    fitting = [(entry, content) for entry, content in found if content.fingerprint == fingerprint]
+    fitting = [(entry, content) for entry, content in found if content.called((fingerprint,)) == fingerprint]
     named = [content for entry, content in fitting if str(entry["id"]) == revision]
     if fitting:
         return (named or [content for _, content in fitting])[0]
     at = _at(app, revision)
-    return at if at is not None and at.fingerprint == fingerprint else None
+    return at if at is not None and at.called((fingerprint,)) == fingerprint else None
 
 
 def deployed(app: Object) -> Content | None:
@@ -82,13 +89,13 @@ def deployed(app: Object) -> Content | None:
     return operation.left_half_done(app) or (Content.of(entries[-1]) if entries else None)
 
 
-def commit(app: Object, to: str) -> Revision | None:
+def commit(app: Object, to: str, known: Collection[str] = ()) -> Revision | None:
     """The state of the Application's present sources at a commit that is not in its history; None if `to` is none."""
     content = _at(app, to)
     if content is None:
         return None
     newest = max((one.order for one in history(app)), default=0)
-    return Revision(name=to, order=newest, fingerprint=content.fingerprint, source=f"commit {short(to)}")
+    return Revision(name=to, order=newest, fingerprint=content.called(known), source=f"commit {short(to)}")
 
 
 def _at(app: Object, commit: str) -> Content | None:
@@ -103,12 +110,12 @@ def _at(app: Object, commit: str) -> Content | None:
     return replace(compared, revisions=tuple(at if source.get("chart") else commit for source, at in pairs))
 
 
-def _revision(entry: Object, content: Content) -> Revision:
+def _revision(entry: Object, content: Content, known: Collection[str]) -> Revision:
     number = int(entry["id"])
     return Revision(
         name=str(number),
         order=number,
-        fingerprint=content.fingerprint,
+        fingerprint=content.called(known),
         source=f"history entry {number} ({content})",
         created=_time(entry.get("deployedAt")),
         aliases=tuple(at for at in content.revisions if SHA.fullmatch(at)),
@@ -119,36 +126,38 @@ def _with_planned(app: Object, entries: tuple[Revision, ...], plan: Plan | None)
     """The history, and the commit that the plan goes to, if that is none of it."""
     if plan is None or any(one.fingerprint == plan.to.fingerprint for one in entries):
         return entries
-    found = commit(app, plan.to.revision)
+    found = commit(app, plan.to.revision, _known(plan))
     return (*entries, found) if found is not None and found.fingerprint == plan.to.fingerprint else entries
 
 
 def _wanted(app: Object, entries: tuple[Revision, ...], plan: Plan | None) -> Revision | None:
     """What the last rollback asked for, also if that was called off before Argo CD began it."""
     if operation.is_ours(app):
-        return _asked(app, entries)
+        return _asked(app, entries, _known(plan))
     if plan is None or not operation.was_taken_back(app):
         return None
     known = _with_planned(app, entries, plan)
     return next((one for one in known if one.fingerprint == plan.to.fingerprint), None)
 
 
-def _asked(app: Object, entries: tuple[Revision, ...]) -> Revision | None:
+def _asked(app: Object, entries: tuple[Revision, ...], known: Collection[str]) -> Revision | None:
     content = operation.asked_for(app)
     if content is None:
         return None
-    known = max((one for one in entries if one.fingerprint == content.fingerprint), key=_order, default=None)
+    fingerprint = content.called(known)
+    there = max((one for one in entries if one.fingerprint == fingerprint), key=_order, default=None)
     newest = max((one.order for one in entries), default=0)
-    return known or Revision(str(content), newest + 1, content.fingerprint, "the operation")
+    return there or Revision(str(content), newest + 1, fingerprint, "the operation")
 
 
-def _deployed(app: Object, entries: tuple[Revision, ...]) -> Revision:
+def _deployed(app: Object, entries: tuple[Revision, ...], known: Collection[str]) -> Revision:
     newest = max(entries, key=_order, default=None)
     half = operation.left_half_done(app)
     if half is not None:
         # Neither the one nor the other: to sync to it anew is not "already there".
         name = f"{short(half.revisions[0])} (failed)"
-        fingerprint = "v1:" + digest({"failed": half.fingerprint})
+        before, now = ["v1:" + digest({"failed": one}) for one in (half.fingerprint_before, half.fingerprint)]
+        fingerprint = before if before in known else now
         return Revision(name, newest.order + 1 if newest else 1, fingerprint, "a sync that failed")
     return newest or Revision("none", 0, "v1:" + digest(app["spec"]), "the Application")
 
