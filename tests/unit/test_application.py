@@ -215,6 +215,29 @@ async def test_what_a_rollback_failed_to_bring_is_not_bad() -> None:
     assert [pieces[0].revision for pieces in again.bad] == [sha("c")]
 
 
+async def test_a_second_hold_after_a_rollback_that_failed_knows_what_is_bad() -> None:
+    """A person ended the first: nothing of it is left but the operation, which stays the last one."""
+    app = application()
+    api = FakeApi(app)
+    failed = operated(await roll_back(api, app), "Failed", entry(1, "b"), syncResult={})
+    failed.pop("operation", None)
+    failed["spec"]["syncPolicy"]["automated"].pop("enabled")
+    del failed["metadata"]["annotations"][HOLD_ANNOTATION]
+    api.put(failed)
+    again = hold(await roll_back(api, app, key="uid-of-another"))
+    assert [pieces[0].revision for pieces in again.bad] == [sha("c")]
+
+
+async def test_without_a_history_what_git_has_is_what_is_left() -> None:
+    app = application("c")
+    app["status"]["history"] = []
+    api = FakeApi(app)
+    to = (await look(api)).named(sha("a"))
+    assert to is not None
+    await ApplicationTarget(api).apply(where(), await look(api), plan_of(to), KEY)  # type: ignore[arg-type]
+    assert [pieces[0].revision for pieces in hold(api.current(app)).bad] == [sha("c")]
+
+
 async def test_a_new_rollback_takes_no_old_wish_to_end_the_hold() -> None:
     app = application()
     app["metadata"]["annotations"][RELEASE_ANNOTATION] = "true"

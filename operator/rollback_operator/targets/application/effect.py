@@ -20,7 +20,7 @@ from rollback_operator.targets.application.held import (
     is_automated,
     with_bad,
 )
-from rollback_operator.targets.application.reading import REFRESH_ANNOTATION, deployed
+from rollback_operator.targets.application.reading import REFRESH_ANNOTATION, deployed, left_by
 from rollback_operator.targets.metadata import annotation_path
 
 Object = dict[str, Any]
@@ -84,11 +84,10 @@ def bringing_back(app: Object, options: ApplicationOptions) -> list[Object] | No
 def new_hold(app: Object, key: str, orders: HoldOrders, now: datetime) -> Hold | None:
     """The hold that a rollback begins, or goes on with; None if nothing syncs by itself, so nothing has to be held.
 
-    What was turned off is kept from the hold that is there: its original is the true one. What a rollback failed to
-    bring is not bad for that.
+    What was turned off is kept from the hold that is there: its original is the true one.
     """
     there = hold_of(app)
-    left = None if operation.is_ours(app) and operation.failed(app) else deployed(app)
+    left = left_by(app)
     original = automated(app) if is_automated(app) else (there.automated if there else None)
     if original is None:
         return None

@@ -89,6 +89,17 @@ def deployed(app: Object) -> Content | None:
     return operation.left_half_done(app) or (Content.of(entries[-1]) if entries else None)
 
 
+def left_by(app: Object) -> Content | None:
+    """What must not come back after a rollback: what it leaves, else what Argo CD has found in Git.
+
+    What a rollback failed to bring is not bad for that; what was there before it still is.
+    """
+    ours = operation.is_ours(app) and operation.failed(app)
+    entries = (app.get("status") or {}).get("history") or []
+    before = Content.of(entries[-1]) if entries else None
+    return (before if ours else deployed(app)) or Content.compared(app)
+
+
 def commit(app: Object, to: str, known: Collection[str] = ()) -> Revision | None:
     """The state of the Application's present sources at a commit that is not in its history; None if `to` is none."""
     content = _at(app, to)
