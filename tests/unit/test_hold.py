@@ -21,7 +21,7 @@ def orders(until: str = "TargetChanges") -> Orders:
 
 
 def seen(**fields: bool) -> Seen:
-    return Seen("Application web", COMMAND, **fields)
+    return Seen("Application shop/web", COMMAND, **fields)
 
 
 CASES: dict[str, tuple[Orders, Seen, Comparison | None, float, Reason, bool]] = {

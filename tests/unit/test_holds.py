@@ -135,6 +135,7 @@ async def test_a_hold_that_goes_on_is_told_once_and_looked_at_again() -> None:
     assert one.woken == [PLACE]
     assert await one.work() == 7
     assert one.held(rolled_back()) == ("True", "Holding")
+    assert one.said(rolled_back()).startswith("Automated sync of Application shop/web is off since the rollback")
     writes = len(one.api.writes())
     assert await one.work() == 7
     assert len(one.api.writes()) == writes
@@ -376,8 +377,11 @@ async def test_if_nobody_may_it_is_tried_again() -> None:
 @pytest.mark.parametrize(
     "verb,says",
     [
-        ("GET", "Application web is held and may not be looked at any more, so the hold stays: no. Give the service "),
-        ("PUT", "The hold of Application web is to end (TargetChanged), and nobody may write that: no. Give the "),
+        (
+            "GET",
+            "Application shop/web is held and may not be looked at any more, so the hold stays: no. Give the service ",
+        ),
+        ("PUT", "The hold of Application shop/web is to end (TargetChanged), and nobody may write that: no. Give the "),
     ],
 )
 async def test_a_right_that_was_taken_away_during_a_hold_is_told(verb: str, says: str) -> None:

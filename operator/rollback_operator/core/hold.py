@@ -34,6 +34,7 @@ class Seen:
     """The held object: an Application of Argo CD, or what of Flux is suspended."""
 
     name: str
+    """Kind, namespace and name."""
     command: str
     """What a person types to end the hold."""
     automated: bool = False

@@ -161,10 +161,10 @@ class HoldWorker:
             await self._tell(place, None, _may_not_look(place, error))
             return self._settings.holds
         if app is None:
-            await self._over(place, Ends(Reason.TARGET_NOT_FOUND, "The Application is gone.", restore=False))
+            await self._over(place, Ends(Reason.TARGET_NOT_FOUND, f"{_called(place)} is gone.", restore=False))
             return None
         if HOLD_ANNOTATION not in (app["metadata"].get("annotations") or {}):
-            ended, whose = how_it_ended(app) or (_not_held(app), None)
+            ended, whose = how_it_ended(app) or (_not_held(place, app), None)
             await self._over(place, ended, whose)
             return None
         return await self._look_after(place, app, reader)
@@ -174,7 +174,7 @@ class HoldWorker:
         self._held.add(place)
         hold = hold_of(app)
         if hold is None:
-            await self._tell(place, None, _illegible(app))
+            await self._tell(place, None, _illegible(place))
             return self._settings.holds
         standing = await self._standing(place, app, hold, reader)
         if isinstance(standing, Goes):
@@ -248,7 +248,7 @@ class HoldWorker:
         for claim in list(self._claims.get(place, {}).values()):
             if claim.plural == REQUESTS:
                 mine = whose in (None, claim.uid)
-                await self._write(claim, "False", ends if mine else _passed_on())
+                await self._write(claim, "False", ends if mine else _passed_on(place))
         self._held.discard(place)
         self._claims.pop(place, None)
         self._told.pop(place, None)
@@ -258,7 +258,7 @@ class HoldWorker:
         claims = list(self._claims.get(place, {}).values())
         for claim in claims:
             if claim.plural == REQUESTS and hold is not None and claim.uid != hold.request:
-                await self._write(claim, "False", _passed_on())
+                await self._write(claim, "False", _passed_on(place))
         mine = next(
             (one for one in claims if one.plural == REQUESTS and (hold is None or one.uid == hold.request)), None
         )
@@ -285,7 +285,7 @@ def _where(place: Place, claim: Claim) -> Where:
 def _seen(app: Object, place: Place) -> Seen:
     _, namespace, name = place
     return Seen(
-        name=f"Application {name}",
+        name=_called(place),
         command=f"kubectl -n {namespace} annotate applications.argoproj.io {name} {RELEASE_ANNOTATION}=true",
         automated=is_automated(app),
         released=wished(app),
@@ -300,16 +300,19 @@ def _alert_after(hold: Hold) -> timedelta:
         return timedelta()
 
 
-def _not_held(app: Object) -> Ends:
-    name = app["metadata"]["name"]
+def _called(place: Place) -> str:
+    """Two namespaces may have one of the same name."""
+    return f"{place[0]} {place[1]}/{place[2]}"
+
+
+def _not_held(place: Place, app: Object) -> Ends:
     does = "syncs by itself" if is_automated(app) else "does not sync by itself"
-    return Ends(Reason.NOT_HELD, f"There is no hold on Application {name}, which {does}.", restore=False)
+    return Ends(Reason.NOT_HELD, f"There is no hold on {_called(place)}, which {does}.", restore=False)
 
 
-def _illegible(app: Object) -> Goes:
-    metadata = app["metadata"]
+def _illegible(place: Place) -> Goes:
     message = (
-        f"The annotation {HOLD_ANNOTATION} of Application {metadata['name']} is not what the operator wrote, so "
+        f"The annotation {HOLD_ANNOTATION} of {_called(place)} is not what the operator wrote, so "
         "nothing ends it: put spec.syncPolicy.automated back as you want it, and remove the annotation."
     )
     return Goes(Reason.CANNOT_COMPARE, message, bad=True)
@@ -317,7 +320,7 @@ def _illegible(app: Object) -> Goes:
 
 def _may_not_look(place: Place, error: errors.Forbidden) -> Goes:
     message = (
-        f"Application {place[2]} is held and may not be looked at any more, so the hold stays: {error}. {_RIGHTS}, or "
+        f"{_called(place)} is held and may not be looked at any more, so the hold stays: {error}. {_RIGHTS}, or "
         f"put spec.syncPolicy.automated back by hand and remove the annotation {HOLD_ANNOTATION}."
     )
     return Goes(Reason.CANNOT_COMPARE, message, bad=True)
@@ -325,11 +328,11 @@ def _may_not_look(place: Place, error: errors.Forbidden) -> Goes:
 
 def _may_not_end(place: Place, ends: Ends, error: errors.Forbidden) -> Goes:
     message = (
-        f"The hold of Application {place[2]} is to end ({ends.reason}), and nobody may write that: {error}. {_RIGHTS}, "
+        f"The hold of {_called(place)} is to end ({ends.reason}), and nobody may write that: {error}. {_RIGHTS}, "
         f"or put spec.syncPolicy.automated back by hand and remove the annotation {HOLD_ANNOTATION}."
     )
     return Goes(Reason.CANNOT_COMPARE, message, bad=True)
 
 
-def _passed_on() -> Ends:
-    return Ends(Reason.NOT_HELD, "A later rollback of the Application took the hold over.", restore=False)
+def _passed_on(place: Place) -> Ends:
+    return Ends(Reason.NOT_HELD, f"A later rollback of {_called(place)} took the hold over.", restore=False)
