@@ -15,7 +15,7 @@ from testbed import Cluster
 from testbed.argocd import ArgoCD, operated, synced
 from testbed.operating import OperatorProcess
 from tests.e2e.conftest import namespace_in
-from tests.e2e.gitops import AUTOMATED, HOLD, Shop
+from tests.e2e.gitops import AUTOMATED, HOLD, Shop, deployment
 from tests.e2e.watched import Operator
 from tests.e2e.world import Object, condition, outcome, policy, until
 
@@ -186,6 +186,53 @@ def test_the_hold_ends_when_git_changes_what_was_rolled_back_from_and_not_before
 
     assert app["spec"]["syncPolicy"] == before
     assert HOLD not in app["metadata"].get("annotations", {})
+    assert shop.image() == "shop:3"
+    assert shop.held("back", "False")["reason"] == "TargetChanged"
+
+
+def test_another_environments_files_in_its_own_folder_do_not_end_the_hold(shop: Shop) -> None:
+    directory = {"recurse": True, "exclude": "staging/*"}
+    shop.repository.commit({"web/staging/settings.json": configmap("one")}, "Staging")
+    shop.releases("shop:1", "shop:2", source={"directory": directory}, automated={**AUTOMATED, "allowEmpty": True})
+    before = shop.app()["spec"]["syncPolicy"]
+    shop.back()
+
+    other = shop.repository.commit({"web/staging/settings.json": configmap("two"), "web/README.md": "x"}, "Staging")
+    shop.argocd.refresh("web", shop.at)
+    shop.argocd.wait("web", lambda app: app["status"]["sync"]["revision"] == other, shop.at)
+    shop.looks(3, lambda app: no_change(app, other))
+    assert shop.held("back", "True")["reason"] == "Holding"
+    assert shop.image() == "shop:1"
+
+    fixed = shop.commit("shop:3")
+    shop.argocd.refresh("web", shop.at)
+    app = shop.argocd.wait("web", operated(fixed), shop.at)
+
+    assert app["spec"]["syncPolicy"] == before
+    assert shop.image() == "shop:3"
+    assert shop.held("back", "False")["reason"] == "TargetChanged"
+
+
+def test_another_environments_values_of_its_chart_do_not_end_the_hold(shop: Shop) -> None:
+    chart = {
+        "web/Chart.yaml": json.dumps({"apiVersion": "v2", "name": "web", "version": "1.0.0"}),
+        "web/templates/web.json": deployment("{{ .Values.image }}"),
+    }
+    first = shop.repository.commit({**chart, **values("prod", "shop:1"), **values("staging", "shop:1")}, "First")
+    shop.application(source={"helm": {"valueFiles": ["values-prod.yaml"], "skipCrds": False}})
+    shop.released(first)
+    shop.released(shop.repository.commit(values("prod", "shop:2"), "Second"))
+    shop.back()
+    assert shop.image() == "shop:1"
+
+    other = shop.repository.commit(values("staging", "shop:3"), "Staging")
+    shop.argocd.refresh("web", shop.at)
+    shop.argocd.wait("web", lambda app: app["status"]["sync"]["revision"] == other, shop.at)
+    shop.looks(3, lambda app: no_change(app, other))
+    assert shop.held("back", "True")["reason"] == "Holding"
+
+    fixed = shop.repository.commit(values("prod", "shop:3"), "Fixed")
+    shop.released(fixed)
     assert shop.image() == "shop:3"
     assert shop.held("back", "False")["reason"] == "TargetChanged"
 
@@ -363,6 +410,27 @@ def test_git_that_is_away_fails_the_sync_and_the_hold_says_what_is_off(shop: Sho
     assert shop.hold() is not None
 
 
+def test_a_hook_that_fails_fails_the_sync(shop: Shop) -> None:
+    broken = shop.commit("shop:0", **{"web/migrate.json": hook("migrate", activeDeadlineSeconds=1)})
+    shop.repository.commit({"web/migrate.json": None}, "No migration")
+    shop.settled(shop.releases("shop:1", "shop:2")[-1])
+
+    body = shop.back(to=broken, timeout="150s")
+
+    assert outcome(body) == ("Failed", "Unhealthy")
+    message = condition(body, "Ready")["message"]
+    assert "Argo CD could not sync it" in message
+    (migrate,) = [one for one in shop.app()["status"]["operationState"]["syncResult"]["resources"] if "hookType" in one]
+    assert (migrate["name"], migrate["hookType"], migrate["hookPhase"]) == ("migrate", "PreSync", "Failed")
+    assert shop.image() == "shop:2"
+    assert shop.hold() is not None
+
+    without = shop.back("without", to=broken, options={"application": {"hooks": False}})
+
+    assert outcome(without) == ("Succeeded", "Completed")
+    assert shop.image() == "shop:0"
+
+
 def test_a_project_that_forbids_it_fails_the_sync(shop: Shop) -> None:
     shop.argocd.project(shop.namespace)
     shop.releases("shop:1", "shop:2", project=shop.namespace)
@@ -445,6 +513,27 @@ def test_a_dry_run_changes_nothing(shop: Shop) -> None:
     body = shop.back(dryRun=True)
     assert outcome(body) == ("Succeeded", "DryRun")
     not_held(shop.app())
+
+
+def values(environment: str, image: str) -> dict[str, str]:
+    return {f"web/values-{environment}.yaml": json.dumps({"image": image})}
+
+
+def hook(name: str, **spec: Any) -> str:
+    """A Job before each sync that no node runs: it goes on until its `activeDeadlineSeconds`, and has failed then."""
+    pod = {
+        "restartPolicy": "Never",
+        "nodeSelector": {"no-such": "node"},
+        "containers": [{"name": name, "image": "hook:1"}],
+    }
+    return json.dumps(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "annotations": {"argocd.argoproj.io/hook": "PreSync"}},
+            "spec": {"backoffLimit": 0, "template": {"spec": pod}, **spec},
+        }
+    )
 
 
 def configmap(says: str) -> str:
