@@ -19,7 +19,7 @@ from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.helm.effect import Finished
-from rollback_operator.targets.helm.records import Record, decode
+from rollback_operator.targets.helm.records import Record, decode, encode, fingerprint, record_of
 from rollback_operator.targets.helm.rollback import AT_ONCE, SHARE, Means, Rollback, going_forward
 from rollback_operator.targets.helm.standing import DEAD_AFTER, MOST_ATTEMPTS, Standing, standing_of
 from rollback_operator.targets.helm.store import Stored
@@ -181,6 +181,9 @@ class Gone:
     def __init__(self, error: type[errors.KubeError]) -> None:
         self.error = error
 
+    async def read(self, where: Where, one: Record) -> Stored:
+        raise errors.NotFound(f"{where.name}: {one.secret}")
+
     async def write(self, where: Where, secret: Any) -> None:
         raise self.error(f"{where.name}: {secret['metadata']['name']}")
 
@@ -229,8 +232,61 @@ async def test_an_attempt_that_was_disturbed_names_what_the_release_before_it_ma
     assert "only-in-2" in decode(written)["manifest"]
 
 
+async def test_so_does_one_that_failed_for_good() -> None:
+    """It may be tried again by another request, when what it failed over is mended."""
+    settings = "---\n# Source: shop/charts/more/x.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: only-in-2}\n"
+    newest = release(2, status="deployed", manifest=MANIFEST.format(image="shop:2") + settings)
+    kept = Kept(secret(1, release(1)), secret(2, newest))
+    for begun, described in (("pending-rollback", "Rollback failed: a hook"), ("failed", "Upgrade complete")):
+        door: Any = SimpleNamespace(record=secret(3, release(3, status=begun)), outrun=False, broken={}, quiet=_at_once)
+
+        await rollback(records(1, 2), 1, kept)._after(door, Finished(1, "a hook"), 0)
+
+        written = decode(kept.written.pop())
+        assert "only-in-2" in written["manifest"]
+        assert (written["info"]["status"], written["info"]["description"]) == ("failed", described)
+        assert fingerprint(written) == fingerprint(release(1)), "it is no other release by that"
+
+
 async def _at_once() -> None:
     return
+
+
+async def _marked(one: Rollback) -> None:
+    await one._mend(one._newest)
+
+
+async def _broke(one: Rollback) -> None:
+    door: Any = SimpleNamespace(
+        record=secret(2, release(2, status="pending-rollback")), outrun=False, broken={}, quiet=_at_once
+    )
+    await one._after(door, Finished(1, "it failed"), 0)
+
+
+CLOSED: dict[str, tuple[Callable[[Rollback], Awaitable[None]], dict[str, Any]]] = {
+    "what somebody left": (_marked, {}),
+    "an attempt of ours that is made again": (_marked, {"request": "request-1"}),
+    "what Helm failed over": (_broke, {}),
+    "what is not made again": (Rollback.give_up, {"request": "request-1"}),
+}
+
+
+@pytest.mark.parametrize("case", CLOSED)
+async def test_what_we_closed_is_never_gone_back_to_although_helm_calls_it_superseded_later(case: str) -> None:
+    close, known = CLOSED[case]
+    kept = Kept(secret(1, release(1)), secret(2, release(2, status="pending-upgrade")))
+    left = record(2, "pending-upgrade", version="102", **known)
+
+    await close(rollback((record(1, "deployed"), left), 1, kept))
+
+    (closed,) = kept.written
+    later = decode(closed)
+    later["info"]["status"] = "superseded"
+    annotations = {name: text for name, text in closed["metadata"]["annotations"].items() if "interrupted" not in name}
+    metadata = {**closed["metadata"], "annotations": annotations}
+    read = record_of({**closed, "metadata": metadata, "data": {"release": encode(later)}}, "shop")
+    assert read is not None
+    assert read.why_not == "it had failed before it was superseded"
 
 
 # A small world: one request, operators that come and go, and other people, against the real `standing_of`.

@@ -15,6 +15,7 @@ from rollback_operator.api.policy import Breaker, CurrentRevision, Mode, PolicyS
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import MAX_REASON, Phase
 from rollback_operator.api.trigger import Trigger
+from rollback_operator.core.half import half_of
 from rollback_operator.core.judge import (
     FIRST_RETRY,
     Act,
@@ -584,6 +585,14 @@ def test_it_is_not_if_it_only_watches() -> None:
     assert (judgement.act, reason(judgement)) == (None, Reason.WOULD_ROLL_BACK)
 
 
+def test_a_bad_release_that_came_back_in_parts_is_one() -> None:
+    parts = runs("c").model_copy(update={"fingerprint": half_of(fingerprint("c"))})
+    by_hand = rolled_back("d", "c", age=60, policy_uid=None)
+
+    assert returned(current=parts).act is not None
+    assert reason(returned(current=parts, requests=(by_hand,))) is Reason.BAD_RELEASE_RETURNED
+
+
 ASKED_FOR: dict[str, tuple[Other, bool]] = {
     "somebody's, since it proved bad": (rolled_back("d", "c", age=60, policy_uid=None), True),
     "one that goes on": (rolled_back("d", "c", age=9000, finished=None, phase=Phase.VERIFYING, policy_uid=None), True),
@@ -632,6 +641,17 @@ def test_it_goes_on_to_the_next_good_one_if_asked_for() -> None:
     assert judgement.act.to == fingerprint("a")
     assert judgement.act.reason.startswith("revision 3, which from-d-60 brought back, is not well either")
     assert judgement.act.grace is None
+
+
+def test_what_could_be_brought_back_in_parts_only_did_not_help() -> None:
+    """It proved good, and is not brought back again by itself: what was in the way is."""
+    parts = runs("c", rollback=True).model_copy(update={"fingerprint": half_of(fingerprint("c"))})
+    left = failed(current=parts, entries=(entry("a"), entry("c")))
+
+    assert reason(judge(orders(), left, NOW)) is Reason.COULD_NOT_ROLL_BACK
+    goes_on = judge(orders(on_verify_failure="NextGood"), left, NOW)
+    assert goes_on.act is not None
+    assert goes_on.act.to == fingerprint("a")
 
 
 def test_it_goes_on_although_what_runs_came_by_a_rollback_and_is_not_in_the_ledger() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rollback_operator.api.policy import MAX_LEDGER, CurrentRevision, Entry, Proof
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
+from rollback_operator.core.half import half_of, set_in_part
 from rollback_operator.core.ledger import Ledger, learned
 from rollback_operator.core.turn import rolled_back_from
 from rollback_operator.core.values import Other
@@ -125,6 +126,10 @@ REQUESTS: dict[str, tuple[Other, dict[str, Proof]]] = {
     "failed, for pods or triggers": (
         rollback("c", "b", phase=Phase.FAILED, reason=Reason.UNHEALTHY),
         {"c": BAD, "b": BAD},
+    ),
+    "failed half-way": (
+        rollback("c", "b", phase=Phase.FAILED, reason=Reason.UNHEALTHY, message=set_in_part("Helm/x", "2", "a hook")),
+        {"c": BAD},
     ),
     "was not well in time": (rollback("c", "b", phase=Phase.FAILED, reason=Reason.TIMEOUT), {"c": BAD, "b": BAD}),
     "was reverted": (rollback("c", "b", phase=Phase.FAILED, reason=Reason.REVERTED), {"c": BAD}),
@@ -350,3 +355,17 @@ def test_the_newest_good_is(case: str) -> None:
     entries, corrections, expected = NEWEST[case]
     ledger = Ledger.of(policy(ledger=tuple(called(*one) for one in corrections)), entries)
     assert ledger.newest_good("") == (fingerprint(expected) if expected else None)
+
+
+def test_what_stands_in_parts_of_a_bad_release_is_bad() -> None:
+    ledger = Ledger(bad={fingerprint("b"): "it is"})
+
+    assert ledger.why_bad(fingerprint("b")) == ledger.why_bad(half_of(fingerprint("b"))) == "it is"
+    assert ledger.why_bad(half_of(fingerprint("a"))) is None
+
+
+def test_a_request_that_left_its_release_in_parts_is_no_return_by_hand() -> None:
+    left = runs("b", since=-10, rollback=True).model_copy(update={"fingerprint": half_of(fingerprint("b"))})
+    going = rollback("c", "b", ended=None, phase=Phase.VERIFYING)
+
+    assert learned((), runs("c"), left, [going], NOW, soaked=False) == ()

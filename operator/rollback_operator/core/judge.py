@@ -16,6 +16,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import MAX_REASON, Phase
 from rollback_operator.api.trigger import Action, Trigger
 from rollback_operator.core.conditions import shorten
+from rollback_operator.core.half import is_of
 from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.values import Other
 from rollback_operator.core.verdicts import Rule, Streak, Verdict
@@ -178,7 +179,9 @@ def _failed_verification(orders: PolicySpec, scene: Scene, own: list[Other]) -> 
     """What was brought back is not well either, or nobody could say so."""
     assert scene.current is not None
     last = own[-1] if own else None
-    if last is None or not last.applied or last.to != scene.current.fingerprint or last.phase is not Phase.FAILED:
+    if last is None or not last.applied or last.to is None or last.phase is not Phase.FAILED:
+        return None
+    if not is_of(scene.current.fingerprint, last.to):
         return None
     if last.reason == Reason.NOT_VERIFIED and _any_trouble(orders, scene):
         return (
@@ -188,7 +191,7 @@ def _failed_verification(orders: PolicySpec, scene: Scene, own: list[Other]) -> 
     ledger = Ledger.of(orders, scene.entries)
     if last.reason not in _NOT_WELL or scene.current.fingerprint in ledger.forgiven:
         return None
-    return _after_no_help(orders, last, ledger.newest_good(scene.current.fingerprint))
+    return _after_no_help(orders, last, ledger.newest_good(last.to))
 
 
 def _after_no_help(orders: PolicySpec, last: Other, to: str | None) -> _Cause | tuple[Reason, str]:
@@ -205,7 +208,7 @@ def _returned(orders: PolicySpec, scene: Scene) -> _Cause | tuple[Reason, str] |
     """A release that proved bad is back."""
     current = scene.current
     assert current is not None
-    why = Ledger.of(orders, scene.entries).bad.get(current.fingerprint)
+    why = Ledger.of(orders, scene.entries).why_bad(current.fingerprint)
     if why is None:
         return None
     words = f"revision {current.revision} is a release that counts as bad ({why}), and it is back"
@@ -219,8 +222,9 @@ def _asked_for(scene: Scene) -> bool:
     """Whether a request brought the bad release back: a request before it proved bad says nothing of that."""
     assert scene.current is not None
     bad = scene.current.fingerprint
-    known = next((one.at for one in scene.entries if one.fingerprint == bad and one.verdict is Proof.BAD), None)
-    brought = [one for one in scene.requests if one.applied and one.to == bad]
+    entries = [one for one in scene.entries if is_of(bad, one.fingerprint) and one.verdict is Proof.BAD]
+    known = next((one.at for one in entries), None)
+    brought = [one for one in scene.requests if one.applied and is_of(bad, one.to)]
     return any(known is None or one.finished is None or one.finished >= known for one in brought)
 
 
@@ -323,7 +327,7 @@ def _held(orders: PolicySpec, scene: Scene) -> tuple[Reason, str] | None:
 
 def _is_bad(orders: PolicySpec, scene: Scene) -> bool:
     assert scene.current is not None
-    return scene.current.fingerprint in Ledger.of(orders, scene.entries).bad
+    return Ledger.of(orders, scene.entries).why_bad(scene.current.fingerprint) is not None
 
 
 def _breaker(

@@ -9,6 +9,7 @@ from datetime import datetime
 from rollback_operator.api.policy import MAX_LEDGER, Correction, CurrentRevision, Entry, PolicySpec, Proof
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
+from rollback_operator.core.half import half_of, is_of, was_set_in_part
 from rollback_operator.core.values import Other
 
 _NOT_WELL = (Reason.UNHEALTHY, Reason.TIMEOUT)
@@ -42,6 +43,12 @@ class Ledger:
         both = {**rolled_back_from, **self.bad}
         return {one: why for one, why in both.items() if one not in self.forgiven}
 
+    def why_bad(self, fingerprint: str) -> str | None:
+        """Why what stands counts as bad, if it does: so does what stands in parts only of a bad release."""
+        return self.bad.get(fingerprint) or next(
+            (why for one, why in self.bad.items() if half_of(one) == fingerprint), None
+        )
+
     def newest_good(self, but: str) -> str | None:
         """The release that proved good last, other than `but`."""
         return next((one for one in reversed(self.good) if one != but), None)
@@ -63,7 +70,7 @@ def learned(
     """`entries` with what is new: the same tuple if nothing is.
 
     Bad is what was rolled back from, by a request or by hand, and what was brought back and was not well. Good is what
-    soaked. What is bad stays bad until people say otherwise.
+    soaked. What is bad stays bad until people say otherwise. What was brought back in parts only proves nothing.
     """
     known = {one.fingerprint: one for one in entries}
     others = sorted(others, key=lambda one: one.created)
@@ -84,7 +91,8 @@ def _learn_of_request(known: dict[str, Entry], other: Other) -> None:
     if other.left is not None and not _was_bad(known, other):
         reason = f"{other.name} rolled back from it"
         _learn_bad(known, _entry(other.left, other.left_name, Proof.BAD, other.finished, reason))
-    if other.to is not None and other.phase is Phase.FAILED and other.reason in _NOT_WELL:
+    unwell = other.phase is Phase.FAILED and other.reason in _NOT_WELL and not was_set_in_part(other)
+    if other.to is not None and unwell:
         reason = f"it was not well after {other.name} brought it back"
         _learn_bad(known, _entry(other.to, other.to_name, Proof.BAD, other.finished, reason))
 
@@ -102,7 +110,7 @@ def _learn_of_return(
     by_hand = current.rollback and before.uid == current.uid and before.fingerprint != current.fingerprint
     # The effect of one that has not ended may be there before it is noted: what it left counts once it has ended.
     later = [one for one in others if one.finished is None or (one.applied and one.finished >= before.since)]
-    came_by_request = any(one.to == current.fingerprint for one in later)
+    came_by_request = any(is_of(current.fingerprint, one.to) for one in later)
     came_bad = current.fingerprint in known and known[current.fingerprint].verdict is Proof.BAD
     # A rollback that is being verified and is taken back: what it left counts as bad once it has ended.
     undone = any(one.finished is None and one.left == current.fingerprint for one in others)

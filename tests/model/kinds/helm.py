@@ -13,6 +13,7 @@ from typing import NamedTuple
 from unittest import mock
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.core.half import half_of
 from rollback_operator.kube import errors
 from rollback_operator.targets.helm import door as doors
 from rollback_operator.targets.helm import effect, records, rollback, standing, store, target
@@ -35,7 +36,6 @@ from tests.model.kinds.played import WEB, at_once, opened, run
 from tests.model.kinds.releases import (
     DEAD,
     DEPLOYED,
-    FAILED,
     OLD,
     PENDING,
     SUPERSEDED,
@@ -274,10 +274,16 @@ def _of_plan(world: Release, it: Rec, asker: Asker) -> str | None:
     if status.phase is not None and status.phase.final and applied(status) != TRUE:
         return AFTER_END
     assert newest is not None
-    whole = [one for one in world.records if one.by != asker.uid and (one.status != FAILED or one is newest)]
-    fits = bool(whole) and newest.number == it.number - 1
-    seen = (print_of(whole[-1].letter), print_of(it.letter)) if fits else None
+    before = [one for one in world.records if one.by != asker.uid]
+    fits = bool(before) and newest.number == it.number - 1
+    seen = (_stands(before[-1]), print_of(it.letter)) if fits else None
     return None if seen == (plan.from_.fingerprint, plan.to.fingerprint) else ELSEWHERE
+
+
+def _stands(it: Rec) -> str:
+    """The fingerprint of what a revision left standing: in parts only, unless it was installed as a whole."""
+    whole = it.status in (DEPLOYED, SUPERSEDED)
+    return print_of(it.letter) if whole else half_of(print_of(it.letter))
 
 
 def _replaced(world: Release, payload: Replace, sent: int) -> Landed[Release]:

@@ -17,7 +17,7 @@ from tests.model.kinds import helm
 from tests.model.kinds.explore import Walk, explore
 from tests.model.kinds.found import Found
 from tests.model.kinds.helm import HelmScene
-from tests.model.kinds.releases import OLD, PENDING, UPGRADING, Rec, Release, rec, secret
+from tests.model.kinds.releases import DEPLOYED, FAILED, OLD, PENDING, UPGRADING, Rec, Release, rec, secret
 from tests.model.kinds.shell import Shell
 from tests.model.kinds.world import ABORT, WITHDRAW, Case
 from tests.model.seeding import put
@@ -26,6 +26,8 @@ ALL_MOVES = (*helm.MOVES, ABORT, WITHDRAW)
 PLAIN = Release()
 LEFT = Release((*PLAIN.records, Rec(3, "c", UPGRADING, age=OLD)), objects="c")
 """Somebody's Helm died over an upgrade."""
+TORN = Release((Rec(1, "a", DEPLOYED), Rec(2, "a", FAILED)))
+"""The same chart once more, and Helm failed over it: objects of another one may stand."""
 
 
 def all_but(*moves: str) -> frozenset[str]:
@@ -54,6 +56,7 @@ WALKED = {
     "people interfere": Told(Case(moves=1)),
     "two operators": Told(Case(operators=2)),
     "an upgrade was left pending": Told(Case(), LEFT),
+    "what is gone back to failed before": Told(Case(), TORN),
 }
 DEEP = {
     "a fault, and people interfere": Told(Case(faults=1, moves=1)),
@@ -61,6 +64,7 @@ DEEP = {
     "two operators, and a fault": Told(Case(operators=2, faults=1)),
     "an upgrade was left pending, and a fault": Told(Case(faults=1), LEFT),
     "an upgrade was left pending, and people interfere": Told(Case(moves=1), LEFT),
+    "what is gone back to failed before, and a fault": Told(Case(faults=1), TORN),
     "people interfere twice": Told(Case(moves=2)),
 }
 CASES = [

@@ -189,5 +189,6 @@ def with_what_may_be_left(manifest: str, before: str) -> str:
         ManifestError: one of them cannot be understood.
     """
     names, room = set(objects(manifest)), Room(MOST_VALUES)
-    left = [part[1] for part in documents(before) if not set(_objects_in(part, room)) <= names]
+    # Without their templates' names: what a release is may not depend on what another one left.
+    left = [_SOURCE.sub("", part[1]) for part in documents(before) if not set(_objects_in(part, room)) <= names]
     return "\n---\n".join([manifest.strip(), *left]) + "\n" if left else manifest

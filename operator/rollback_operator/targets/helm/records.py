@@ -44,8 +44,14 @@ _NAME = re.compile(r"sh\.helm\.release\.v1\.(?P<release>.+)\.v(?P<number>[0-9]{1
 _RELEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_NAME = 53
 _GZIP = b"\x1f\x8b\x08"
-_FAILED = re.compile(r'(Upgrade|Release|Rollback) "[^"]*" failed: ')
-"""How Helm describes a failed revision; it calls some of them superseded later."""
+MARKED, BROKEN = "Marked as failed by a rollback: ", "Rollback failed: "
+"""How we describe a revision that somebody left pending, and one of ours that Helm failed over; why follows."""
+GIVEN_UP = "The rollback was interrupted, and not made again: parts of it may be done."
+"""How we describe one of ours that is not made again."""
+_FAILED = re.compile(
+    "|".join([r'(Upgrade|Release|Rollback) "[^"]*" failed: ', *map(re.escape, (MARKED, BROKEN, GIVEN_UP))])
+)
+"""How Helm and we describe a failed revision; Helm calls some of them superseded later."""
 _RETURN = re.compile(r"Rollback to [0-9]+")
 _REQUEST = re.compile(r"\(rollback request ([-0-9a-f]{1,64})\)")
 

@@ -236,15 +236,15 @@ class Rollback:
         stored = await self._read(left)
         ours = left.request is not None
         said = "its operator was gone" if ours else f"it was left {left.status}, and nobody worked on it any more"
-        release = _closed(stored.release, f"Marked as failed by a rollback: {said}.")
+        release = _closed(stored.release, f"{records.MARKED}{said}.")
         if ours:
             release["manifest"] = await self._with_what_is_left(stored.release)
         await self._store.write(self._where, _packed(stored.secret, release, interrupted=ours))
 
     async def _with_what_is_left(self, release: Object) -> str:
-        """The manifest of an interrupted attempt, with what the revision before may have left standing.
+        """The manifest of an attempt that failed, with what the revision before may have left standing.
 
-        The next attempt deletes what its forerunner names and it does not.
+        The next attempt, or the next request's, deletes what its forerunner names and it does not.
         """
         text = str(release.get("manifest") or "")
         before = [one for one in self._standing.records if one.number < int(release["version"])]
@@ -264,8 +264,8 @@ class Rollback:
         if not newest.pending and not newest.interrupted:
             return
         stored = await self._read(newest)
-        said = "The rollback was interrupted, and not made again: parts of it may be done."
-        await self._store.write(self._where, _packed(stored.secret, _closed(stored.release, said), interrupted=False))
+        closed = _closed(stored.release, records.GIVEN_UP)
+        await self._store.write(self._where, _packed(stored.secret, closed, interrupted=False))
 
     async def _read(self, record: Record) -> Stored:
         """A record that is to be mended, exactly as it was seen.
@@ -288,12 +288,13 @@ class Rollback:
             raise errors.Unavailable(f"somebody else wrote to {door.record['metadata']['name']}: {done.words}")
         disturbed = bool(door.broken) and not done.late and earlier + 1 < MOST_ATTEMPTS
         release = records.decode(door.record)
-        if release["info"].get("status") != FAILED or disturbed:
-            release = _closed(release, f"Rollback failed: {done.words}")
-            if disturbed:
-                release["manifest"] = await self._with_what_is_left(release)
+        closed = _closed(release, f"{records.BROKEN}{done.words}")
+        if release["info"].get("status") == FAILED and not disturbed:
+            closed = copy.deepcopy(release)
+        closed["manifest"] = await self._with_what_is_left(release)
+        if closed != release or disturbed:
             await door.quiet()
-            await self._close(_packed(door.record, release, interrupted=disturbed))
+            await self._close(_packed(door.record, closed, interrupted=disturbed))
         if disturbed:
             raise errors.Unavailable(f"Helm was disturbed: {'; '.join(door.broken.values())[:500]}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.backups import RECORD
+from rollback_operator.core.half import half_of
 from rollback_operator.core.values import Findings, Health, Obstacle, Revision, Snapshot, Wellbeing
 from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
@@ -77,7 +78,6 @@ class HelmTarget:
 
     async def observe(self, where: Where, phase: Phase | None, plan: Plan | None) -> Snapshot | None:
         """See `Target.observe`. One call as long as no record changes; its workloads when a rollback is verified."""
-        del plan
         if not records.is_release_name(where.name):
             return None
         verifying = phase is Phase.VERIFYING
@@ -85,7 +85,7 @@ class HelmTarget:
         if standing.current is None:
             return None
         health = await self._health(where, standing) if verifying else Health(Wellbeing.PROGRESSING, "not looked at")
-        return _snapshot(where, standing, health)
+        return _snapshot(where, standing, health, plan if verifying else None)
 
     async def _standing(self, where: Where, *, verifying: bool = False) -> Standing:
         found = await self._store.records(where)
@@ -234,7 +234,7 @@ class HelmTarget:
         return await self._workloads.stuck(where, await self._names(where, standing.current))
 
 
-def _snapshot(where: Where, standing: Standing, health: Health) -> Snapshot:
+def _snapshot(where: Where, standing: Standing, health: Health, verified: Plan | None) -> Snapshot:
     newest, current = standing.newest, standing.current
     assert newest is not None
     assert current is not None
@@ -242,7 +242,7 @@ def _snapshot(where: Where, standing: Standing, health: Health) -> Snapshot:
     return Snapshot(
         uid=_uid(where, standing),
         generation=newest.number,
-        current=_revision(current),
+        current=_current(current, verified),
         history=tuple(_revision(one) for one in standing.history),
         settled=not standing.busy,
         health=health,
@@ -256,7 +256,7 @@ def _snapshot(where: Where, standing: Standing, health: Health) -> Snapshot:
         waits_for=standing.said,
         being_made=standing.under_way,
         half_made=standing.half_made,
-        excluded={name: why for name, why in standing.excluded.items() if name != str(current.number)},
+        excluded=standing.excluded,
         only_proved=True,
         keeps=KEEPS,
     )
@@ -276,6 +276,19 @@ def _revision(record: Record) -> Revision:
         source=f"Secret {record.secret}",
         created=record.deployed.replace(microsecond=0) if record.deployed is not None else None,
     )
+
+
+def _current(record: Record, verified: Plan | None) -> Revision:
+    """What stands. Of a release that failed, or was left pending, that is neither the one nor the other.
+
+    While a rollback is verified, it is what that was to bring, whatever became of it: Helm says how it went.
+    """
+    revision = _revision(record)
+    if record.candidate:
+        return revision
+    if verified is not None and record.request is not None:
+        return replace(revision, fingerprint=verified.to.fingerprint)
+    return replace(revision, fingerprint=half_of(revision.fingerprint))
 
 
 def _obstacle(where: Where, current: Record) -> Obstacle | None:

@@ -1,0 +1,151 @@
+"""Releases of Helm as requests see them: what stands, what can be gone back to, and what is made sure of before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.common import TargetRef
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.choice import Chosen, choose
+from rollback_operator.core.half import half_of
+from rollback_operator.core.life.verifying import _lost
+from rollback_operator.core.progress import make_plan
+from rollback_operator.core.values import Ending, Findings, Snapshot, Wellbeing
+from rollback_operator.kube.identity import Identity, ServiceAccount
+from rollback_operator.targets.base import Where
+from rollback_operator.targets.helm.records import fingerprint
+from rollback_operator.targets.helm.target import HelmTarget
+from tests.unit.fakes import FakeApi
+from tests.unit.helm import release, secret
+
+Object = dict[str, Any]
+
+SHOP = TargetRef(kind="Helm", name="shop")
+WHERE = Where("shop", "shop", ServiceAccount("shop", "rollback"))
+A, B = (fingerprint(release(1, image=image)) for image in ("shop:1", "shop:2"))
+OURS = {"request": "request-1"}
+
+
+class Server(FakeApi):
+    """An API server that gives lists of Secrets without what they hold."""
+
+    async def get(
+        self, path: str, *, as_: Identity, query: Object | None = None, metadata_only: bool = False
+    ) -> Object:
+        found = await super().get(path, as_=as_, query=query)
+        assert metadata_only is path.endswith("/secrets")
+        return found
+
+
+def revision(number: int, letter: str, status: str = "superseded", **notes: str) -> Object:
+    """A revision of one of two releases."""
+    return secret(number, release(number, image={"a": "shop:1", "b": "shop:2"}[letter], status=status), **notes)
+
+
+def helm(*records: Object) -> HelmTarget:
+    api: Any = Server(*records)
+    return HelmTarget(api, "helm", {})
+
+
+async def seen(*records: Object, phase: Phase | None = None, plan: Plan | None = None) -> Snapshot:
+    found = await helm(*records).observe(WHERE, phase, plan)
+    assert found is not None
+    return found
+
+
+def plan_to(number: str, target: Snapshot) -> Plan:
+    to = next(one for one in target.history if one.name == number)
+    return make_plan(target, Chosen(to), Findings((), ""), account="rollback", verify=None)
+
+
+TORN = {
+    "a rollback to it failed over a hook": (revision(1, "a"), revision(2, "b", "deployed"), revision(3, "a", "failed")),
+    "somebody's Helm died over the same chart": (revision(1, "a", "deployed"), revision(2, "a", "pending-upgrade")),
+    "it failed, and Helm called that superseded": (
+        revision(1, "a"),
+        secret(2, release(2, description='Rollback "shop" failed: x')),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TORN)
+async def test_a_release_that_stands_in_parts_only_is_gone_back_to(case: str) -> None:
+    found = await seen(*TORN[case])
+
+    choice = choose("1", SHOP, found, {})
+    assert isinstance(choice, Chosen), choice
+    assert choice.revision.fingerprint == A
+    assert found.current.fingerprint == half_of(A)
+    assert found.health.state is not Wellbeing.HEALTHY, "or it would prove good"
+
+
+@pytest.mark.parametrize("to", ["Previous", "LastKnownGood"])
+async def test_it_is_what_previous_and_the_ledger_mean(to: str) -> None:
+    found = await seen(*TORN["a rollback to it failed over a hook"])
+
+    choice = choose(to, SHOP, found, {B: "undo rolled back from it"}, good=(A,) if to == "LastKnownGood" else ())
+
+    assert isinstance(choice, Chosen), choice
+    assert choice.revision.name == "1"
+
+
+async def test_a_revision_that_failed_is_none_to_go_to_although_it_is_the_newest() -> None:
+    found = await seen(*TORN["a rollback to it failed over a hook"])
+
+    choice = choose("3", SHOP, found, {})
+
+    assert isinstance(choice, Ending)
+    assert "Revision 3 of Helm/shop cannot be gone back to: its status is failed." in choice.message
+
+
+async def test_what_is_deployed_is_still_what_it_is() -> None:
+    found = await seen(revision(1, "a"), revision(2, "b"), revision(3, "a", "deployed"))
+
+    choice = choose("1", SHOP, found, {})
+
+    assert isinstance(choice, Ending)
+    assert choice.reason is Reason.ALREADY_AT_REVISION
+
+
+STEPS = {
+    "as it was planned": revision(2, "b", "pending-upgrade"),
+    "marked as failed": secret(2, release(2, image="shop:2", status="failed", description="Marked as failed by a x")),
+    "called superseded by a Helm that failed then": secret(
+        2, release(2, image="shop:2", description="Marked as failed by a rollback: it was left pending")
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STEPS)
+async def test_what_a_plan_goes_away_from_stays_what_it_is_whatever_an_attempt_made_of_it(case: str) -> None:
+    plan = plan_to("1", await seen(revision(1, "a", "deployed"), STEPS["as it was planned"]))
+    broken = revision(3, "a", "failed", interrupted="true", **OURS)
+
+    found = await seen(revision(1, "a"), STEPS[case], broken, phase=Phase.RUNNING, plan=plan)
+
+    assert (found.current.name, found.current.fingerprint) == (plan.expects.revision, plan.expects.fingerprint)
+    assert plan.expects.fingerprint == half_of(B)
+
+
+async def test_an_attempt_that_failed_is_no_other_release_while_it_is_verified() -> None:
+    before = (revision(1, "a"), revision(2, "b", "deployed"))
+    plan = plan_to("1", await seen(*before))
+
+    found = await seen(*before, revision(3, "a", "failed", **OURS), phase=Phase.VERIFYING, plan=plan)
+
+    assert _lost(plan, "Helm/shop", found) is None
+    assert (found.health.state, found.health.final) == (Wellbeing.FAILING, True)
+
+
+async def test_somebody_elses_that_failed_is_one() -> None:
+    before = (revision(1, "a"), revision(2, "b"))
+    plan = plan_to("1", await seen(*before))
+    after = (*before, revision(3, "a", "deployed", **OURS), revision(4, "a", "failed"))
+
+    lost = _lost(plan, "Helm/shop", await seen(*after, phase=Phase.VERIFYING, plan=plan))
+
+    assert lost is not None
+    assert lost.reason is Reason.OVERTAKEN
