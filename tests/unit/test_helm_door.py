@@ -54,7 +54,7 @@ class Store:
         if status == 0:
             assert request.transport is not None
             request.transport.abort()
-        return done if status in (None, 0) else web.json_response({"message": "injected"}, status=status)
+        return done if status in (None, 0) else web.json_response(_injected(status), status=status)
 
     def _told(self, verb: str) -> tuple[int | None, bool]:
         for at, (wanted, status, carried) in enumerate(self.instead):
@@ -92,6 +92,10 @@ class Store:
     def notes(self) -> dict[str, str]:
         noted: dict[str, str] = self.kept[NEXT]["metadata"]["annotations"]
         return noted
+
+
+def _injected(status: int) -> Object:
+    return {"message": "injected", **({"reason": "AlreadyExists"} if status == 409 else {})}
 
 
 class Child:
@@ -480,3 +484,39 @@ def test_the_times_fit_together() -> None:
     assert timedelta(seconds=doors.LEASE + doors.WRITE + 1) + margin <= DEAD_AFTER
     assert SEND_WITHIN + timedelta(seconds=doors.CREATE_WITHIN + doors.RECORD_WRITE + 1) + margin <= SETTLE
     assert doors.BEAT * 2 < doors.LEASE
+
+
+CREATED: dict[str, tuple[int | None, set[str], bool]] = {
+    # the answer's status (None: as it comes, 0: none); what may be there by now, and whether the run was disturbed
+    "it was": (None, {"migrate"}, False),
+    "nobody knows": (0, {"migrate"}, True),
+    "nobody knows, although there is an answer": (500, {"migrate"}, True),
+    "it was refused": (403, set(), False),
+    "it is to be tried later": (429, set(), True),
+    "it is there already": (409, set(), False),
+}
+
+
+@pytest.mark.parametrize("case", CREATED)
+async def test_what_may_have_been_created_is_known(store: tuple[Store, Api], case: str) -> None:
+    """That an object is there already passes no more than a refusal: Helm fails, and that is how the rollback ended."""
+    status, touched, disturbed = CREATED[case]
+    kept, api = store
+    if status is not None:
+        kept.instead = [("POST", status, False)]
+    async with child(api) as helm:
+        assert await helm.call("POST", "/apis/batch/v1/namespaces/shop/jobs", {"metadata": {"name": "migrate"}})
+
+        assert helm.door.touched == touched
+        assert bool(helm.door.broken) is disturbed
+
+
+async def test_what_was_changed_is_known_by_its_path(store: tuple[Store, Api]) -> None:
+    _, api = store
+    async with child(api) as helm:
+        await helm.call("PATCH", "/apis/batch/v1/namespaces/shop/jobs/migrate", {}, Content_Type=APPLY)
+        await helm.call("DELETE", "/apis/batch/v1/namespaces/shop/jobs/old")
+        await helm.call("GET", "/apis/batch/v1/namespaces/shop/jobs/read")
+        await helm.call("POST", "/apis/batch/v1/namespaces/shop/jobs", {"metadata": {"generateName": "migrate-"}})
+
+        assert helm.door.touched == {"migrate", ""}

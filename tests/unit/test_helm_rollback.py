@@ -175,6 +175,9 @@ async def test_helms_of_one_namespace_leave_room_for_those_of_others() -> None:
         pass
 
 
+LAPSED = {("", "life"): "no sign of life"}
+
+
 class Gone:
     """Records that cannot be written."""
 
@@ -192,7 +195,7 @@ class Gone:
 async def test_an_attempt_that_had_begun_is_never_said_to_have_changed_nothing(error: type[errors.KubeError]) -> None:
     one = rollback(records(1, 2), 1, Gone(error))
     door: Any = SimpleNamespace(
-        record=secret(3, release(3, status="pending-rollback")), outrun=False, broken={}, quiet=_at_once
+        record=secret(3, release(3, status="pending-rollback")), outrun=False, broken={}, touched=set(), quiet=_at_once
     )
 
     with pytest.raises(errors.Unavailable, match="could not be recorded"):
@@ -223,7 +226,7 @@ async def test_an_attempt_that_was_disturbed_names_what_the_release_before_it_ma
     kept = Kept(secret(1, release(1)), secret(2, newest))
     one = rollback(records(1, 2), 1, kept)
     begun = secret(3, release(3, status="pending-rollback"))
-    door: Any = SimpleNamespace(record=begun, outrun=False, broken={("", "life"): "no sign of life"}, quiet=_at_once)
+    door: Any = SimpleNamespace(record=begun, outrun=False, broken=LAPSED, touched=set(), quiet=_at_once)
 
     with pytest.raises(errors.Unavailable, match="no sign of life"):
         await one._after(door, Finished(-1, "Helm was ended"), 0)
@@ -232,13 +235,45 @@ async def test_an_attempt_that_was_disturbed_names_what_the_release_before_it_ma
     assert "only-in-2" in decode(written)["manifest"]
 
 
+BEGUN = {
+    "its Job was not created": (set(), False),
+    "its Job may have been created": ({"migrate"}, True),
+    "something without a name was": ({""}, True),
+    "another object was": ({"web"}, False),
+}
+
+
+@pytest.mark.parametrize("case", BEGUN)
+async def test_a_hook_was_begun_if_what_it_consists_of_may_have_been_created(case: str) -> None:
+    """Helm notes that it begins before it creates anything; hooks that were begun are not run again."""
+    touched, ran = BEGUN[case]
+    job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: migrate}\n"
+    run = {"started_at": "2026-11-21T11:00:00Z", "phase": "Running"}
+    hooks = [{"name": "migrate", "events": ["pre-rollback"], "manifest": job, "last_run": run}]
+    hooks.append({**hooks[0], "name": "seed", "events": ["pre-install"]})
+    kept = Kept(secret(1, release(1)), secret(2, release(2, status="deployed")))
+    begun = secret(3, release(3, status="pending-rollback", hooks=hooks))
+    door: Any = SimpleNamespace(record=begun, outrun=False, broken=LAPSED, touched=touched, quiet=_at_once)
+
+    with pytest.raises(errors.Unavailable, match="no sign of life"):
+        await rollback(records(1, 2), 1, kept)._after(door, Finished(-1, "Helm was ended"), 0)
+
+    (written,) = kept.written
+    read = record_of(written, "shop")
+    assert read is not None
+    assert read.hooks_ran is ran
+    assert decode(written)["hooks"][1] == hooks[1], "what others did is left alone"
+
+
 async def test_so_does_one_that_failed_for_good() -> None:
     """It may be tried again by another request, when what it failed over is mended."""
     settings = "---\n# Source: shop/charts/more/x.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: only-in-2}\n"
     newest = release(2, status="deployed", manifest=MANIFEST.format(image="shop:2") + settings)
     kept = Kept(secret(1, release(1)), secret(2, newest))
     for begun, described in (("pending-rollback", "Rollback failed: a hook"), ("failed", "Upgrade complete")):
-        door: Any = SimpleNamespace(record=secret(3, release(3, status=begun)), outrun=False, broken={}, quiet=_at_once)
+        door: Any = SimpleNamespace(
+            record=secret(3, release(3, status=begun)), outrun=False, broken={}, touched=set(), quiet=_at_once
+        )
 
         await rollback(records(1, 2), 1, kept)._after(door, Finished(1, "a hook"), 0)
 
@@ -258,7 +293,7 @@ async def _marked(one: Rollback) -> None:
 
 async def _broke(one: Rollback) -> None:
     door: Any = SimpleNamespace(
-        record=secret(2, release(2, status="pending-rollback")), outrun=False, broken={}, quiet=_at_once
+        record=secret(2, release(2, status="pending-rollback")), outrun=False, broken={}, touched=set(), quiet=_at_once
     )
     await one._after(door, Finished(1, "it failed"), 0)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rollback_operator.api.common import TargetRef
+from rollback_operator.api.options import HelmOptions, Options
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.choice import Chosen, choose
@@ -149,3 +151,26 @@ async def test_somebody_elses_that_failed_is_one() -> None:
 
     assert lost is not None
     assert lost.reason is Reason.OVERTAKEN
+
+
+JOB: Object = {"name": "migrate", "events": ["pre-rollback"], "last_run": {"started_at": "2026-11-21T10:00:01Z"}}
+ATTEMPTED = {
+    # hooks that the attempt before had begun, and options: whether this one did without
+    "they had begun": ([JOB], {}, True),
+    "they had not": ([], {}, False),
+    "they are run again": ([JOB], {"rerun_hooks": True}, False),
+    "they are never run": ([JOB], {"hooks": False}, False),
+}
+
+
+@pytest.mark.parametrize("case", ATTEMPTED)
+async def test_that_hooks_were_not_run_again_is_said_of_the_attempt(case: str) -> None:
+    hooks, options, said = ATTEMPTED[case]
+    broken = secret(3, release(3, status="failed", hooks=hooks), interrupted="true", **OURS)
+    records = (revision(1, "a"), revision(2, "b"), broken, revision(4, "a", "deployed", **OURS))
+    where = replace(WHERE, options=Options(helm=HelmOptions(**options)))
+
+    found = await helm(*records).observe(where, Phase.RUNNING, None)
+
+    assert found is not None
+    assert ("No hooks were run by this attempt: the one before, revision 3, " in found.left_out) is said

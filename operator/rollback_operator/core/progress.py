@@ -193,7 +193,9 @@ def applied(request: Request, now: datetime, target: Snapshot) -> RequestStatus:
     whom = "Argo CD" if mine.target.startswith("Application/") else "its pods"
     back = f"{mine.target} {_stands(plan)}"
     done = tuple(
-        step.model_copy(update={"state": StepState.DONE, "finished_at": now, "message": _done(plan, step.message)})
+        step.model_copy(
+            update={"state": StepState.DONE, "finished_at": now, "message": _done(plan, target.left_out, step.message)}
+        )
         for step in mine.steps
     )
     mine = mine.model_copy(update={"phase": Phase.VERIFYING, "steps": done, "generation": target.generation})
@@ -286,11 +288,11 @@ def _rolling(target: str, plan: Plan) -> str:
     return f"Rolling {target} back from revision {plan.from_.revision} to {plan.to.revision}."
 
 
-def _done(plan: Plan, before: str | None) -> str:
+def _done(plan: Plan, *more: str | None) -> str:
     done = f"Revision {plan.from_.revision} replaced by {plan.to.revision}."
     if plan.frees:
         done = f"Marked: revision {plan.to.revision} stood already."
-    return f"{done} {before}" if before else done
+    return " ".join([done, *filter(None, more)])
 
 
 def _with_target(

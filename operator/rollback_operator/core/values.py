@@ -141,6 +141,8 @@ class Snapshot:
     """uids of requests whose effect somebody who is alive is making right now."""
     half_made: frozenset[str] = frozenset()
     """uids of requests whose effect was begun by somebody who is gone: it is to be made again, or given up."""
+    left_out: str = ""
+    """What the effect did without, although it was asked for, as a sentence."""
     held_up: HeldUp | None = None
     """Pods of another revision keep it from rolling out what it asks for; seen only before an effect."""
     excluded: Mapping[str, str] = field(default_factory=dict)

@@ -31,6 +31,11 @@ def of_managers(answer: Object) -> bool:
     return any(isinstance(one, dict) and one.get("reason") == "FieldManagerConflict" for one in causes)
 
 
+def of_what_is_there(answer: Object) -> bool:
+    """Whether an object of that name is there already: that stays so, too, until somebody deletes it."""
+    return answer.get("reason") == "AlreadyExists"
+
+
 def failure(status: int, message: str) -> Object:
     """A bad answer as the API server writes it."""
     reasons = {

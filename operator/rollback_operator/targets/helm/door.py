@@ -86,7 +86,8 @@ class Door:
 
     `record`: the Secret of the new revision, as it was last stored. `outrun`: somebody else created that revision, or
     wrote to it. `forbidden`: what the service account was first refused. `broken`: calls that got no good answer, and
-    were not made again with success, and what time did not allow.
+    were not made again with success, and what time did not allow. `touched`: names of objects that were created or
+    changed, or may have been; empty for one that has no name yet.
     """
 
     def __init__(self, api: Api, where: Where, errand: Errand) -> None:
@@ -104,6 +105,7 @@ class Door:
         self.outrun = False
         self.forbidden = ""
         self.broken: dict[tuple[str, str], str] = {}
+        self.touched: set[str] = set()
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Door]:
@@ -324,6 +326,8 @@ class Door:
                 request.method, where, request.headers, body, as_=self._where.account, limit=limit
             ) as answer:
                 self._may_arrive.pop(this, None)
+                if answer.status < HTTPStatus.BAD_REQUEST or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    self._touch(request, body)
                 if answer.status >= HTTPStatus.BAD_REQUEST:
                     return self._failed(request, answer.status, await answer.read(), dict(answer.headers))
                 response.set_status(answer.status)
@@ -334,6 +338,8 @@ class Door:
         except errors.Unavailable as error:
             if isinstance(error, errors.NotDone):
                 self._may_arrive.pop(this, None)
+            else:
+                self._touch(request, body)
             if response.prepared:
                 return _cut(request, response)
             return self._failed(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error).encode(), {})
@@ -342,11 +348,18 @@ class Door:
         await response.write_eof()
         return response
 
+    def _touch(self, request: web.Request, body: bytes) -> None:
+        if request.method in ("PUT", "PATCH"):
+            self.touched.add(request.path.rpartition("/")[2])
+        elif request.method == "POST":
+            self.touched.add(str((answers.parsed(body).get("metadata") or {}).get("name") or ""))
+
     def _failed(self, request: web.Request, status: int, text: bytes, headers: dict[str, str]) -> web.Response:
         """A bad answer; one after which the same call may be made again is given as one that asks for that."""
         answer = answers.parsed(text)
         said = str(answer.get("message", "")) or text[:200].decode(errors="replace")
-        passing = answers.transient(status) or (status == HTTPStatus.CONFLICT and not answers.of_managers(answer))
+        stays = answers.of_managers(answer) or answers.of_what_is_there(answer)
+        passing = answers.transient(status) or (status == HTTPStatus.CONFLICT and not stays)
         self._note(request, HTTPStatus.SERVICE_UNAVAILABLE if passing else status, said)
         if passing and _repeatable(request):
             return answers.status(HTTPStatus.TOO_MANY_REQUESTS, said, _RETRY)

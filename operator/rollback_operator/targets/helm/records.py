@@ -13,14 +13,14 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator.api import GROUP, REQUEST_ANNOTATION
 from rollback_operator.core.owners import Owner, drivers
-from rollback_operator.targets.helm.manifest import documents
+from rollback_operator.targets.helm.manifest import ManifestError, documents, objects
 from rollback_operator.targets.metadata import annotations_of, created
 from rollback_operator.untrusted import UntrustedError, json_in
 
@@ -40,6 +40,8 @@ LARGEST_SECRET = 1_000_000
 DEPLOYED, SUPERSEDED, FAILED = "deployed", "superseded", "failed"
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
 GONE = ("uninstalled", "uninstalling")
+OF_ROLLBACK = ("pre-rollback", "post-rollback")
+"""When hooks of a rollback are run."""
 _NAME = re.compile(r"sh\.helm\.release\.v1\.(?P<release>.+)\.v(?P<number>[0-9]{1,10})")
 _RELEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_NAME = 53
@@ -218,7 +220,7 @@ def _described(secret: Object, number: int, release: Object) -> Record:
         request=noted.get(REQUEST_ANNOTATION) or (named[1] if named is not None else None),
         alive=_time(noted.get(ALIVE_ANNOTATION)),
         interrupted=INTERRUPTED_ANNOTATION in noted,
-        hooks_ran=any(_ran_since(hook, deployed) for hook in hooks(release, "pre-rollback", "post-rollback")),
+        hooks_ran=any(_ran_since(hook, deployed) for hook in hooks(release, *OF_ROLLBACK)),
         owners=drivers(_text(release.get("manifest"))),
     )
 
@@ -234,6 +236,27 @@ def _ran_since(hook: Object, moment: datetime | None) -> bool:
     """Whether it was begun after the revision was; a revision inherits what its forerunner wrote of its hooks."""
     started = _time((hook.get("last_run") or {}).get("started_at"))
     return started is not None and moment is not None and started >= moment
+
+
+def without_runs(release: Object, touched: Container[str]) -> Object:
+    """The release, whose hooks of a rollback were not begun unless one of their objects is named in `touched`.
+
+    Helm notes that a hook was begun before it creates what that consists of.
+    """
+    kept = []
+    for hook in _list(release.get("hooks")):
+        of_rollback = set(_list(hook.get("events"))) & set(OF_ROLLBACK)
+        begun = not of_rollback or _may_have_begun(hook, touched)
+        kept.append(hook if begun else {name: value for name, value in hook.items() if name != "last_run"})
+    return {**release, "hooks": kept} if kept else release
+
+
+def _may_have_begun(hook: Object, touched: Container[str]) -> bool:
+    try:
+        names = [one.name for one in objects(_text(hook.get("manifest")))]
+    except ManifestError:
+        return True
+    return any(name in touched for name in (*names, ""))
 
 
 def fingerprint(release: Object) -> str:

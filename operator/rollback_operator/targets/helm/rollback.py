@@ -101,7 +101,7 @@ class Rollback:
             )
         name, left = self._where.name, self._left
         yield f"Roll Helm release {name} back from revision {left} to {self._to} (creates revision {number + 1})."
-        hooks = [str(hook.get("name", "?")) for hook in records.hooks(then, "pre-rollback", "post-rollback")]
+        hooks = [str(hook.get("name", "?")) for hook in records.hooks(then, *records.OF_ROLLBACK)]
         if hooks:
             yield f"{'Hooks run' if self._options.hooks else 'Hooks that are not run'}: {', '.join(hooks)}."
 
@@ -291,6 +291,8 @@ class Rollback:
         closed = _closed(release, f"{records.BROKEN}{done.words}")
         if release["info"].get("status") == FAILED and not disturbed:
             closed = copy.deepcopy(release)
+        if disturbed:
+            closed = records.without_runs(closed, door.touched)
         closed["manifest"] = await self._with_what_is_left(release)
         if closed != release or disturbed:
             await door.quiet()

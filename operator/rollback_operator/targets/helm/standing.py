@@ -44,6 +44,15 @@ class Standing:
         return tuple(one for one in self.records if one.candidate)
 
     @property
+    def hooks_begun(self) -> Record | None:
+        """The last attempt before the newest of the same request that had begun hooks."""
+        newest = self.newest
+        if newest is None or newest.request is None:
+            return None
+        earlier = (one for one in self.records if one.request == newest.request and one is not newest)
+        return max((one for one in earlier if one.hooks_ran), key=lambda one: one.number, default=None)
+
+    @property
     def excluded(self) -> Mapping[str, str]:
         """What cannot, and why."""
         return {str(one.number): why for one in self.records if (why := one.why_not) is not None}

@@ -256,9 +256,21 @@ def _snapshot(where: Where, standing: Standing, health: Health, verified: Plan |
         waits_for=standing.said,
         being_made=standing.under_way,
         half_made=standing.half_made,
+        left_out=_left_out(where, standing),
         excluded=standing.excluded,
         only_proved=True,
         keeps=KEEPS,
+    )
+
+
+def _left_out(where: Where, standing: Standing) -> str:
+    """That hooks were not run, because an attempt before had begun them."""
+    options, begun = where.options.helm, standing.hooks_begun
+    if begun is None or not options.hooks or options.rerun_hooks:
+        return ""
+    return (
+        f"No hooks were run by this attempt: the one before, revision {begun.number}, had begun them "
+        "(options.helm.rerunHooks has them run again)."
     )
 
 
