@@ -36,7 +36,7 @@ def test_a_list_of_a_kind_stands_for_its_items_as_for_helm() -> None:
     assert list(objects(f"apiVersion: v1\nkind: SecretList\n{listed}")) == [PASSWORD]
     assert list(objects(f"apiVersion: v1\nkind: Secret\n{listed}")) == [PASSWORD]
     assert "b3Blbi1zZXNhbWU=" not in difference("", f"apiVersion: v1\nkind: SecretList\n{listed}")
-    assert manifest.lost_definitions(objects(definitions), {}) == ("x",)
+    assert [one["metadata"]["name"] for one in manifest.definitions_left_out(objects(definitions), {})] == ["x"]
 
 
 NOT_THERE = {"nothing": "", "a comment": "---\n# Source: shop/x.yaml\n", "no object": "---\njust words\n"}
@@ -152,20 +152,35 @@ def _definition(*annotations: str) -> str:
     return f"{kind}\nmetadata:\n  name: tills.example.com{noted}\n"
 
 
-LOST = {
-    "it is there before and not after": (_definition(), "", ("tills.example.com",)),
-    "it is there before and after": (_definition(), _definition(), ()),
-    "it is new": ("", _definition(), ()),
-    "Helm is told to keep it": (_definition("helm.sh/resource-policy: keep"), "", ()),
-    "Helm is told something else": (_definition("helm.sh/resource-policy: other"), "", ("tills.example.com",)),
+LEFT_OUT = {
+    "it is there before and not after": (_definition(), "", ["tills.example.com"]),
+    "it is there before and after": (_definition(), _definition(), []),
+    "it is new": ("", _definition(), []),
 }
 
 
-@pytest.mark.parametrize("case", LOST)
-def test_definitions_that_would_be_lost(case: str) -> None:
-    before, after, lost = LOST[case]
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_definitions_that_are_left_out(case: str) -> None:
+    before, after, names = LEFT_OUT[case]
 
-    assert manifest.lost_definitions(objects(before), objects(after)) == lost
+    left_out = manifest.definitions_left_out(objects(before), objects(after))
+    assert [one["metadata"]["name"] for one in left_out] == names
+
+
+KEPT = {
+    "helm.sh/resource-policy: keep": True,
+    "helm.sh/resource-policy: Keep": False,
+    "helm.sh/resource-policy: ' keep'": False,
+    "helm.sh/resource-policy: other": False,
+    "another: keep": False,
+}
+
+
+@pytest.mark.parametrize("noted", KEPT)
+def test_helm_keeps_what_says_so_in_just_these_letters(noted: str) -> None:
+    (definition,) = objects(_definition(noted)).values()
+
+    assert manifest.kept(definition) is KEPT[noted]
 
 
 def test_what_an_interrupted_rollback_may_have_left_is_named_beside_what_it_made() -> None:

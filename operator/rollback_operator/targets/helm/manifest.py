@@ -6,7 +6,7 @@ Pure functions over text and JSON.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,19 +165,15 @@ def _with_template(thing: Object, path: tuple[str, ...], salt: str) -> Object:
     return {**thing, path[0]: changed}
 
 
-def lost_definitions(before: dict[Name, Object], after: dict[Name, Object]) -> tuple[str, ...]:
-    """CustomResourceDefinitions that going from one to the other deletes, and every object of theirs with them."""
-    return tuple(
-        name.name
-        for name, thing in sorted(before.items())
-        if name.kind == CRD and name not in after and not kept(thing)
-    )
+def definitions_left_out(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> tuple[Object, ...]:
+    """CustomResourceDefinitions that one has and the other has not: with them, every object of theirs is deleted."""
+    return tuple(thing for name, thing in sorted(before.items()) if name.kind == CRD and name not in after)
 
 
 def kept(thing: Object) -> bool:
-    """Whether Helm is told not to delete the object."""
+    """Whether Helm is told not to delete the object: in just these letters, or it does."""
     noted = thing["metadata"].get("annotations") or {}
-    return bool(isinstance(noted, dict) and str(noted.get(_KEEP, "")).strip().lower() == "keep")
+    return isinstance(noted, dict) and noted.get(_KEEP) == "keep"
 
 
 def with_what_may_be_left(manifest: str, before: str) -> str:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from rollback_operator.api.options import Force
 from rollback_operator.kube import access, errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
 from rollback_operator.targets.base import Where
-from rollback_operator.targets.helm.manifest import Name, kept
+from rollback_operator.targets.helm.manifest import Name, definitions_left_out, kept
 
 MOST_AT_ONCE = 5
 """Questions that are asked at the same time."""
@@ -61,14 +62,28 @@ class Kinds:
         return found
 
 
-class Changes:
-    """What going from one manifest to another changes."""
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The objects of hooks that are to be run. `deleted`: those that Helm deletes, before or when they are done."""
 
-    def __init__(self, api: Api, where: Where, before: Objects, after: Objects) -> None:
+    objects: Objects
+    deleted: frozenset[Name]
+    applied: bool
+    """They are made by applying them, which takes one more right."""
+
+
+NO_HOOKS = Hooks({}, frozenset(), applied=False)
+
+
+class Changes:
+    """What going from one manifest to another changes, and the hooks that are run with it."""
+
+    def __init__(self, api: Api, where: Where, before: Objects, after: Objects, hooks: Hooks = NO_HOOKS) -> None:
         self._api = api
         self._where = where
         self._before = before
         self._after = after
+        self._hooks = hooks
 
     async def live(self) -> list[Object]:
         """What there is now of the objects that are changed or deleted, as far as the account may read it.
@@ -81,29 +96,61 @@ class Changes:
         found = await self._each(self._read(path) for path in paths if path is not None)
         return [one for one in found if one is not None]
 
+    async def lost_definitions(self) -> tuple[str, ...]:
+        """CustomResourceDefinitions that are deleted, and every object of theirs with them.
+
+        Helm goes by what the object says that is there, and not by what the chart said; nor does this, if it may look.
+
+        Raises:
+            kube.errors.KubeError: no answer.
+        """
+        left_out = definitions_left_out(self._before, self._after)
+        doomed = await self._each(self._is_deleted(one) for one in left_out)
+        return tuple(str(one["metadata"]["name"]) for one, lost in zip(left_out, doomed, strict=True) if lost)
+
+    async def _is_deleted(self, definition: Object) -> bool:
+        version, name = (quote(str(one)) for one in (definition.get("apiVersion"), definition["metadata"].get("name")))
+        try:
+            there = await self._api.get(f"/apis/{version}/customresourcedefinitions/{name}", as_=self._where.account)
+        except errors.NotFound:
+            return False
+        except errors.Forbidden:
+            return not kept(definition)
+        return not kept(there)
+
     async def first_lacking(self) -> Right | None:
         """The first right that it takes and the account lacks.
 
         Raises:
             kube.errors.KubeError: no answer.
         """
-        resources = await Kinds(self._api).of(self._where, [*self._before.values(), *self._after.values()])
-        needed = [
-            right
-            for name, thing in {**self._before, **self._after}.items()
-            for right in self._rights(resources, name, thing)
+        objects, hooked = {**self._before, **self._after}, self._hooks.objects
+        resources = await Kinds(self._api).of(self._where, [*objects.values(), *hooked.values()])
+        asked = [
+            *(self._rights(resources, name, thing, self._verbs(name, thing)) for name, thing in objects.items()),
+            *(self._rights(resources, name, thing, self._verbs_of_hook(name)) for name, thing in hooked.items()),
         ]
+        needed = dict.fromkeys(right for rights in asked for right in rights)
         found = await self._each(access.first_lacking(self._api, (one,), self._where.account) for one in needed)
         return next((one for one in found if one is not None), None)
 
-    def _rights(self, resources: Mapping[tuple[str, str], Resource], name: Name, thing: Object) -> list[Right]:
+    def _verbs(self, name: Name, thing: Object) -> tuple[str, ...]:
+        """What Helm does to an object; one that is not in the manifest before may be there all the same."""
+        if name not in self._after:
+            return () if kept(thing) else ("get", "delete")
+        change = "update" if self._where.options.helm.force is Force.REPLACE else "patch"
+        return ("get", change) if name in self._before else ("get", "create", change)
+
+    def _verbs_of_hook(self, name: Name) -> tuple[str, ...]:
+        made = ("create", "patch") if self._hooks.applied else ("create",)
+        return (*made, "delete") if name in self._hooks.deleted else made
+
+    def _rights(
+        self, resources: Mapping[tuple[str, str], Resource], name: Name, thing: Object, verbs: tuple[str, ...]
+    ) -> list[Right]:
         resource = resources.get((str(thing.get("apiVersion", "")), name.kind))
         if resource is None:
             return []
-        if name in self._after:
-            verbs = ["get", "patch"] if name in self._before else ["get", "create", "patch"]
-        else:
-            verbs = [] if kept(thing) else ["get", "delete"]
         namespace = (name.namespace or self._where.namespace) if resource.namespaced else ""
         return [Right(verb, name.group, resource.plural, namespace, name.name) for verb in verbs]
 

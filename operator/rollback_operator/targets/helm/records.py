@@ -232,6 +232,12 @@ def hooks(release: Object, *events: str) -> Iterator[Object]:
             yield hook
 
 
+def is_deleted(hook: Object) -> bool:
+    """Whether Helm deletes what the hook consists of, before it runs (so it does if nobody says) or after."""
+    policies = _list(hook.get("delete_policies"))
+    return not policies or not {"before-hook-creation", "hook-succeeded"}.isdisjoint(policies)
+
+
 def _ran_since(hook: Object, moment: datetime | None) -> bool:
     """Whether it was begun after the revision was; a revision inherits what its forerunner wrote of its hooks."""
     started = _time((hook.get("last_run") or {}).get("started_at"))

@@ -23,7 +23,7 @@ from rollback_operator.targets.helm import manifest, records
 from rollback_operator.targets.helm.effect import told
 from rollback_operator.targets.helm.health import Workloads
 from rollback_operator.targets.helm.manifest import ManifestError, Name
-from rollback_operator.targets.helm.objects import Changes
+from rollback_operator.targets.helm.objects import NO_HOOKS, Changes, Hooks
 from rollback_operator.targets.helm.records import Record, UnreadableError
 from rollback_operator.targets.helm.rollback import Means, Rollback, going_forward
 from rollback_operator.targets.helm.standing import Standing, standing_of
@@ -37,17 +37,16 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Two revisions: what one release holds and the other, and their objects."""
+    """Two revisions: what the one that is gone back to holds, the objects of both, and what changes.
 
-    now: Object
+    `lost`: CustomResourceDefinitions that going there deletes.
+    """
+
     then: Object
     before: dict[Name, Object]
     after: dict[Name, Object]
-
-    @property
-    def lost(self) -> tuple[str, ...]:
-        """CustomResourceDefinitions that going there deletes."""
-        return manifest.lost_definitions(self.before, self.after)
+    changes: Changes
+    lost: tuple[str, ...]
 
 
 class HelmTarget:
@@ -154,7 +153,10 @@ class HelmTarget:
             raise errors.NotFound(f"revision {to} is gone")
         stored = await asyncio.gather(*(self._store.read(where, one) for one in (standing.newest, there)))
         now, then = (one.release for one in stored)
-        return Move(now, then, await _objects(now), await _objects(then))
+        before, after = await _objects(now), await _objects(then)
+        hooks = await asyncio.to_thread(_hooks, then) if where.options.helm.hooks else NO_HOOKS
+        changes = Changes(self._api, where, before, after, hooks)
+        return Move(then, before, after, changes, await changes.lost_definitions())
 
     async def backup(self, where: Where, target: Snapshot) -> Kept | None:
         """See `Target.backup`. The objects as they are now, and the release's record with the values it was given.
@@ -188,12 +190,11 @@ class HelmTarget:
             raise errors.Invalid(_unreadable(where, str(to.number), str(error)).message) from error
         if move.lost and not where.options.helm.allow_crd_deletion:
             raise errors.Invalid(_would_delete(where, str(to.number), move.lost).message)
-        changes = Changes(self._api, where, move.before, move.after)
-        await self._may(where, changes)
+        await self._may(where, move.changes)
         rollback = Rollback(self._means, where, standing, str(to.number))
         if dry_run:
             if move.then.get("apply_method") == "ssa":
-                await changes.rehearse("helm", force=where.options.helm.force == "Conflicts")
+                await move.changes.rehearse("helm", force=where.options.helm.force == "Conflicts")
             await rollback.rehearse(key)
         else:
             await rollback.make(key)
@@ -358,3 +359,19 @@ async def _objects(release: Object) -> dict[Name, Object]:
         ManifestError: nobody can tell.
     """
     return await asyncio.to_thread(manifest.objects, str(release.get("manifest") or ""))
+
+
+def _hooks(release: Object) -> Hooks:
+    """The objects of the hooks that a rollback to it runs.
+
+    Raises:
+        ManifestError: nobody can tell.
+    """
+    found: dict[Name, Object] = {}
+    deleted: set[Name] = set()
+    for hook in records.hooks(release, *records.OF_ROLLBACK):
+        objects = manifest.objects(str(hook.get("manifest") or ""))
+        found |= objects
+        if records.is_deleted(hook):
+            deleted |= {name for name in objects if name.kind != manifest.CRD}
+    return Hooks(found, frozenset(deleted), applied=release.get("apply_method") == "ssa")
