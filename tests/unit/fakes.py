@@ -139,7 +139,7 @@ class FakeApi:
             if where != path:
                 return self._store(where, now | {"status": copy.deepcopy(body["status"])})
             after = self.admit(copy.deepcopy(body))
-            after["metadata"]["generation"] += 1
+            after["metadata"]["generation"] = after["metadata"].get("generation", 0) + 1
             return after if dry_run else self._store(where, after)
 
     async def patch(

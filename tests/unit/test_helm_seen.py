@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -16,8 +18,11 @@ from rollback_operator.core.half import half_of
 from rollback_operator.core.life.verifying import _lost
 from rollback_operator.core.progress import make_plan
 from rollback_operator.core.values import Ending, Findings, Snapshot, Wellbeing
+from rollback_operator.kube import errors
 from rollback_operator.kube.identity import Identity, ServiceAccount
 from rollback_operator.targets.base import Where
+from rollback_operator.targets.helm import effect
+from rollback_operator.targets.helm.effect import Finished
 from rollback_operator.targets.helm.records import fingerprint
 from rollback_operator.targets.helm.target import HelmTarget
 from tests.unit.fakes import FakeApi
@@ -43,8 +48,9 @@ class Server(FakeApi):
 
 
 def revision(number: int, letter: str, status: str = "superseded", **notes: str) -> Object:
-    """A revision of one of two releases."""
-    return secret(number, release(number, image={"a": "shop:1", "b": "shop:2"}[letter], status=status), **notes)
+    """A revision of one of two releases, written long ago."""
+    body = release(number, image={"a": "shop:1", "b": "shop:2"}[letter], status=status)
+    return secret(number, body, written="2020-01-01T00:00:00Z", **notes)
 
 
 def helm(*records: Object) -> HelmTarget:
@@ -174,3 +180,60 @@ async def test_that_hooks_were_not_run_again_is_said_of_the_attempt(case: str) -
 
     assert found is not None
     assert ("No hooks were run by this attempt: the one before, revision 3, " in found.left_out) is said
+
+
+INTO = {"the one that it is kept in": ("shop", None), "none that it says": ("", None), "another": ("till", "till")}
+
+
+@pytest.mark.parametrize("case", INTO)
+async def test_a_release_in_another_namespace_than_its_records_is_left_alone(case: str) -> None:
+    """Helm would look for its objects in the wrong one."""
+    namespace, elsewhere = INTO[case]
+
+    found = await seen(*(secret(number, release(number, namespace=namespace)) for number in (1, 2)))
+
+    if elsewhere is None:
+        assert found.obstacle is None
+        assert len(found.history) == 2
+    else:
+        assert found.obstacle is not None
+        assert found.obstacle.reason is Reason.RELEASED_ELSEWHERE
+        assert "released into namespace till, but its records are kept in namespace shop" in found.obstacle.message
+        assert found.history == ()
+
+
+async def test_a_revision_that_was_released_into_another_namespace_is_not_gone_back_to() -> None:
+    found = await seen(secret(1, release(1, namespace="till")), revision(2, "b", "deployed"))
+
+    assert found.obstacle is None
+    assert [one.name for one in found.history] == ["2"]
+    assert found.excluded == {"1": "it was released into namespace till, and its record is kept in this one"}
+
+
+SEND_BY: dict[str, tuple[float | None, type[errors.KubeError]]] = {
+    "there is time": (60.0, errors.Invalid),
+    "nobody waits": (None, errors.Invalid),
+    "late": (-1.0, errors.NotDone),
+}
+
+
+@pytest.mark.parametrize("case", SEND_BY)
+async def test_an_attempt_is_begun_in_time_or_not_at_all(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is looked at before takes its time on a slow API server."""
+    seconds, raised = SEND_BY[case]
+    run = mock.AsyncMock(return_value=Finished(1, "no"))
+    monkeypatch.setattr(effect, "run", run)
+    before = (revision(1, "a"), revision(2, "b", "pending-upgrade"))
+    api: Any = Server(*before)
+    target = HelmTarget(api, "helm", {})
+    found = await target.observe(WHERE, Phase.RUNNING, None)
+    assert found is not None
+    send_by = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+
+    with pytest.raises(raised) as error:
+        await target.apply(replace(WHERE, send_by=send_by), found, plan_to("1", found), "request-1")
+
+    assert type(error.value) is raised
+    late = raised is errors.NotDone
+    assert run.await_count == (0 if late else 1)
+    assert bool(api.writes()) is not late, "nor is what somebody left marked as failed"

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     POLICY_NOT_FOUND = "PolicyNotFound"
     OWNED_BY = "OwnedBy"
     UNREADABLE_RECORD = "UnreadableRecord"
+    RELEASED_ELSEWHERE = "ReleasedElsewhere"
     WOULD_DELETE_CRD = "WouldDeleteCRD"
     FORBIDDEN = "Forbidden"
     REJECTED = "Rejected"
@@ -104,6 +105,7 @@ FAILURES = (
     Reason.POLICY_NOT_FOUND,
     Reason.OWNED_BY,
     Reason.UNREADABLE_RECORD,
+    Reason.RELEASED_ELSEWHERE,
     Reason.WOULD_DELETE_CRD,
     Reason.FORBIDDEN,
     Reason.REJECTED,

@@ -71,7 +71,8 @@ class Record:
     `trouble`: why it cannot be read; of such a record only `number` and the Secret's own names are known. `request`:
     uid of the RollbackRequest that made it. `alive`: when the operator that works on it last said so. `interrupted`:
     an attempt of ours that another one follows. `hooks_ran`: hooks of a rollback were begun for this very revision.
-    `owners`: who drives the release, if somebody does.
+    `owners`: who drives the release, if somebody does. `elsewhere`: the namespace that it was released into, if its
+    record is kept in another one.
     """
 
     number: int
@@ -91,6 +92,7 @@ class Record:
     interrupted: bool = False
     hooks_ran: bool = False
     owners: tuple[Owner, ...] = ()
+    elsewhere: str = ""
     trouble: str = ""
 
     @property
@@ -108,6 +110,8 @@ class Record:
         """Why it is not gone back to, as the end of a sentence; None if it may be."""
         if self.trouble:
             return f"its record cannot be read ({self.trouble})"
+        if self.elsewhere:
+            return f"it was released into namespace {self.elsewhere}, and its record is kept in this one"
         if self.interrupted:
             return "it was never completed"
         if self.status == SUPERSEDED and _FAILED.match(self.description):
@@ -222,7 +226,14 @@ def _described(secret: Object, number: int, release: Object) -> Record:
         interrupted=INTERRUPTED_ANNOTATION in noted,
         hooks_ran=any(_ran_since(hook, deployed) for hook in hooks(release, *OF_ROLLBACK)),
         owners=drivers(_text(release.get("manifest"))),
+        elsewhere=_elsewhere(secret, release),
     )
+
+
+def _elsewhere(secret: Object, release: Object) -> str:
+    """Another namespace than the record's; old records do not say into which they were released."""
+    into = _text(release.get("namespace"))
+    return into if into != secret["metadata"].get("namespace", into) else ""
 
 
 def hooks(release: Object, *events: str) -> Iterator[Object]:

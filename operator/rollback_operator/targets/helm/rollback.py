@@ -188,13 +188,25 @@ class Rollback:
         again = [one for one in self._standing.attempts if one.request == key]
         hooks = self._options.hooks and (self._options.rerun_hooks or not any(one.hooks_ran for one in again))
         if self._standing.mend is not None:
+            self._in_time()
             await self._mend(self._standing.mend)
+        self._in_time()
         door = self._door(key)
         done = await self._run(door, [], key, hooks=hooks)
         if door.record is None:
             raise _before(door, done)
         if done.code != 0:
             await self._after(door, done, earlier=len(again))
+
+    def _in_time(self) -> None:
+        """Make sure that it is not too late: what was looked at before may have taken its time.
+
+        Raises:
+            kube.errors.NotDone: others may count the attempt as over.
+        """
+        until = self._where.send_by
+        if until is not None and datetime.now(UTC) > until:
+            raise errors.NotDone("it took too long to look at the release: the rollback was not begun")
 
     def _door(self, key: str, *, dry_run: bool = False) -> Door:
         errand = Errand(self._newest.number + 1, key, int(self._to), dry_run=dry_run)

@@ -305,7 +305,20 @@ def _current(record: Record, verified: Plan | None) -> Revision:
 
 
 def _obstacle(where: Where, current: Record) -> Obstacle | None:
-    return _unreadable(where, str(current.number), current.trouble) if current.trouble else None
+    if current.trouble:
+        return _unreadable(where, str(current.number), current.trouble)
+    return _elsewhere(where, current) if current.elsewhere else None
+
+
+def _elsewhere(where: Where, current: Record) -> Obstacle:
+    """Helm is told one namespace, and would take it for both."""
+    message = (
+        f"Release {where.name} was released into namespace {current.elsewhere}, but its records are kept in namespace "
+        f"{where.namespace}, as a HelmRelease of Flux has them with targetNamespace or storageNamespace. Helm would "
+        f"roll it back in {where.namespace}, so nothing was changed. Go back with what releases it (the HelmRelease), "
+        f"or have its records kept in {current.elsewhere} (storageNamespace) and write the request there."
+    )
+    return Obstacle(Reason.RELEASED_ELSEWHERE, message)
 
 
 def _unreadable(where: Where, number: str, why: str) -> Obstacle:
