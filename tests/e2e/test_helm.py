@@ -340,6 +340,83 @@ def test_a_hook_that_fails_ends_the_request_with_helms_words_and_leaves_nothing_
     assert any("Hooks run: migrate" in step for step in body["status"]["targets"][0]["plan"]["steps"])
 
 
+def test_a_hook_that_fails_afterwards_ends_the_request_and_the_objects_stay_back(shop: Shop) -> None:
+    chart = shop.chart(tell=hook("tell", "post-rollback", activeDeadlineSeconds=1))
+    shop.upgrade("shop:1", chart=chart)
+    shop.upgrade("shop:2", *EXTRA)
+
+    body = shop.back("back")
+
+    assert outcome(body) == ("Failed", "Unhealthy")
+    assert "tell" in message(body)
+    assert condition(body, "Applied")["status"] == "True"
+    assert shop.history() == [(1, "superseded"), (2, "deployed"), (3, "failed")]
+    assert shop.image() == "shop:1"
+    assert shop.kubectl("get", "configmap", "extra", "--ignore-not-found") == ""
+    shop.upgrade("shop:3")
+    assert shop.history()[-1] == (4, "deployed")
+
+
+def test_what_failed_half_way_is_gone_back_to_again_when_its_cause_is_mended(shop: Shop) -> None:
+    chart = shop.chart(note=NOTE)
+    shop.upgrade("shop:1", chart=chart)
+    shop.upgrade("shop:2", *EXTRA)
+    shop.kubectl("create", "quota", "none", "--hard=count/configmaps=0")
+    until(lambda: shop.get("quota", "none").get("status", {}).get("hard"), what="no ConfigMap may be created")
+
+    failed = shop.back("first", to="1")
+    assert outcome(failed) == ("Failed", "Unhealthy")
+    assert "exceeded quota" in message(failed)
+    assert (shop.image(), shop.history()[-1]) == ("shop:2", (3, "failed"))
+    shop.kubectl("delete", "quota", "none")
+    body = shop.back("second", to="1")
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert (body["status"]["from"], body["status"]["to"]) == ("3", "1")
+    assert (shop.image(), shop.history()[-1]) == ("shop:1", (4, "deployed"))
+    assert shop.kubectl("get", "configmap", "extra", "--ignore-not-found") == "", "what revision 2 had beside is gone"
+    assert outcome(shop.back("third", to="1")) == ("Succeeded", "AlreadyAtRevision")
+
+
+NOTE = """apiVersion: v1
+kind: ConfigMap
+metadata: {name: note, annotations: {helm.sh/hook: pre-rollback}}
+"""
+
+
+def test_a_hook_whose_object_is_there_already_is_not_gone_without(shop: Shop) -> None:
+    """As `helm rollback` fails there."""
+    policy = "pre-rollback, helm.sh/hook-delete-policy: hook-succeeded"
+    shop.upgrade("shop:1", "--server-side=false", chart=shop.chart(note=NOTE.replace("pre-rollback", policy)))
+    shop.upgrade("shop:2", "--server-side=false")
+    shop.kubectl("create", "configmap", "note")
+
+    body = shop.back("back")
+
+    assert outcome(body) == ("Failed", "Unhealthy")
+    assert "already exists" in message(body)
+    assert (shop.image(), shop.history()[-1]) == ("shop:2", (3, "failed"))
+    assert body["status"]["targets"][0]["steps"][0]["attempts"] == 1
+
+
+def test_a_release_that_is_uninstalled_while_helm_works_is_gone_and_stays_so(shop: Shop) -> None:
+    chart = shop.chart(migrate=hook("migrate", "pre-rollback"))
+    shop.upgrade("shop:1", chart=chart)
+    shop.upgrade("shop:2")
+    shop.ask("back")
+    until(lambda: shop.kubectl("get", "jobs", "-o", "name"), what="the hook runs")
+
+    shop.helm("uninstall", "shop")
+    body = shop.ended("back")
+
+    assert outcome(body) == ("Failed", "TargetNotFound")
+    assert "Helm/shop was deleted" in message(body)
+    assert condition(body, "Applied")["status"] != "False", "Helm had begun"
+    assert not _helms(shop)
+    assert shop.kubectl("get", "deployments,secrets", "-l", "app.kubernetes.io/managed-by=Helm", "-o", "name") == ""
+    assert shop.kubectl("get", "secrets", "-l", "owner=helm", "-o", "name") == ""
+
+
 def test_hooks_are_left_out_when_that_is_asked_for(shop: Shop) -> None:
     chart = shop.chart(migrate=hook("migrate", "pre-rollback", activeDeadlineSeconds=1))
     shop.upgrade("shop:1", chart=chart)
