@@ -694,3 +694,16 @@ def test_a_policy_says_whether_a_release_could_be_rolled_back(shop: Shop) -> Non
     until(lambda: armed() == "Armed", what="it can be rolled back")
     shop.upgrade("shop:3", "--history-max=2")
     until(lambda: armed() == "ArmedForNow", what="the next release removes what it would go back to")
+
+
+def test_a_release_that_does_well_proves_good(shop: Shop) -> None:
+    """How its workloads do is not looked at before a rollback; it is for that."""
+    shop.upgrade("shop:1")
+    trigger = {"name": "stuck", "rollout": {"progressDeadlineExceeded": True}, "interval": "1s"}
+    shop.apply(policy("shop", target={"kind": "Helm", "name": "shop"}, triggers=[trigger], soak="1s"))
+
+    def known() -> list[tuple[str, str]]:
+        ledger = shop.get("rbp", "shop").get("status", {}).get("ledger", [])
+        return [(one["revision"], one["verdict"]) for one in ledger]
+
+    until(lambda: known() == [("1", "Good")], what="the release has proved good")

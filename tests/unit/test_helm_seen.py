@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest import mock
 
 import pytest
@@ -17,10 +18,10 @@ from rollback_operator.core.choice import Chosen, choose
 from rollback_operator.core.half import half_of
 from rollback_operator.core.life.verifying import _lost
 from rollback_operator.core.progress import make_plan
-from rollback_operator.core.values import Ending, Findings, Snapshot, Wellbeing
+from rollback_operator.core.values import Ending, Findings, Health, Snapshot, Wellbeing
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import Identity, ServiceAccount
-from rollback_operator.targets.base import Where
+from rollback_operator.targets.base import Composed, Where
 from rollback_operator.targets.helm import effect
 from rollback_operator.targets.helm.effect import Finished
 from rollback_operator.targets.helm.records import fingerprint
@@ -62,6 +63,33 @@ async def seen(*records: Object, phase: Phase | None = None, plan: Plan | None =
     found = await helm(*records).observe(WHERE, phase, plan)
     assert found is not None
     return found
+
+
+class Workload:
+    """A kind of workload, all of which do as told."""
+
+    kind = "Deployment"
+
+    def __init__(self, state: Wellbeing) -> None:
+        self.state = state
+
+    async def observe(self, *_: Any) -> Snapshot:
+        seen: Any = SimpleNamespace(health=Health(self.state, "as told"))
+        return cast("Snapshot", seen)
+
+
+@pytest.mark.parametrize("state", Wellbeing)
+async def test_how_it_does_is_what_its_workloads_say_when_it_is_asked_for(state: Wellbeing) -> None:
+    """Before a rollback that is not looked at; without it, nothing would ever prove good."""
+    api: Any = Server(revision(1, "a", "deployed"))
+    workload: Any = Workload(state)
+    target = HelmTarget(api, "helm", {"Deployment": workload})
+    found = await target.observe(WHERE, None, None)
+    assert found is not None
+    assert found.health.state is Wellbeing.PROGRESSING
+
+    assert isinstance(target, Composed)
+    assert (await target.wellbeing(WHERE, found)).state is state
 
 
 def plan_to(number: str, target: Snapshot) -> Plan:

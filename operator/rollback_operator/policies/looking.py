@@ -29,7 +29,7 @@ from rollback_operator.policies.asking import Asker
 from rollback_operator.policies.rivals import named
 from rollback_operator.refusals import cannot_look
 from rollback_operator.settings import Settings
-from rollback_operator.targets.base import Target
+from rollback_operator.targets.base import Composed, Target
 from rollback_operator.watching import Standing, Watching, parse_status, version_of
 
 Object = dict[str, Any]
@@ -99,6 +99,7 @@ class Looker:
         return needs_a_look(standing.spec, status, self._scene(standing))
 
     def _proves_good(self, standing: Standing) -> bool:
+        """Whether what stands would be known good by now, if it is well: nothing is known of it yet."""
         current = standing.current
         known = {one.fingerprint for one in standing.status.ledger}
         return current is not None and current.fingerprint not in known and soaked(standing.spec, standing.streaks)
@@ -152,8 +153,8 @@ class Looker:
         await self._asker.check(standing)
         known, crowd = standing.status, self._asker.crowd()
         standing.arriving = snapshot.arriving if snapshot is not None else None
-        long_enough = settled and soaked(standing.spec, standing.streaks)
-        proved = long_enough and _is_well(snapshot) and standing.arriving is None
+        long_enough = settled and self._proves_good(standing)
+        proved = long_enough and standing.arriving is None and await self._is_well(standing, snapshot)
         standing.unproved = long_enough and not proved
         entries = learned(known.ledger, known.current, standing.current, requests, now, soaked=proved)
         scene = replace(self._scene(standing, requests, crowd), entries=entries)
@@ -181,6 +182,16 @@ class Looker:
         observed = self._targets[ref.kind].observe(standing.where, None, None)
         others = resources.requests_for(self._api, namespace, ref, self._settings.namespace or None)
         return await asyncio.gather(observed, others)
+
+    async def _is_well(self, standing: Standing, snapshot: Snapshot | None) -> bool:
+        """Whether the revision is rolled out: old pods that go on serving prove nothing for one that does not start."""
+        if snapshot is None:
+            return False
+        module = self._targets[standing.spec.target.kind]
+        health = snapshot.health
+        if isinstance(module, Composed):
+            health = await module.wellbeing(standing.where, snapshot)
+        return health.state is Wellbeing.HEALTHY
 
     async def _blind(self, standing: Standing, error: errors.Forbidden) -> None:
         """The target may not be looked at: say so, and leave the rest of what is said as it stands."""
@@ -295,11 +306,6 @@ class Looker:
                 await events.emit(
                     self._api, "RollbackPolicy", body["metadata"], new.reason, new.message, warning=warning
                 )
-
-
-def _is_well(snapshot: Snapshot | None) -> bool:
-    """Whether the revision is rolled out: old pods that go on serving prove nothing for one that does not start."""
-    return snapshot is not None and snapshot.health.state is Wellbeing.HEALTHY
 
 
 def alert_of(status: PolicyStatus) -> str | None:

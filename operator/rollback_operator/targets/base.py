@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from rollback_operator.api.options import Options
 from rollback_operator.api.request import Phase, Plan
-from rollback_operator.core.values import Findings, Revision, Snapshot
+from rollback_operator.core.values import Findings, Health, Revision, Snapshot
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.podtemplate import Need
@@ -128,6 +128,18 @@ class Stoppable(Protocol):
 
         Raises:
             kube.errors.KubeError: that could not be done, or nobody knows.
+        """
+
+
+@runtime_checkable
+class Composed(Protocol):
+    """A kind of which `observe` says how it does only while a rollback is verified: its parts are read for that."""
+
+    async def wellbeing(self, where: Where, target: Snapshot) -> Health:
+        """How it does now, with all its parts.
+
+        Raises:
+            kube.errors.KubeError: a part could not be read.
         """
 
 

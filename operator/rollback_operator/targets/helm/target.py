@@ -86,6 +86,10 @@ class HelmTarget:
         health = await self._health(where, standing) if verifying else Health(Wellbeing.PROGRESSING, "not looked at")
         return _snapshot(where, standing, health, plan if verifying else None)
 
+    async def wellbeing(self, where: Where, target: Snapshot) -> Health:
+        """See `Composed.wellbeing`."""
+        return await self._health(where, target.raw)
+
     async def _standing(self, where: Where, *, verifying: bool = False) -> Standing:
         found = await self._store.records(where)
         patience = parse_duration(where.options.helm.pending_after)
