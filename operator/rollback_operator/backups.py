@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from rollback_operator.kube import access, errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.lately import Lately
 from rollback_operator.refusals import refusal
 from rollback_operator.targets.base import Kept, Target, Where
 from rollback_operator.targets.manifests import LARGEST, compressed, holding
@@ -29,6 +29,8 @@ TARGET_LABEL = f"{GROUP}/target"
 UNREADABLE = "what would be replaced cannot be read"
 YES_LASTS = 30.0
 """Seconds for which an account's right to make copies is not asked for again."""
+_MADE_FOR = 60.0
+"""Seconds for which a copy that was made is not made again: reading what it holds may take as long as an attempt."""
 _LABEL_LENGTH = 63
 
 Object = dict[str, Any]
@@ -57,7 +59,8 @@ class Backups:
     def __init__(self, api: Api, targets: Mapping[str, Target]) -> None:
         self._api = api
         self._targets = targets
-        self._allowed: dict[ServiceAccount, float] = {}
+        self._allowed = Lately(YES_LASTS)
+        self._made = Lately(_MADE_FOR)
 
     async def foresee(self, account: ServiceAccount) -> None:
         """Ask beside other calls what `prepare` will ask; without an answer, it asks again."""
@@ -66,13 +69,11 @@ class Backups:
 
     async def _may(self, account: ServiceAccount) -> bool:
         """Whether the account may make a copy. A yes holds for a while: if it is none any more, the copy is refused."""
-        now = time.monotonic()
-        if self._allowed.get(account, 0.0) > now:
+        if self._allowed.has(account):
             return True
         allowed = await access.first_lacking(self._api, (right(account),), account) is None
         if allowed:
-            self._allowed = {one: until for one, until in self._allowed.items() if until > now}
-            self._allowed[account] = now + YES_LASTS
+            self._allowed.note(account)
         return allowed
 
     async def prepare(
@@ -132,6 +133,8 @@ class Backups:
                 read any more; nothing was made.
             kube.errors.Unavailable: no answer; it may or may not have been made.
         """
+        if self._made.has((request.uid, copy.secret)):
+            return  # by an attempt that came to be too late over it
         kept = await self._targets[ref.kind].backup(where, target)
         if kept is None:
             raise errors.Invalid(UNREADABLE)
@@ -141,6 +144,7 @@ class Backups:
             await self._api.create(path, body, as_=where.account)
         except errors.AlreadyExists:
             await self._make_sure_it_is_of(request, f"{path}/{copy.secret}", where.account)
+        self._made.note((request.uid, copy.secret))
 
     async def _make_sure_it_is_of(self, request: Request, path: str, account: ServiceAccount) -> None:
         """A name that is made from the uid is nobody else's, unless somebody means to be in the way.

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -349,3 +350,18 @@ async def test_a_copy_that_took_long_is_followed_by_no_effect_of_the_same_attemp
     monkeypatch.setattr(acting, "too_late_to_send", lambda *_: next(late))
     await world.work()
     assert (len(copies(world)), world.effects()) == (1, [])
+
+
+async def test_what_a_copy_took_is_not_read_again_by_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a large release may take as long as an attempt may: each would come too late."""
+    world = World()
+    late = iter([False, True, False, False, False])
+    monkeypatch.setattr(acting, "too_late_to_send", lambda *_: next(late))
+    await world.work()
+    monkeypatch.setattr(DeploymentTarget, "backup", mock.AsyncMock(side_effect=AssertionError("it is kept already")))
+    world.api.edit(world.undo, _attempted_earlier)
+    world.worker.saw(world.api.current(world.undo))
+
+    await world.work()
+
+    assert len(world.effects()) == 1

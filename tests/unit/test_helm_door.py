@@ -511,6 +511,17 @@ async def test_what_may_have_been_created_is_known(store: tuple[Store, Api], cas
         assert bool(helm.door.broken) is disturbed
 
 
+async def test_what_is_there_after_an_answer_that_was_lost_may_be_its_own(store: tuple[Store, Api]) -> None:
+    """Helm repeats by itself what it got no good answer for."""
+    kept, api = store
+    kept.instead = [("POST", 500, False), ("POST", 409, False)]
+    async with child(api) as helm:
+        for _ in range(2):
+            await helm.call("POST", "/apis/batch/v1/namespaces/shop/jobs", {"metadata": {"name": "migrate"}})
+
+        assert helm.door.broken
+
+
 async def test_what_was_changed_is_known_by_its_path(store: tuple[Store, Api]) -> None:
     _, api = store
     async with child(api) as helm:

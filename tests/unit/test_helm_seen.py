@@ -238,6 +238,36 @@ async def test_a_revision_that_was_released_into_another_namespace_is_not_gone_b
     assert found.excluded == {"1": "it was released into namespace till, and its record is kept in this one"}
 
 
+async def test_what_somebodys_helm_works_on_is_going_to_be_the_whole() -> None:
+    now = datetime.now(UTC).isoformat()
+    working = secret(2, release(2, image="shop:2", status="pending-upgrade"), written=now)
+
+    found = await seen(revision(1, "a", "deployed"), working)
+
+    assert not found.settled
+    assert found.current.fingerprint == B
+
+
+async def test_what_was_made_sure_of_for_an_attempt_that_came_too_late_holds_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or a large release on a slow API server would never be begun."""
+    monkeypatch.setattr(effect, "run", mock.AsyncMock(return_value=Finished(1, "no")))
+    api: Any = Server(revision(1, "a"), revision(2, "b", "deployed"))
+    target = HelmTarget(api, "helm", {})
+    found = await target.observe(WHERE, Phase.RUNNING, None)
+    assert found is not None
+    plan, looks = plan_to("1", found), mock.AsyncMock(wraps=target._cleared)
+    monkeypatch.setattr(target, "_cleared", looks)
+
+    with pytest.raises(errors.NotDone):
+        await target.apply(replace(WHERE, send_by=datetime.now(UTC) - timedelta(seconds=1)), found, plan, "request-1")
+    with pytest.raises(errors.Invalid):
+        await target.apply(replace(WHERE, send_by=datetime.now(UTC) + timedelta(seconds=60)), found, plan, "request-1")
+
+    assert looks.await_count == 1
+
+
 SEND_BY: dict[str, tuple[float | None, type[errors.KubeError]]] = {
     "there is time": (60.0, errors.Invalid),
     "nobody waits": (None, errors.Invalid),

@@ -360,7 +360,9 @@ class Door:
         said = str(answer.get("message", "")) or text[:200].decode(errors="replace")
         stays = answers.of_managers(answer) or answers.of_what_is_there(answer)
         passing = answers.transient(status) or (status == HTTPStatus.CONFLICT and not stays)
-        self._note(request, HTTPStatus.SERVICE_UNAVAILABLE if passing else status, said)
+        made_before = answers.of_what_is_there(answer) and (request.method, request.path) in self.broken
+        if not made_before:  # or the call that got no good answer, and was made all the same, would count as well
+            self._note(request, HTTPStatus.SERVICE_UNAVAILABLE if passing else status, said)
         if passing and _repeatable(request):
             return answers.status(HTTPStatus.TOO_MANY_REQUESTS, said, _RETRY)
         kept = {name: headers[name] for name in _ANSWERED if name in headers}

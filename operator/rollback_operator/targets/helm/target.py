@@ -18,6 +18,7 @@ from rollback_operator.core.values import Findings, Health, Obstacle, Revision, 
 from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
+from rollback_operator.lately import Lately
 from rollback_operator.targets.base import Kept, Target, Where
 from rollback_operator.targets.helm import manifest, records
 from rollback_operator.targets.helm.effect import told
@@ -30,6 +31,9 @@ from rollback_operator.targets.helm.standing import Standing, standing_of
 from rollback_operator.targets.helm.store import Store
 from rollback_operator.targets.manifests import bare
 
+_CLEAR_FOR = 60.0
+"""Seconds for which what was made sure of for an attempt holds for the next one: an attempt has to be begun within
+seconds, so the one that took too long to look would be followed by others that do."""
 KEEPS = "Older ones are removed by Helm's --history-max (10, unless said otherwise)."
 
 Object = dict[str, Any]
@@ -61,6 +65,7 @@ class HelmTarget:
         self._store = Store(api)
         self._means = Means(api, self._store, program)
         self._workloads = Workloads(workloads)
+        self._clear = Lately(_CLEAR_FOR)
 
     def told(self, body: Object) -> Hashable:
         """See `Target.told`. No event tells of a release."""
@@ -188,6 +193,25 @@ class HelmTarget:
         if _shape(standing) != _shape(seen):
             raise errors.Conflict(f"release {where.name} was changed after it was looked at")
         to = _target_of(standing, plan)
+        rollback = Rollback(self._means, where, standing, str(to.number))
+        if dry_run:
+            move = await self._cleared(where, standing, to)
+            if move.then.get("apply_method") == "ssa":
+                await move.changes.rehearse("helm", force=where.options.helm.force == "Conflicts")
+            await rollback.rehearse(key)
+            return
+        attempt = key, to.number, _shape(standing)
+        if not self._clear.has(attempt):
+            await self._cleared(where, standing, to)
+            self._clear.note(attempt)
+        await rollback.make(key)
+
+    async def _cleared(self, where: Where, standing: Standing, to: Record) -> Move:
+        """Make sure of all that can be made sure of before Helm is started. Of a large release it takes its time.
+
+        Raises:
+            kube.errors.Forbidden, Invalid: it would not work.
+        """
         try:
             move = await self._move(where, standing, str(to.number))
         except (UnreadableError, ManifestError) as error:
@@ -195,13 +219,7 @@ class HelmTarget:
         if move.lost and not where.options.helm.allow_crd_deletion:
             raise errors.Invalid(_would_delete(where, str(to.number), move.lost).message)
         await self._may(where, move.changes)
-        rollback = Rollback(self._means, where, standing, str(to.number))
-        if dry_run:
-            if move.then.get("apply_method") == "ssa":
-                await move.changes.rehearse("helm", force=where.options.helm.force == "Conflicts")
-            await rollback.rehearse(key)
-        else:
-            await rollback.make(key)
+        return move
 
     async def _may(self, where: Where, changes: Changes) -> None:
         """Make sure that the account may do all that Helm will do: a rollback that stops half-way helps nobody.
@@ -247,7 +265,7 @@ def _snapshot(where: Where, standing: Standing, health: Health, verified: Plan |
     return Snapshot(
         uid=_uid(where, standing),
         generation=newest.number,
-        current=_current(current, verified),
+        current=_current(current, verified, busy=standing.busy),
         history=tuple(_revision(one) for one in standing.history),
         settled=not standing.busy,
         health=health,
@@ -295,13 +313,15 @@ def _revision(record: Record) -> Revision:
     )
 
 
-def _current(record: Record, verified: Plan | None) -> Revision:
+def _current(record: Record, verified: Plan | None, *, busy: bool) -> Revision:
     """What stands. Of a release that failed, or was left pending, that is neither the one nor the other.
+
+    What somebody else's Helm works on is still going to be the whole.
 
     While a rollback is verified, it is what that was to bring, whatever became of it: Helm says how it went.
     """
     revision = _revision(record)
-    if record.candidate:
+    if record.candidate or (busy and record.pending and record.request is None):
         return revision
     if verified is not None and record.request is not None:
         return replace(revision, fingerprint=verified.to.fingerprint)
