@@ -320,8 +320,8 @@ def test_entries_are_good_or_bad_as_they_were_found() -> None:
     ledger = Ledger.of(policy(), (entry("a"), entry("c", BAD), entry("b")))
     assert ledger.good == (fingerprint("a"), fingerprint("b"))
     assert ledger.bad == {fingerprint("c"): "c proved Bad"}
-    assert ledger.newest_good("") == fingerprint("b")
-    assert ledger.newest_good(fingerprint("b")) == fingerprint("a")
+    assert ledger.newest_good() == fingerprint("b")
+    assert ledger.newest_good({fingerprint("b")}) == fingerprint("a")
 
 
 def test_peoples_word_wins_both_ways() -> None:
@@ -354,7 +354,7 @@ NEWEST: dict[str, tuple[tuple[Entry, ...], tuple[tuple[str, Proof], ...], str | 
 def test_the_newest_good_is(case: str) -> None:
     entries, corrections, expected = NEWEST[case]
     ledger = Ledger.of(policy(ledger=tuple(called(*one) for one in corrections)), entries)
-    assert ledger.newest_good("") == (fingerprint(expected) if expected else None)
+    assert ledger.newest_good() == (fingerprint(expected) if expected else None)
 
 
 def test_what_stands_in_parts_of_a_bad_release_is_bad() -> None:

@@ -6,6 +6,7 @@ Pure and replayable: the backtest and the benchmark of decisions call the same f
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import MAX_REASON, Phase
 from rollback_operator.api.trigger import Action, Trigger
 from rollback_operator.core.conditions import shorten
-from rollback_operator.core.half import is_of
+from rollback_operator.core.half import is_of, was_set_in_part
 from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.values import Other
 from rollback_operator.core.verdicts import Rule, Streak, Verdict
@@ -191,7 +192,21 @@ def _failed_verification(orders: PolicySpec, scene: Scene, own: list[Other]) -> 
     ledger = Ledger.of(orders, scene.entries)
     if last.reason not in _NOT_WELL or scene.current.fingerprint in ledger.forgiven:
         return None
-    return _after_no_help(orders, last, ledger.newest_good(last.to))
+    if was_set_in_part(last) and scene.current.fingerprint == last.to:
+        return None  # somebody has brought the whole of it since
+    return _after_no_help(orders, last, ledger.newest_good(_tried(own)))
+
+
+def _tried(own: list[Other]) -> set[str]:
+    """What the last requests brought back, one after the other, and none of it was well.
+
+    It need not count as bad: what was brought in parts only proves nothing.
+    """
+    made = itertools.takewhile(
+        lambda one: one.phase is Phase.FAILED and one.reason in _NOT_WELL,
+        (one for one in reversed(own) if one.applied),
+    )
+    return {one.to for one in made if one.to is not None}
 
 
 def _after_no_help(orders: PolicySpec, last: Other, to: str | None) -> _Cause | tuple[Reason, str]:

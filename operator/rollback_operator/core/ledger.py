@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -49,9 +49,9 @@ class Ledger:
             (why for one, why in self.bad.items() if half_of(one) == fingerprint), None
         )
 
-    def newest_good(self, but: str) -> str | None:
-        """The release that proved good last, other than `but`."""
-        return next((one for one in reversed(self.good) if one != but), None)
+    def newest_good(self, but: Collection[str] = ()) -> str | None:
+        """The release that proved good last, other than those."""
+        return next((one for one in reversed(self.good) if one not in but), None)
 
 
 def _told(one: Correction) -> str:

@@ -149,7 +149,7 @@ def _ready(orders: PolicySpec) -> tuple[Reason, str]:
 
 
 def _last_known_good(orders: PolicySpec, entries: tuple[Entry, ...]) -> RevisionName | None:
-    fingerprint = Ledger.of(orders, entries).newest_good(but="")
+    fingerprint = Ledger.of(orders, entries).newest_good()
     found = next((one for one in reversed(entries) if one.fingerprint == fingerprint), None)
     if fingerprint is None:
         return None
