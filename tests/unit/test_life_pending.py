@@ -12,6 +12,7 @@ from rollback_operator.api.policy import Correction, Entry, Proof, Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, PolicyRef, RequestStatus, StepState
 from rollback_operator.core import conditions as on
+from rollback_operator.core.half import half_of
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import CONTROLLER_POLL, HEALTH_POLL, POLICY_GRACE, QUEUE_POLL, verify_deadline
 from rollback_operator.core.values import (
@@ -311,6 +312,28 @@ def test_two_who_ask_for_the_same_mean_one_rollback(case: str) -> None:
     else:
         assert isinstance(decision.action, Apply)
         assert decision.action.plan.to.revision == "1"
+
+
+def test_one_that_says_which_release_it_is_about_is_superseded_by_no_rollback_of_it_that_was_taken_back() -> None:
+    """The release that was rolled back a moment ago is back: times of creation are whole seconds, and tell nothing."""
+    before = other("alice", phase=Phase.SUCCEEDED, applied=True, left=fingerprint("c"), finished=after(0.5))
+    seen = Observation(target=snapshot("a.cb"), others=(before,))
+    stands = seen.target
+    assert stands is not None
+
+    decision = decide(request(from_=stands.current.fingerprint), seen, after(1))
+
+    assert isinstance(decision.action, Apply)
+
+
+def test_what_failed_over_a_release_may_be_named_by_that_release() -> None:
+    """As operators of before did, who knew no other name for it."""
+    seen = snapshot()
+    torn = replace(seen, current=replace(seen.current, fingerprint=half_of(seen.current.fingerprint)))
+
+    decision = decide(request(from_=seen.current.fingerprint), Observation(target=torn))
+
+    assert isinstance(decision.action, Apply)
 
 
 def test_two_policies_requests_for_the_last_known_good_mean_one_rollback() -> None:

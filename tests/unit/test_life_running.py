@@ -10,6 +10,7 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, StepState
 from rollback_operator.core import conditions as on
+from rollback_operator.core.half import half_of
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import LONGEST_PAUSE, SEND_WITHIN, SETTLE
 from rollback_operator.core.values import Apply, Finish, Observation, Refused, Request, Snapshot
@@ -357,6 +358,13 @@ def test_a_look_that_began_before_an_effect_could_arrive_says_nothing_final() ->
     assert why(decision.status) == Reason.SETTLING
     assert decision.again == timedelta()
     assert advance(asked, Observation(target=snapshot(), since=late), late).status.phase is Phase.ABORTED
+
+
+def test_a_plan_of_before_knows_what_failed_over_a_release_by_that_release() -> None:
+    seen = snapshot()
+    torn = replace(seen, current=replace(seen.current, fingerprint=half_of(seen.current.fingerprint)))
+
+    assert isinstance(advance(running(), Observation(target=torn), after(60)).action, Apply)
 
 
 def test_settling_lasts_longer_than_any_effect_can_be_under_way() -> None:

@@ -9,6 +9,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core import progress
 from rollback_operator.core.choice import LAST_KNOWN_GOOD, PREVIOUS, Chosen, choose
+from rollback_operator.core.half import is_of
 from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.life.endings import (
     UNTOUCHED,
@@ -129,10 +130,12 @@ def select(request: Request, ref: TargetRef, seen: Observation, now: datetime) -
 def _pick(request: Request, ref: TargetRef, standing: Go, seen: Observation, now: datetime) -> Decision:
     target = seen.target
     assert target is not None
-    if request.spec.from_ not in (None, target.current.fingerprint):
+    if request.spec.from_ is not None and not is_of(target.current.fingerprint, request.spec.from_):
         return end(request, now, not_what_was_seen(ref, target), target=str(ref))
     wanted = request.spec.to or (seen.policy.to if seen.policy is not None else PREVIOUS)
-    other = meanwhile(request, seen.others) if wanted in (PREVIOUS, LAST_KNOWN_GOOD) else None
+    # What says what it is about is about what still stands: who rolled that back a moment ago was taken back since.
+    open_to_doubt = wanted in (PREVIOUS, LAST_KNOWN_GOOD) and request.spec.from_ is None
+    other = meanwhile(request, seen.others) if open_to_doubt else None
     if other is not None:
         return end(request, now, already_rolled_back(ref, target, other), target=str(ref), from_=target.current.name)
     ledger = Ledger.of(seen.policy, seen.entries) if seen.policy is not None else Ledger()
