@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -32,6 +33,7 @@ from rollback_operator.settings import Settings
 from rollback_operator.targets.base import Composed, Target
 from rollback_operator.watching import Standing, Watching, parse_status, version_of
 
+log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 PAUSE = 10.0
@@ -190,7 +192,11 @@ class Looker:
         module = self._targets[standing.spec.target.kind]
         health = snapshot.health
         if isinstance(module, Composed):
-            health = await module.wellbeing(standing.where, snapshot)
+            try:
+                health = await module.wellbeing(standing.where, snapshot)
+            except errors.KubeError as error:
+                log.info("It cannot be seen how it does: %s", error, extra={"policy": "/".join(standing.key)})
+                return False
         return health.state is Wellbeing.HEALTHY
 
     async def _blind(self, standing: Standing, error: errors.Forbidden) -> None:
