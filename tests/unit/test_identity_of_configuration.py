@@ -9,7 +9,14 @@ import pytest
 
 from rollback_operator.api.remember import MAX_NUMBERS, MAX_OBJECTS, MAX_REMEMBERED, Remembered, RememberedObject
 from rollback_operator.configuration.digest import written
-from rollback_operator.configuration.identity import PASSING, identified, learned, template_of, together
+from rollback_operator.configuration.identity import (
+    PASSING,
+    identified,
+    learned,
+    ordered_anew,
+    template_of,
+    together,
+)
 from rollback_operator.core.choice import Chosen, choose
 from rollback_operator.core.values import Ending, Revision, Snapshot
 from tests.unit.builders import CHECKOUT, after, fingerprint, snapshot
@@ -77,6 +84,25 @@ def test_no_more_of_it_stays_remembered_than_there_is_room_for() -> None:
     many = tuple(f"x{number}" for number in range(MAX_OBJECTS))
     (known,) = history(seen("a", "1", fixed=fixed(*many)), seen("a", "1", LONG, fixed=fixed("y")))
     assert len(known.kept) == MAX_OBJECTS
+
+
+def named(*names: str) -> list[tuple[str, str]]:
+    return [("ConfigMap", name) for name in names]
+
+
+ORDERED: dict[str, tuple[list[tuple[str, str]], tuple[RememberedObject, ...]]] = {
+    "it is asked for as before": (named("x", "y"), fixed("y", "x")),
+    "it is left out by now": (named("y"), fixed("y")),
+}
+
+
+@pytest.mark.parametrize("case", ORDERED)
+def test_what_is_gone_stays_remembered_when_other_objects_are_asked_for_if(case: str) -> None:
+    wanted, expected = ORDERED[case]
+    known = history(seen("a", "1", fixed=fixed("x", "y")))
+    anew = ordered_anew(known, seen("a", "2", LONG, objects=fixed("z"), fixed=fixed("y")), wanted)
+    assert anew is not None
+    assert [(one.config, one.objects, one.fixed) for one in anew] == [(config("2"), fixed("z"), expected)]
 
 
 def test_a_fingerprint_says_which_template_it_is_of_and_fits_where_fingerprints_stand() -> None:

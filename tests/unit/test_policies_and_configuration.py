@@ -195,6 +195,43 @@ async def test_what_is_pruned_with_the_release_that_needed_it_can_be_made_anew(c
     assert len(shop.api.writes()) == writes
 
 
+EDITS: dict[str, tuple[Object, bool]] = {
+    "something else": ({"config": True, "also": [{"kind": "Service", "name": "checkout"}]}, True),
+    "that it is left out": ({"config": True, "without": [{"kind": "ConfigMap", "name": "settings-7f9cgg4m2b"}]}, False),
+    "no configuration": ({"also": [{"kind": "Service", "name": "checkout"}]}, False),
+}
+
+
+@pytest.mark.parametrize("case", EDITS)
+async def test_what_was_pruned_of_what_runs_outlasts_an_edit_that_asks_for(clock: Clock, case: str) -> None:
+    asked, stays = EDITS[case]
+    name = "settings-7f9cgg4m2b"
+    shop = await running(clock, generated(name), name=name)
+    (first,) = shop.said.remembered[0].fixed or ()
+    shop.api.drop(generated(name))
+    await shop.go(120)
+    shop.edit(remember=asked)
+    await shop.go(120)
+    (now,) = shop.said.remembered
+    assert now.fixed == ((first,) if stays else ())
+    assert deleted(shop) == ([] if stays else [first.secret])
+
+
+async def running(clock: Clock, *things: Object, **reference: Any) -> Shop:
+    """A release whose pods refer to a ConfigMap like that."""
+    its = template("shop:3", envFrom=[{"configMapRef": reference}])
+    shop = Shop(clock)
+    shop.api.drop(replica_set(3, pods=pods()))
+    shop.api.put(deployment(pods=its), made(-DAY, replica_set(3, pods=its)), *things)
+    await shop.go(150)
+    return shop
+
+
+def deleted(shop: Shop) -> list[str]:
+    """Secrets that the policy deleted."""
+    return [call.path.rpartition("/")[2] for call in shop.api.writes() if call.verb == "DELETE"]
+
+
 HASHES = ((3, "7f9cgg4m2b"), (4, "2222222222"))
 
 

@@ -56,15 +56,21 @@ def learned(known: tuple[Remembered, ...], now_runs: Remembered, good: Collectio
     return (*others, _as_release(now_runs, earlier, same, last.at if in_parts else now_runs.at))[-MAX_REMEMBERED:]
 
 
-def ordered_anew(known: tuple[Remembered, ...], now_runs: Remembered) -> tuple[Remembered, ...] | None:
-    """What is remembered when other objects are asked for: the newest has these. None if one is not as it was."""
+def ordered_anew(
+    known: tuple[Remembered, ...], now_runs: Remembered, wanted: Collection[tuple[str, str]]
+) -> tuple[Remembered, ...] | None:
+    """What is remembered when other objects are asked for: the newest has these. None if one is not as it was.
+
+    `wanted`: kind and name of each that is asked for now, be it there or gone.
+    """
     if not known or known[-1].fingerprint != now_runs.fingerprint:
         return None
     then = {(one.kind, one.name): one.secret for one in known[-1].objects}
     if any(then.get((one.kind, one.name), one.secret) != one.secret for one in now_runs.objects):
         return None
-    same = {name: getattr(now_runs, name) for name in ("config", "objects", "fixed")}
-    return (*known[:-1], known[-1].model_copy(update=same))
+    fixed = tuple(one for one in _fixed(known[-1], now_runs) or () if (one.kind, one.name) in wanted)
+    anew = {"config": now_runs.config, "objects": now_runs.objects, "fixed": fixed}
+    return (*known[:-1], known[-1].model_copy(update=anew))
 
 
 def is_of_before(known: Sequence[Remembered]) -> bool:

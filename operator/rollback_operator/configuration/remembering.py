@@ -9,7 +9,7 @@ from datetime import datetime
 from rollback_operator.api.policy import PolicyStatus
 from rollback_operator.api.remember import Remembered
 from rollback_operator.api.request import Phase
-from rollback_operator.configuration.digest import forgotten
+from rollback_operator.configuration.digest import forgotten, to_remember
 from rollback_operator.configuration.identity import identified, is_of_before, learned, ordered_anew, told_apart
 from rollback_operator.configuration.memory import Memory, Unremembered, Whose
 from rollback_operator.core.ledger import Ledger
@@ -80,7 +80,8 @@ class Remembering:
         else:
             standing.unremembered = None
             ordered = standing.generation != standing.status.observed_generation or is_of_before(known)
-            known = (ordered_anew(known, found) if ordered else None) or learned(
+            wanted = to_remember(needed, standing.spec.remember)
+            known = (ordered_anew(known, found, wanted) if ordered else None) or learned(
                 known, _dated(found, snapshot, known, now), _good(standing)
             )
             standing.remembered = known
