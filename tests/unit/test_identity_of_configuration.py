@@ -105,6 +105,21 @@ def test_what_is_gone_stays_remembered_when_other_objects_are_asked_for_if(case:
     assert [(one.config, one.objects, one.fixed) for one in anew] == [(config("2"), fixed("z"), expected)]
 
 
+GONE: dict[str, tuple[Remembered, bool]] = {
+    "nothing is gone": (seen("a", "2", LONG, objects=fixed("x", "y", "z"), fixed=()), True),
+    "one is known not to change by now": (seen("a", "2", LONG, objects=fixed("x"), fixed=fixed("y")), True),
+    "one is left out": (seen("a", "2", LONG, objects=fixed("x", "y"), fixed=()), True),
+    "one is gone": (seen("a", "2", LONG, objects=fixed("x"), fixed=()), False),
+}
+
+
+@pytest.mark.parametrize("case", GONE)
+def test_what_an_earlier_version_kept_is_only_had_anew_when(case: str) -> None:
+    now_runs, anew = GONE[case]
+    known = history(seen("a", "1", objects=fixed("x", "y", "w")))
+    assert (ordered_anew(known, now_runs, named("x", "y", "z")) is not None) == anew
+
+
 def test_a_fingerprint_says_which_template_it_is_of_and_fits_where_fingerprints_stand() -> None:
     both = together(A, config("1"))
     assert template_of(both) == template_of(A) == A

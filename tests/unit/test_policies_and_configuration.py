@@ -160,18 +160,33 @@ async def test_what_an_earlier_version_did_not_remember_makes_no_release_either(
     shop.api.drop(settings("good", 0))
     await shop.go(150)
     (known,) = shop.said.remembered
+    shop.api.put(settings("good", -DAY))
+    await upgraded(shop)
+    (now,) = shop.said.remembered
+    assert (now.identity, [one.name for one in now.objects], now.fixed) == (known.identity, ["settings"], ())
+    assert now.config != known.config
+
+
+async def test_what_was_deleted_before_the_first_look_of_a_newer_version_is_a_release(clock: Clock) -> None:
+    shop = await proved(clock)
+    (known,) = shop.said.remembered
+    shop.api.drop(settings("good", 0))
+    await upgraded(shop)
+    before, now = shop.said.remembered
+    assert (before.objects, now.objects) == (known.objects, ())
+    assert deleted(shop) == []
+
+
+async def upgraded(shop: Shop) -> None:
+    """An earlier version of the operator, which remembered less, wrote the status."""
 
     def older(body: Object) -> None:
         del body["status"]["remembered"][0]["fixed"]
 
     shop.api.edit(shop.policy, older)
-    shop.api.put(settings("good", -DAY))
     shop.start()
     shop.signal.past = {"errors": [(at, HEALTHY) for at in range(-600, int(shop.at), 10)]}
     await shop.go(LONG + 60)
-    (now,) = shop.said.remembered
-    assert (now.identity, [one.name for one in now.objects], now.fixed) == (known.identity, ["settings"], ())
-    assert now.config != known.config
 
 
 async def test_what_is_pruned_with_the_release_that_needed_it_can_be_made_anew(clock: Clock) -> None:

@@ -59,14 +59,16 @@ def learned(known: tuple[Remembered, ...], now_runs: Remembered, good: Collectio
 def ordered_anew(
     known: tuple[Remembered, ...], now_runs: Remembered, wanted: Collection[tuple[str, str]]
 ) -> tuple[Remembered, ...] | None:
-    """What is remembered when other objects are asked for: the newest has these. None if one is not as it was.
+    """What is remembered when other objects are asked for: the newest has these. None if one changed or is gone.
 
     `wanted`: kind and name of each that is asked for now, be it there or gone.
     """
     if not known or known[-1].fingerprint != now_runs.fingerprint:
         return None
     then = {(one.kind, one.name): one.secret for one in known[-1].objects}
-    if any(then.get((one.kind, one.name), one.secret) != one.secret for one in now_runs.objects):
+    there = {(one.kind, one.name) for one in now_runs.kept}
+    changed = any(then.get((one.kind, one.name), one.secret) != one.secret for one in now_runs.objects)
+    if changed or any(one in wanted and one not in there for one in then):
         return None
     fixed = tuple(one for one in _fixed(known[-1], now_runs) or () if (one.kind, one.name) in wanted)
     anew = {"config": now_runs.config, "objects": now_runs.objects, "fixed": fixed}
