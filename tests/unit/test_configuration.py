@@ -103,6 +103,13 @@ def test_what_is_renewed_by_itself_is_left_out() -> None:
     )
 
 
+def test_what_pods_require_in_one_place_is_not_optional_in_another() -> None:
+    may, must = ({"configMapRef": {"name": "settings", "optional": one}} for one in (True, False))
+    for references in ([may, must], [must, may]):
+        assert [need.optional for need in podtemplate.refers_to(template(envFrom=references))] == [False]
+    assert [need.optional for need in podtemplate.refers_to(template(envFrom=[may]))] == [True]
+
+
 def test_what_is_named_besides_is_remembered_with_and_without_configuration() -> None:
     also = ({"kind": "Service", "name": "web"},)
     assert to_remember([CONFIG], Remember.model_validate({"also": also})) == (("Service", "web"),)

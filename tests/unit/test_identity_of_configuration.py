@@ -44,8 +44,12 @@ def history(*looks: Remembered, good: tuple[str, ...] = ()) -> tuple[Remembered,
     """What is remembered after these looks."""
     known: tuple[Remembered, ...] = ()
     for look in looks:
-        known = learned(known, look, good)
+        known = learned(known, look, good, named("x", "y"))
     return known
+
+
+def named(*names: str) -> list[tuple[str, str]]:
+    return [("ConfigMap", name) for name in names]
 
 
 def said(known: tuple[Remembered, ...]) -> list[tuple[str, str]]:
@@ -67,6 +71,14 @@ KEPT: dict[str, tuple[tuple[Remembered, ...], tuple[RememberedObject, ...]]] = {
         (seen("a", "1", fixed=fixed("x")), seen("b", "1", LONG, fixed=()), seen("a", "1", 2 * LONG, fixed=())),
         fixed("x"),
     ),
+    "it is gone and pods start without it": (
+        (seen("a", "1", fixed=fixed("o", "y")), seen("a", "1", LONG, fixed=fixed("y"))),
+        fixed("y"),
+    ),
+    "pods start without it": (
+        (seen("a", "1", fixed=fixed("o")), seen("a", "1", LONG, fixed=fixed("o"))),
+        fixed("o"),
+    ),
     "it may change by now": (
         (seen("a", "1", fixed=fixed("x")), seen("a", "1", LONG, objects=fixed("x"), fixed=())),
         (),
@@ -80,14 +92,16 @@ def test_what_cannot_change_stays_remembered_with_its_revision_when(case: str) -
     assert history(*looks)[-1].fixed == expected
 
 
+def test_what_pods_start_without_stays_remembered_with_the_revision_that_it_ran_with() -> None:
+    known = history(seen("a", "1", fixed=fixed("o")), seen("b", "1", LONG, fixed=()))
+    assert [one.fixed for one in known] == [fixed("o"), ()]
+
+
 def test_no_more_of_it_stays_remembered_than_there_is_room_for() -> None:
     many = tuple(f"x{number}" for number in range(MAX_OBJECTS))
-    (known,) = history(seen("a", "1", fixed=fixed(*many)), seen("a", "1", LONG, fixed=fixed("y")))
+    before = history(seen("a", "1", fixed=fixed(*many)))
+    (known,) = learned(before, seen("a", "1", LONG, fixed=fixed("y")), required=named(*many))
     assert len(known.kept) == MAX_OBJECTS
-
-
-def named(*names: str) -> list[tuple[str, str]]:
-    return [("ConfigMap", name) for name in names]
 
 
 ORDERED: dict[str, tuple[list[tuple[str, str]], tuple[RememberedObject, ...]]] = {
@@ -98,9 +112,9 @@ ORDERED: dict[str, tuple[list[tuple[str, str]], tuple[RememberedObject, ...]]] =
 
 @pytest.mark.parametrize("case", ORDERED)
 def test_what_is_gone_stays_remembered_when_other_objects_are_asked_for_if(case: str) -> None:
-    wanted, expected = ORDERED[case]
+    required, expected = ORDERED[case]
     known = history(seen("a", "1", fixed=fixed("x", "y")))
-    anew = ordered_anew(known, seen("a", "2", LONG, objects=fixed("z"), fixed=fixed("y")), wanted)
+    anew = ordered_anew(known, seen("a", "2", LONG, objects=fixed("z"), fixed=fixed("y")), required)
     assert anew is not None
     assert [(one.config, one.objects, one.fixed) for one in anew] == [(config("2"), fixed("z"), expected)]
 

@@ -232,6 +232,20 @@ async def test_what_was_pruned_of_what_runs_outlasts_an_edit_that_asks_for(clock
     assert deleted(shop) == ([] if stays else [first.secret])
 
 
+@pytest.mark.parametrize("optional", [True, False])
+async def test_what_is_optional_and_deleted_while_its_revision_runs_is_not_made_anew(
+    clock: Clock, *, optional: bool
+) -> None:
+    name = "settings-7f9cgg4m2b"
+    shop = await running(clock, generated(name), name=name, optional=optional)
+    (first,) = shop.said.remembered[0].fixed or ()
+    shop.api.drop(generated(name))
+    await shop.go(120)
+    (now,) = shop.said.remembered
+    assert now.fixed == (() if optional else (first,))
+    assert deleted(shop) == ([first.secret] if optional else [])
+
+
 async def running(clock: Clock, *things: Object, **reference: Any) -> Shop:
     """A release whose pods refer to a ConfigMap like that."""
     its = template("shop:3", envFrom=[{"configMapRef": reference}])

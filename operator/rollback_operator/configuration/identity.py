@@ -33,44 +33,54 @@ def template_of(fingerprint: str) -> str:
     return fingerprint.partition("+")[0]
 
 
-def learned(known: tuple[Remembered, ...], now_runs: Remembered, good: Collection[str] = ()) -> tuple[Remembered, ...]:
+def learned(
+    known: tuple[Remembered, ...],
+    now_runs: Remembered,
+    good: Collection[str] = (),
+    required: Collection[tuple[str, str]] = (),
+) -> tuple[Remembered, ...]:
     """What is remembered, with what runs now as the newest; the oldest are forgotten.
 
     `good`: fingerprints of what proved good. What stood for less than `PASSING` and did not prove good was a release on
     its way: a change of configuration alone is forgotten when something else follows, and configuration that follows a
     new template belongs to it.
+
+    `required`: kind and name of what is asked for and not optional. What cannot change, and is gone, stays remembered
+    only then.
     """
     if not known:
         return (now_runs,)
     last = known[-1]
     if _same(last, now_runs):
-        return _numbered(known, now_runs)
+        return _numbered(known, now_runs, required)
     now_runs = now_runs.model_copy(update={"at": max(now_runs.at, last.at)})
     passed = now_runs.at - last.at < PASSING and not last.again and last.identity not in good
     in_parts = passed and _is_first(last) and last.fingerprint == now_runs.fingerprint
     earlier = known[:-1] if in_parts or (passed and _came_alone(known)) else known
     if earlier and _same(earlier[-1], now_runs):
-        return _numbered(earlier, now_runs)
+        return _numbered(earlier, now_runs, required)
     others = tuple(one for one in earlier if not _same(one, now_runs))
     same = next((one for one in earlier if _same(one, now_runs)), None)
+    if same is not None:
+        now_runs = now_runs.model_copy(update={"fixed": _fixed(same, now_runs, required)})
     return (*others, _as_release(now_runs, earlier, same, last.at if in_parts else now_runs.at))[-MAX_REMEMBERED:]
 
 
 def ordered_anew(
-    known: tuple[Remembered, ...], now_runs: Remembered, wanted: Collection[tuple[str, str]]
+    known: tuple[Remembered, ...], now_runs: Remembered, required: Collection[tuple[str, str]]
 ) -> tuple[Remembered, ...] | None:
     """What is remembered when other objects are asked for: the newest has these. None if one changed or is gone.
 
-    `wanted`: kind and name of each that is asked for now, be it there or gone.
+    `required`: as `learned` has it.
     """
     if not known or known[-1].fingerprint != now_runs.fingerprint:
         return None
     then = {(one.kind, one.name): one.secret for one in known[-1].objects}
     there = {(one.kind, one.name) for one in now_runs.kept}
     changed = any(then.get((one.kind, one.name), one.secret) != one.secret for one in now_runs.objects)
-    if changed or any(one in wanted and one not in there for one in then):
+    if changed or any(one in required and one not in there for one in then):
         return None
-    fixed = tuple(one for one in _fixed(known[-1], now_runs) or () if (one.kind, one.name) in wanted)
+    fixed = _fixed(known[-1], now_runs, required)
     anew = {"config": now_runs.config, "objects": now_runs.objects, "fixed": fixed}
     return (*known[:-1], known[-1].model_copy(update=anew))
 
@@ -88,16 +98,17 @@ def _as_release(
         numbers = (
             {"earlier": (*same.earlier, same.revision)[-MAX_NUMBERS:]} if same.revision != now_runs.revision else {}
         )
-        fixed = {"fixed": _fixed(same, now_runs)}
-        return now_runs.model_copy(update={"release": same.release, "again": True, **fixed, **numbers})
+        return now_runs.model_copy(update={"release": same.release, "again": True, **numbers})
     template = now_runs.fingerprint
     other = any(one.fingerprint == template for one in earlier)
     return now_runs.model_copy(update={"at": at, "release": together(template, now_runs.config) if other else None})
 
 
-def _numbered(known: tuple[Remembered, ...], now_runs: Remembered) -> tuple[Remembered, ...]:
+def _numbered(
+    known: tuple[Remembered, ...], now_runs: Remembered, required: Collection[tuple[str, str]]
+) -> tuple[Remembered, ...]:
     """`known`, whose newest may have another number now: it was restarted. That may be how its configuration came."""
-    last, fixed = known[-1], _fixed(known[-1], now_runs)
+    last, fixed = known[-1], _fixed(known[-1], now_runs, required)
     if last.fixed != fixed:
         last = last.model_copy(update={"fixed": fixed})
         known = (*known[:-1], last)
@@ -108,12 +119,14 @@ def _numbered(known: tuple[Remembered, ...], now_runs: Remembered) -> tuple[Reme
     return (*known[:-1], last.model_copy(update={"revision": now_runs.revision, "earlier": earlier}))
 
 
-def _fixed(before: Remembered, now: Remembered) -> tuple[RememberedObject, ...] | None:
-    """What cannot change under its name, as it is now; what is gone stays remembered, to be made anew."""
+def _fixed(
+    before: Remembered, now: Remembered, required: Collection[tuple[str, str]]
+) -> tuple[RememberedObject, ...] | None:
+    """What cannot change under its name, as it is now; what is required and gone stays, to be made anew."""
     if now.fixed is None:
         return before.fixed
     there = {(one.kind, one.name) for one in now.kept}
-    gone = [one for one in before.fixed or () if (one.kind, one.name) not in there]
+    gone = [one for one in before.fixed or () if (one.kind, one.name) in required and (one.kind, one.name) not in there]
     return (*now.fixed, *gone[: MAX_OBJECTS - len(now.kept)])
 
 

@@ -80,9 +80,9 @@ class Remembering:
         else:
             standing.unremembered = None
             ordered = standing.generation != standing.status.observed_generation or is_of_before(known)
-            wanted = to_remember(needed, standing.spec.remember)
-            known = (ordered_anew(known, found, wanted) if ordered else None) or learned(
-                known, _dated(found, snapshot, known, now), _good(standing)
+            required = to_remember((one for one in needed if not one.optional), standing.spec.remember)
+            known = (ordered_anew(known, found, required) if ordered else None) or learned(
+                known, _dated(found, snapshot, known, now), _good(standing), required
             )
             standing.remembered = known
         standing.remembered_at = time.monotonic()

@@ -9,7 +9,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -85,6 +85,8 @@ class Need:
     kind: str
     name: str
     key: str | None = None
+    optional: bool = field(default=False, compare=False)
+    """Pods start without it."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}" + (f" (key {self.key})" if self.key else "")
@@ -92,27 +94,29 @@ class Need:
 
 def needs(template: Template) -> tuple[Need, ...]:
     """ConfigMaps, Secrets and PersistentVolumeClaims the template refers to, optional references left out."""
-    return _listed(need for need, optional in _references(template) if not optional)
+    return _listed(need for need in _references(template) if not need.optional)
 
 
 def refers_to(template: Template) -> tuple[Need, ...]:
     """The same, with what is optional: pods start without it, and are given it where it is there."""
-    return _listed(need for need, _ in _references(template))
+    return _listed(_references(template))
 
 
 def _listed(found: Iterable[Need]) -> tuple[Need, ...]:
-    return tuple(sorted(set(found), key=lambda need: (need.kind, need.name, need.key or "")))
+    """Each once; what one reference requires is not optional."""
+    each = dict.fromkeys(sorted(found, key=lambda need: need.optional))
+    return tuple(sorted(each, key=lambda need: (need.kind, need.name, need.key or "")))
 
 
-def _references(template: Template) -> Iterator[tuple[Need, bool]]:
-    """Each reference, and whether it is optional."""
+def _references(template: Template) -> Iterator[Need]:
+    """Each reference."""
     for container in containers(template):
         yield from _of_container(container)
     for volume in (template.get("spec") or {}).get("volumes") or []:
         yield from _of_volume(volume)
 
 
-def _of_container(container: dict[str, Any]) -> Iterator[tuple[Need, bool]]:
+def _of_container(container: dict[str, Any]) -> Iterator[Need]:
     for source in container.get("envFrom") or []:
         yield from _reference("ConfigMap", source.get("configMapRef"))
         yield from _reference("Secret", source.get("secretRef"))
@@ -122,7 +126,7 @@ def _of_container(container: dict[str, Any]) -> Iterator[tuple[Need, bool]]:
         yield from _reference("Secret", source.get("secretKeyRef"), with_key=True)
 
 
-def _of_volume(volume: dict[str, Any]) -> Iterator[tuple[Need, bool]]:
+def _of_volume(volume: dict[str, Any]) -> Iterator[Need]:
     sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
     for source in sources:
         yield from _reference("ConfigMap", source.get("configMap"))
@@ -130,13 +134,13 @@ def _of_volume(volume: dict[str, Any]) -> Iterator[tuple[Need, bool]]:
         yield from _reference("Secret", {"name": secret.get("secretName") or secret.get("name"), **secret})
     claim = volume.get("persistentVolumeClaim")
     if claim:
-        yield Need("PersistentVolumeClaim", claim["claimName"]), False
+        yield Need("PersistentVolumeClaim", claim["claimName"])
 
 
-def _reference(kind: str, reference: dict[str, Any] | None, *, with_key: bool = False) -> Iterator[tuple[Need, bool]]:
+def _reference(kind: str, reference: dict[str, Any] | None, *, with_key: bool = False) -> Iterator[Need]:
     if reference and reference.get("name"):
-        need = Need(kind, reference["name"], reference.get("key") if with_key else None)
-        yield need, bool(reference.get("optional"))
+        key = reference.get("key") if with_key else None
+        yield Need(kind, reference["name"], key, optional=bool(reference.get("optional")))
 
 
 def shown(template: Template, salt: str) -> Template:
