@@ -142,14 +142,48 @@ async def test_what_cannot_change_is_kept_and_makes_no_other_configuration(case:
     assert (kept["data"], kept.get("immutable")) == (FIXED[case]["data"], FIXED[case].get("immutable"))
 
 
-async def test_it_counts_in_the_same_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [f"settings-{number}" for number in range(33)]
-    api = FakeApi(*({**config_map(name), "immutable": True} for name in names))
-    with pytest.raises(Unremembered, match="33 objects would be remembered"):
-        await remembered(api, *(Need("ConfigMap", name) for name in names))
+CROWDED: dict[str, tuple[int, int, int]] = {
+    "there is room for all": (24, 8, 8),
+    "there is room for some": (25, 8, 7),
+    "there is room for none": (32, 8, 0),
+    "there is nothing else": (0, 33, 32),
+}
+
+
+@pytest.mark.parametrize("case", CROWDED)
+async def test_of_what_cannot_change_as_much_is_kept_as_there_is_room_for(case: str) -> None:
+    changing, fixed, kept = CROWDED[case]
+    things = [config_map(f"settings-{number}") for number in range(changing)]
+    things += [{**config_map(f"a-{number}"), "immutable": True} for number in range(fixed)]
+    api = FakeApi(*things)
+    found = await remembered(api, *(Need("ConfigMap", one["metadata"]["name"]) for one in things))
+    assert (len(found.objects), len(found.fixed or ())) == (changing, kept)
+    assert len(copies(api)) == len(found.kept)
+
+
+async def test_what_cannot_change_may_be_too_large_like_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifests, "LARGEST", 10)
     with pytest.raises(Unremembered, match=r"cannot be remembered. Make it smaller, or leave it out"):
-        await remembered(api, Need("ConfigMap", "settings-1"))
+        await remembered(FakeApi({**config_map("settings-1"), "immutable": True}), Need("ConfigMap", "settings-1"))
+
+
+async def test_what_is_named_by_its_content_is_left_out_where_it_may_not_be_read() -> None:
+    api = FakeApi(config_map(), config_map(HASHED.name))
+    before = await remembered(api, CONFIG, HASHED)
+    api.faults.append(failing(f"GET /api/v1/namespaces/shop/configmaps/{HASHED.name}", LACKING))
+    found = await remembered(api, CONFIG, HASHED)
+    assert (found.objects, found.config, found.fixed) == (before.objects, before.config, ())
+
+
+async def test_and_its_copy_is_not_made_again_then() -> None:
+    api = FakeApi(config_map(HASHED.name))
+    then = await remembered(api, HASHED)
+    api.drop({"kind": "Secret", "metadata": {"namespace": "shop", "name": then.kept[0].secret}})
+    api.faults.append(failing(f"GET /api/v1/namespaces/shop/configmaps/{HASHED.name}", LACKING))
+    writes = len(api.writes())
+    door: Any = api
+    await Memory(door).mend(whose(), then)
+    assert len(api.writes()) == writes
 
 
 async def test_a_request_reads_none_of_it_to_tell_configurations_apart() -> None:

@@ -558,6 +558,22 @@ async def test_a_policy_whose_configuration_is_gone_is_armed_if_it_can_be_made_a
     assert armed.reason == "Armed"
 
 
+async def test_what_cannot_change_takes_rights_only_when_it_has_to_be_made_anew(clock: Clock) -> None:
+    name = "settings-7f9cgg4m2b"
+    shop = await running(clock, generated(name), name=name)
+    shop.api.lacking = {"patch configmaps", "create configmaps"}
+    body = deployment(number=4, generation=4, pods=template("shop:4"))
+    shop.api.put(body, made(shop.at, replica_set(4, pods=template("shop:4"))))
+    shop.tell_of_target(body)
+    await shop.go(LONG + 30)
+    assert [[one.name for one in entry.kept] for entry in shop.said.remembered] == [[name], []]
+    assert [one.reason for one in shop.said.conditions if one.type == "Armed"] == ["Armed"]
+    shop.api.drop(generated(name))
+    await shop.go(660)
+    (armed,) = [one for one in shop.said.conditions if one.type == "Armed"]
+    assert (armed.reason, "create configmaps in namespace shop" in armed.message) == ("MayNotRollBack", True)
+
+
 def secret_of(name: str) -> Object:
     return {"kind": "Secret", "metadata": {"namespace": "shop", "name": name}}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections.abc import Iterable, Sequence
@@ -88,23 +87,24 @@ class Memory:
             kube.errors.KubeError: no answer.
         """
         found = await self._found(whose, to_remember(needed, whose.asked))
-        _in_bounds(f"{len(found)} objects would be remembered with each revision", len(found), MAX_OBJECTS)
-        kept = await asyncio.gather(*(self._keep(whose, kind, thing) for kind, thing in found))
-        changing = [may_change(kind, thing) for kind, thing in found]
-        objects = tuple(itertools.compress(kept, changing))
+        changing = [one for one in found if may_change(*one)]
+        _in_bounds(f"{len(changing)} objects would be remembered with each revision", len(changing), MAX_OBJECTS)
+        fixed = [one for one in found if not may_change(*one)][: MAX_OBJECTS - len(changing)]
+        kept = await asyncio.gather(*(self._keep(whose, *one) for one in (*changing, *fixed)))
+        objects = tuple(kept[: len(changing)])
         return Remembered(
             fingerprint=current.fingerprint,
             revision=current.name,
             config=whole(objects),
-            at=_since(itertools.compress(found, changing), now),
+            at=_since(changing, now),
             objects=objects,
-            fixed=tuple(itertools.compress(kept, (not one for one in changing))),
+            fixed=tuple(kept[len(changing) :]),
         )
 
     async def _found(self, whose: Whose, objects: Sequence[tuple[str, str]]) -> list[tuple[str, Object]]:
         """What there is of these, each with its kind: what is optional need not be there."""
         _in_bounds(f"{len(objects)} objects are referred to or named", len(objects), _MOST_READ)
-        found = await asyncio.gather(*(self._read(whose.account, kind, name) for kind, name in objects))
+        found = await asyncio.gather(*(self._read_to_keep(whose.account, kind, name) for kind, name in objects))
         return [(kind, thing) for (kind, _), thing in zip(objects, found, strict=True) if thing is not None]
 
     async def now(self, whose: Whose, needed: Iterable[Need], known: Sequence[Remembered] = ()) -> str | None:
@@ -122,6 +122,15 @@ class Memory:
         except Unremembered:
             return None
         return whole(_as_kept(whose, kind, thing) for kind, thing in found if may_change(kind, thing))
+
+    async def gone(self, whose: Whose, then: Remembered) -> tuple[RememberedObject, ...]:
+        """What cannot change under its name and is not there, as far as the account may read.
+
+        Raises:
+            kube.errors.KubeError: no answer.
+        """
+        fixed = await self.changed(whose, then.model_copy(update={"objects": ()}))
+        return tuple(one for one, thing in fixed.items() if thing is None)
 
     async def changed(self, whose: Whose, then: Remembered) -> dict[RememberedObject, Object | None]:
         """What is not as it was remembered, as it is now (None: gone).
@@ -184,6 +193,15 @@ class Memory:
             _, plural = resource_of(kind)
             raise Unremembered(Reason.MAY_NOT_ROLL_BACK, _lacking(account, f"get {plural} {name}")) from error
 
+    async def _read_to_keep(self, account: ServiceAccount, kind: str, name: str) -> Object | None:
+        """The object; without the right to read it, what its content names is left out, for it makes no release."""
+        try:
+            return await self._read(account, kind, name)
+        except Unremembered:
+            if named_by_content(kind, name):
+                return None
+            raise
+
     async def _keep(self, whose: Whose, kind: str, thing: Object) -> RememberedObject:
         kept = _as_kept(whose, kind, thing)
         seen = (whose.account.namespace, kept.secret) in self._there
@@ -207,7 +225,7 @@ class Memory:
         objects = _wanted(whose, then)
         there = await asyncio.gather(*(self._is_there(whose.account, one) for one in objects))
         for one in (one for one, is_there in zip(objects, there, strict=True) if not is_there):
-            thing = await self._read(whose.account, one.kind, one.name)
+            thing = await self._read_to_keep(whose.account, one.kind, one.name)
             if thing is not None and _as_kept(whose, one.kind, thing) == one:
                 await self._keep(whose, one.kind, thing)
 

@@ -9,6 +9,7 @@ from rollback_operator import backups, owning
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.options import Backup
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remember import Remembered
 from rollback_operator.api.request import PutBack
 from rollback_operator.configuration import memory, restoring
 from rollback_operator.configuration.digest import belonging
@@ -92,16 +93,26 @@ class Arming:
         if asked is None:
             return None
         goes_back = isinstance(self._targets[standing.spec.target.kind], Configured)
-        needed = (*memory.rights(account), *(_to_put_back(standing, to, account) if goes_back else ()))
-        lacking = await self._lacking(needed, account, None)
+        whose = Whose(standing.key[1], standing.uid, account, asked)
         then = belonging(remembered_of(standing), to)
+        needed = await self._to_put_back(whose, then) if goes_back and then is not None else ()
+        lacking = await self._lacking((*memory.rights(account), *needed), account, None)
         if lacking is not None or then is None:
             return lacking
         try:
-            await self._memory.mend(Whose(standing.key[1], standing.uid, account, asked), then)
+            await self._memory.mend(whose, then)
         except Unremembered as error:
             return error.reason, error.message
         return None
+
+    async def _to_put_back(self, whose: Whose, then: Remembered) -> Iterable[Right]:
+        """What it takes to bring back all of a configuration, whether it is as it was now or not.
+
+        What cannot change under its name takes nothing while it is there.
+        """
+        objects = (*then.objects, *await self._memory.gone(whose, then))
+        anew = [PutBack(kind=one.kind, name=one.name, secret=one.secret) for one in objects]
+        return dict.fromkeys(restoring.rights(whose.account, anew))
 
     async def _lacking(self, rights: Iterable[Right], account: ServiceAccount, kind: str | None) -> Disarmed | None:
         """Which of `rights` is missing: to roll back a target of that kind, or (None) to remember configuration."""
@@ -130,14 +141,6 @@ class Arming:
 def _orders(standing: Standing) -> Orders:
     """The policy, as its requests read it."""
     return Orders(standing.key[1], standing.uid, standing.spec, standing.status.ledger, remembered_of(standing))
-
-
-def _to_put_back(standing: Standing, to: Revision, account: ServiceAccount) -> Iterable[Right]:
-    """What it takes to bring back all the configuration of a revision, whether it is as it was now or not."""
-    then = belonging(remembered_of(standing), to)
-    objects = then.kept if then is not None else ()
-    anew = [PutBack(kind=one.kind, name=one.name, secret=one.secret) for one in objects]
-    return dict.fromkeys(restoring.rights(account, anew))
 
 
 def _in_the_way(findings: Findings, revision: Revision, ref: TargetRef) -> Disarmed | None:
