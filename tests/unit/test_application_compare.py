@@ -295,6 +295,52 @@ async def test_value_files_of_its_own_repository_belong_to_it(which: str) -> Non
     assert git.asked[0].also == ((path,) if path else ())
 
 
+NAMED: dict[str, tuple[str, str]] = {
+    "beside it": ("../envs/$ARGOCD_APP_NAME.yaml", "web/../envs/web.yaml"),
+    "beside it, in Argo CD's name of an Application elsewhere": (
+        "../envs/$ARGOCD_APP_NAME.yaml",
+        "web/../envs/shop_web.yaml",
+    ),
+    "from the top": ("/envs/${ARGOCD_APP_NAMESPACE}/${ARGOCD_APP_PROJECT_NAME}.yaml", "/envs/prod/team.yaml"),
+    "by its folder": ("/envs/${ARGOCD_APP_SOURCE_PATH}.yaml", "/envs/web.yaml"),
+    "of another source": ("$values/$ARGOCD_APP_NAME.yaml", "web.yaml"),
+}
+
+
+@pytest.mark.parametrize("where", NAMED)
+async def test_value_files_are_named_with_argo_cds_variables(where: str) -> None:
+    file, path = NAMED[where]
+    app, lender = at("d"), {"repoURL": REPO, "ref": "values"}
+    app["spec"] |= {"project": "team", "destination": {"namespace": "prod"}}
+    named = source(helm={"valueFiles": [file]})
+    found = places.spots(app, (named, lender), (sha("c"), sha("d")), 0)
+    assert path in {one for spot in found for one in (spot.path if spot.how is None else "", *spot.also)}
+
+
+async def test_a_value_file_in_the_chart_is_named_with_argo_cds_variables() -> None:
+    app = chart_at("d", valueFiles=["$ARGOCD_APP_NAME/prod.yaml"])
+    (spot,) = places.spots(app, (app["spec"]["source"],), (sha("d"),), 0)
+    assert spot.how == Chart(used=("web/prod.yaml", "shop_web/prod.yaml"), overrides=OVERRIDES)
+
+
+OPEN = (
+    "../envs/*.yaml",
+    "/envs/$ARGOCD_APP_REVISION.yaml",
+    "/envs/${ARGOCD_APP_SOURCE_TARGET_REVISION}.yaml",
+    "/$$.yaml",
+)
+
+
+@pytest.mark.parametrize("file", OPEN)
+async def test_a_value_file_outside_of_the_chart_whose_name_is_open_leaves_it_open(file: str) -> None:
+    app = chart_at("d", valueFiles=[file])
+    found = await compare(app, held(app, "c"), Objects(), None)  # type: ignore[arg-type]
+    assert found.changed is None
+    assert found.words == f"nothing else differs, and which file {file} is, is only known when it is rendered"
+    assert await changed(app, held(app, "c"), Objects("web")) is True
+    assert await changed(app, held(app, "d"), Objects()) is False
+
+
 async def test_a_value_file_from_elsewhere_leaves_it_open() -> None:
     app = at("d", helm={"valueFiles": ["https://example.com/values.yaml"]})
     assert await changed(app, held(app, "c"), Objects()) is None
@@ -370,7 +416,12 @@ RESTS: dict[str, tuple[Objects, Object, bool | None]] = {
     "they read what differs": (Objects("config/*", rest=True, reads=Reads(("config/*",))), {}, True),
     "nobody knows what they read": (Objects(rest=True, reads=Reads(("config/*",), others=True)), {}, None),
     "the chart differs anyway": (Objects("web", rest=True, reads=Reads(others=True)), {}, True),
-    "nobody knows the value files": (Objects(rest=True), {"valueFiles": ["$ARGOCD_APP_NAME.yaml"]}, None),
+    "nobody knows the value files": (Objects(rest=True), {"valueFiles": ["values-*.yaml"]}, None),
+    "their names have the Application's in them": (
+        Objects(rest=True),
+        {"valueFiles": ["$ARGOCD_APP_NAME.yaml"]},
+        False,
+    ),
 }
 
 

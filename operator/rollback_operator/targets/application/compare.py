@@ -10,7 +10,7 @@ from rollback_operator.core.hold import Comparison
 from rollback_operator.gitobjects import Chart, Credentials, GitObjects, Spot, Unknowable
 from rollback_operator.targets.application.content import Content, filled
 from rollback_operator.targets.application.held import Hold, Piece, Pieces, pieces
-from rollback_operator.targets.application.places import files_of, is_open, ref_of, spots
+from rollback_operator.targets.application.places import files_of, open_files, ref_of, spots
 from rollback_operator.targets.application.words import told
 
 Object = dict[str, Any]
@@ -101,6 +101,7 @@ async def _same(app: Object, bad: Pieces, now: Content, objects: GitObjects, cre
         return False
     # The sources say the same but for the revision: what is true of the one now was true of the one then.
     before = tuple(one.revision for one in bad)
+    outside: list[str] = []
     for number, source in enumerate(now.sources):
         if not _depends_on(source, number, moved, now):
             continue
@@ -108,8 +109,11 @@ async def _same(app: Object, bad: Pieces, now: Content, objects: GitObjects, cre
             spots(app, now.sources, before, number), spots(app, now.sources, now.revisions, number), strict=True
         )
         for one, other in pairs:
-            if not await _is_same(one, other, source, objects, credentials):
+            if not await _is_same(one, other, open_files(app, source)[0], objects, credentials):
                 return False
+        outside += open_files(app, source)[1]
+    if outside:
+        raise Unknowable(f"nothing else differs, and which file {outside[0]} is, is only known when it is rendered")
     return True
 
 
@@ -121,11 +125,12 @@ def _depends_on(source: Object, number: int, moved: list[int], now: Content) -> 
 
 
 async def _is_same(
-    before: Spot, now: Spot, source: Object, objects: GitObjects, credentials: Credentials | None
+    before: Spot, now: Spot, unnamed: list[str], objects: GitObjects, credentials: Credentials | None
 ) -> bool:
     """Whether both spots have the same, for whoever reads what is there.
 
     A chart's further files are looked at only if they differ and nothing else does: it takes its templates to tell.
+    `unnamed`: value files in the chart whose names nobody knows.
 
     Raises:
         Unknowable: that cannot be told.
@@ -142,7 +147,7 @@ async def _is_same(
         one, other = [await objects.identity(replace(spot, how=how), credentials) for spot in (before, now)]
         if one.sure != other.sure:
             return False
-    if reads.others or is_open(source):
+    if reads.others or unnamed:
         what = (
             "its templates read files (.Files)"
             if reads.others

@@ -13,6 +13,10 @@ Object = dict[str, Any]
 PATHS_ANNOTATION = "argocd.argoproj.io/manifest-generate-paths"
 """On an Application: further paths that it is made of, in the words of whoever wrote it."""
 _REF = re.compile(r"^\$([^/]+)/(.+)$")
+_VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\}|([A-Za-z0-9_]+))")
+"""As Go's `os.Expand` has them; `$$` is none."""
+_BUILD = "ARGOCD_"
+"""What the names of Argo CD's own variables begin with."""
 
 
 def spots(app: Object, sources: tuple[Object, ...], revisions: tuple[str, ...], number: int) -> list[Spot]:
@@ -22,12 +26,14 @@ def spots(app: Object, sources: tuple[Object, ...], revisions: tuple[str, ...], 
         Unknowable: it is made of something else, too.
     """
     source = sources[number]
-    lent = [_lent(sources, revisions, *found) for found in map(ref_of, files_of(source)) if found is not None]
+    files = [one for one in _named(app, source) if not _is_open(one)]
+    lent = [_lent(sources, revisions, *found) for found in map(ref_of, files) if found is not None]
     if source.get("chart") or (source.get("ref") and not source.get("path")):
         return lent
     path = source.get("path") or ""
-    also = (*_beside(source, path), *_libraries(source), *_declared(app, path))
-    return [Spot(source["repoURL"], revisions[number], path, also, _how(app, source, number)), *lent]
+    own = [one for one in files if ref_of(one) is None]
+    also = (*_beside(own, path), *_libraries(source), *_declared(app, path))
+    return [Spot(source["repoURL"], revisions[number], path, also, _how(app, source, number, own)), *lent]
 
 
 def files_of(source: Object) -> list[str]:
@@ -40,15 +46,48 @@ def files_of(source: Object) -> list[str]:
 def ref_of(file: str) -> tuple[str, str] | None:
     """The source and the path in it that a value file such as `$values/web.yaml` names."""
     found = _REF.match(file)
-    return (found[1], found[2]) if found else None
+    return (found[1], found[2]) if found and not found[1].startswith((_BUILD, "{")) else None
 
 
-def is_open(source: Object) -> bool:
-    """Whether some of its files are only known when it is rendered, such as `values-$ARGOCD_APP_NAME.yaml`."""
-    return any(set(one) & set("$*?[{") for one in files_of(source) if ref_of(one) is None)
+def open_files(app: Object, source: Object) -> tuple[list[str], list[str]]:
+    """Files that are only known when it is rendered, such as `values-*.yaml`: those in the chart, and the others."""
+    found = [one for one in _named(app, source) if _is_open(one)]
+    inside = [one for one in found if ref_of(one) is None and _in_it(one)]
+    return inside, [one for one in found if one not in inside]
 
 
-def _how(app: Object, source: Object, number: int) -> How | None:
+def _is_open(file: str) -> bool:
+    found = ref_of(file)
+    return not set(found[1] if found else file).isdisjoint("$*?[{")
+
+
+def _named(app: Object, source: Object) -> list[str]:
+    """Its files, with what Argo CD puts in for variables; each by every name that it may have then.
+
+    An Application outside of Argo CD's own namespace is called NAMESPACE_NAME there. The branch is left open, as that
+    of what was rolled back from may have been another one; so are commits.
+    """
+    metadata, spec = app["metadata"], app["spec"]
+    known = {
+        "ARGOCD_APP_NAMESPACE": (spec.get("destination") or {}).get("namespace") or "",
+        "ARGOCD_APP_PROJECT_NAME": spec.get("project") or "default",
+        "ARGOCD_APP_SOURCE_PATH": source.get("path") or "",
+        "ARGOCD_APP_SOURCE_REPO_URL": source.get("repoURL") or "",
+    }
+    names = (metadata["name"], f"{metadata.get('namespace')}_{metadata['name']}")
+    return list(
+        dict.fromkeys(_put_in(one, {**known, "ARGOCD_APP_NAME": name}) for one in files_of(source) for name in names)
+    )
+
+
+def _put_in(file: str, known: dict[str, str]) -> str:
+    """The file's name with its variables; those that nobody knows stay."""
+    lender, path = ref_of(file) or ("", file)
+    found = _VARIABLE.sub(lambda match: known.get(match[1] or match[2] or "", match[0]), path)
+    return f"${lender}/{found}" if lender else found
+
+
+def _how(app: Object, source: Object, number: int, files: list[str]) -> How | None:
     """How Argo CD reads it, by its own word; None if it does not say, or by a program that nobody knows."""
     metadata, kind = app["metadata"], _kind(app, number)
     names = (metadata["name"], f"{metadata.get('namespace')}_{metadata['name']}")
@@ -60,7 +99,7 @@ def _how(app: Object, source: Object, number: int) -> How | None:
         recurse = options.get("recurse") is True
         return Directory(recurse, options.get("include") or "", options.get("exclude") or "", overrides)
     if kind == "Helm":
-        return Chart(tuple(one for one in files_of(source) if ref_of(one) is None and _in_it(one)), (), overrides)
+        return Chart(tuple(filter(_in_it, files)), (), overrides)
     if kind == "Kustomize":
         options = source.get("kustomize") or {}
         patches = [one["path"] for one in options.get("patches") or () if one.get("path")]
@@ -76,9 +115,9 @@ def _kind(app: Object, number: int) -> str | None:
     return kinds[number] if len(kinds) == len(several) else None
 
 
-def _beside(source: Object, path: str) -> tuple[str, ...]:
+def _beside(files: list[str], path: str) -> tuple[str, ...]:
     """Files that Helm is given which are not below the chart."""
-    outside = [one for one in files_of(source) if ref_of(one) is None and not _in_it(one)]
+    outside = [one for one in files if not _in_it(one)]
     for one in outside:
         if "://" in one:
             raise Unknowable(f"the value file {one} is not in a repository")
