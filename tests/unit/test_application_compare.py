@@ -434,6 +434,20 @@ async def test_further_files_of_a_chart_count_if_its_templates_read_them(when: s
     assert ("only files of web differ of which that is not known" in found.words) is (expected is None)
 
 
+@pytest.mark.parametrize("field", ["values", "valuesObject", "parameters"])
+async def test_values_of_its_own_may_read_files_of_the_chart(field: str) -> None:
+    text = '{{ .Files.Get "a" }}'
+    own: dict[str, Any] = {
+        "values": f"a: '{text}'",
+        "valuesObject": {"a": [text], "b": "c"},
+        "parameters": [{"name": "x", "value": text}],
+    }
+    app = chart_at("d", **{field: own[field]})
+    (spot,) = places.spots(app, (app["spec"]["source"],), (sha("d"),), 0)
+    assert isinstance(spot.how, Chart)
+    assert text in spot.how.values
+
+
 async def test_files_for_parameters_belong_to_it() -> None:
     app = chart_at("d", fileParameters=[{"name": "conf", "path": "../conf/a"}])
     assert await changed(app, held(app, "c"), Objects("web/../conf/a")) is True
@@ -477,6 +491,14 @@ async def test_a_lent_value_file_is_a_change_and_another_file_there_is_none() ->
         (REPO, "web"),
         ("https://git.example.com/values.git", "web.yaml"),
     }
+
+
+async def test_a_lent_value_file_is_asked_for_what_it_reads() -> None:
+    app = several("db")
+    app["status"]["sourceTypes"] = ["Helm", "Directory"]
+    git = Objects("config/*", rest=True, reads=Reads(("config/*",)))
+    assert await changed(app, hold_on("cb"), git) is True
+    assert [spot.path for spot in git.asked if spot.how is None] == ["web.yaml"]
 
 
 async def test_one_source_that_moves_is_enough() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import subprocess
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +214,7 @@ MOVES: dict[str, tuple[Files, str, How, Files, bool]] = {
 }
 
 
-async def moved(repository: GitRepository, path: str, how: How, commits: tuple[str, str]) -> bool:
+async def moved(repository: GitRepository, path: str, how: How | None, commits: tuple[str, str]) -> bool:
     asked = GitObjects(("file",), nobody)
     ids = [await asked.identity(Spot(repository.url, commit, path, (), how)) for commit in commits]
     return ids[0].sure != ids[1].sure
@@ -224,43 +227,173 @@ async def test_what_counts(what: str, repository: GitRepository) -> None:
     assert await moved(repository, path, how, commits) is differs
 
 
-LINKS: dict[str, tuple[Files, str, How, str, Files]] = {
-    "a manifest": (BASE, "web", Directory(), "web/x.yaml", {"other/x.yaml": "b"}),
-    "templates": (
-        {**CHART, "charts/web/templates/web.yaml": None},
-        "charts/web",
+PLAIN: Files = {
+    "chart/Chart.yaml": "a: 1",
+    "chart/templates/a.yaml": "a",
+    "chart/envs/prod.yaml": "a",
+    "o/kustomization.yaml": json.dumps({"resources": ["x/web.yaml", "../cur/app", "web.yaml"]}),
+    "o/web.yaml": "a",
+    "shared/app/kustomization.yaml": json.dumps({"resources": ["web.yaml"]}),
+    "shared/app/web.yaml": "a",
+    "shared/web.yaml": "a",
+    "shared/common/Chart.yaml": json.dumps({"dependencies": [{"repository": "file://../base"}]}),
+    "shared/common/templates/_x.tpl": "a",
+    "shared/base/values.yaml": "a",
+    "web/web.yaml": "a",
+}
+CONF = Chart(read=("conf/*",))
+LINKS: dict[str, tuple[str, How | None, tuple[str, str], str]] = {
+    "a manifest": ("web", Directory(), ("web/x.yaml", "../shared/web.yaml"), "shared/web.yaml"),
+    "the Application's own path": ("cur", Directory(), ("cur", "web"), "web/web.yaml"),
+    "the Application's own path, of a chart": ("cur", Chart(), ("cur", "chart"), "chart/templates/a.yaml"),
+    "the Application's own path, of a kustomization": ("cur", Kustomization(), ("cur", "o"), "o/web.yaml"),
+    "what is above the Application's own path": ("cur/app", None, ("cur", "shared"), "shared/app/web.yaml"),
+    "something in a folder": ("web", None, ("web/a/b/x", "../../../shared"), "shared/web.yaml"),
+    "templates": ("chart", Chart(), ("chart/templates", "../shared"), "shared/web.yaml"),
+    "a template": ("chart", Chart(), ("chart/templates/b.yaml", "../../shared/web.yaml"), "shared/web.yaml"),
+    "values": ("chart", Chart(), ("chart/values.yaml", "../shared/web.yaml"), "shared/web.yaml"),
+    "a chart in it": ("chart", Chart(), ("chart/charts/a", "../../shared/common"), "shared/common/templates/_x.tpl"),
+    "a chart in it, and what that depends on": (
+        "chart",
         Chart(),
-        "charts/web/templates",
-        {"other/x.yaml": "b"},
+        ("chart/charts/a", "../../shared/common"),
+        "shared/base/values.yaml",
     ),
-    "a resource": (
-        {**OVERLAYS, "apps/web/web.yaml": None},
-        "apps/web",
+    "the chart's description": (
+        "chart",
+        Chart(),
+        ("chart/requirements.yaml", "../shared/common/Chart.yaml"),
+        "base/values.yaml",
+    ),
+    "values that it is given": (
+        "chart",
+        Chart(used=("prod.yaml",)),
+        ("chart/prod.yaml", "envs/prod.yaml"),
+        "chart/envs/prod.yaml",
+    ),
+    "values that it is given, below a link": (
+        "chart",
+        Chart(used=("cur/prod.yaml",)),
+        ("chart/cur", "envs"),
+        "chart/envs/prod.yaml",
+    ),
+    "values beside it": ("chart", Chart(used=("../cur.yaml",)), ("cur.yaml", "shared/web.yaml"), "shared/web.yaml"),
+    "what templates read": ("chart", CONF, ("chart/conf/a.conf", "../../shared/web.yaml"), "shared/web.yaml"),
+    "a folder that templates read": ("chart", CONF, ("chart/conf", "../shared"), "shared/web.yaml"),
+    "a resource": ("o", Kustomization(), ("o/web.yaml", "../shared/web.yaml"), "shared/web.yaml"),
+    "what is above a resource": ("o", Kustomization(), ("o/x", "../shared"), "shared/web.yaml"),
+    "what is above a base": ("o", Kustomization(), ("cur", "shared"), "shared/app/web.yaml"),
+    "a kustomization": (
+        "web",
         Kustomization(),
-        "apps/web/web.yaml",
-        {"other/x.yaml": "b"},
+        ("web/kustomization.yaml", "../shared/app/kustomization.yaml"),
+        "web/web.yaml",
     ),
 }
 
 
 @pytest.mark.parametrize("what", LINKS)
 async def test_where_a_link_leads_counts(what: str, repository: GitRepository) -> None:
-    files, path, how, link, change = LINKS[what]
-    repository.commit({**files, "other/x.yaml": "a"}, "first")
-    target = "/".join([".."] * link.count("/") + (["other"] if link.endswith("templates") else ["other", "x.yaml"]))
-    linked(repository, link, target)
-    commits = repository.head, repository.commit(change, "second")
-    assert await moved(repository, path, how, commits)
+    path, how, link, changed = LINKS[what]
+    repository.commit({**PLAIN, "base/values.yaml": "a"} | {name: None for name in PLAIN if name == link[0]}, "first")
+    linked(repository, *link)
+    first = repository.head
+    assert await moved(repository, path, how, (first, repository.commit({changed: "b"}, "second")))
+    assert not await moved(repository, path, how, (first, repository.commit({changed: "a", "x": "a"}, "third")))
+
+
+async def test_a_link_that_leads_elsewhere_counts(repository: GitRepository) -> None:
+    repository.commit({"web/a.yaml": "a", "x/a.yaml": "a", "y/a.yaml": "a"}, "first")
+    linked(repository, "web/x", "../x")
+    first = repository.head
+    linked(repository, "web/x", "../y")
+    assert await moved(repository, "web", None, (first, repository.head))
+    assert await moved(repository, "web/x", Directory(), (first, repository.head))
+
+
+async def test_a_link_to_what_comes_to_be_counts(repository: GitRepository) -> None:
+    repository.commit(PLAIN, "first")
+    linked(repository, "chart/templates/x", "../new")
+    first = repository.head
+    assert await moved(repository, "chart", Chart(), (first, repository.commit({"chart/new/x.yaml": "a"}, "second")))
+
+
+@pytest.mark.parametrize("target", ["/etc", "../../..", "../a/../x"])
+@pytest.mark.parametrize("how", [None, Chart()])
+async def test_a_link_that_nobody_can_follow_is_said(target: str, how: How | None, repository: GitRepository) -> None:
+    repository.commit(PLAIN, "first")
+    linked(repository, "chart/templates/x", target)
+    with pytest.raises(Unknowable, match=r"where the link chart/templates/x leads to|outside of the repository"):
+        await GitObjects(("file",), nobody).identity(Spot(repository.url, repository.head, "chart", (), how))
+
+
+async def test_links_in_a_circle_are_said(repository: GitRepository) -> None:
+    repository.commit(PLAIN, "first")
+    linked(repository, "a", "b")
+    linked(repository, "b", "a")
+    for spot in (
+        Spot(repository.url, repository.head, "a"),
+        Spot(repository.url, repository.head, "chart", (), Chart(used=("../a/prod.yaml",))),
+    ):
+        with pytest.raises(Unknowable, match="links lead to each other"):
+            await GitObjects(("file",), nobody).identity(spot)
+
+
+async def test_folders_that_link_to_each_other_come_to_an_end(repository: GitRepository) -> None:
+    repository.commit({**PLAIN, "chart/templates/a.yaml": '{{ .Files.Get "a" }}'}, "first")
+    linked(repository, "chart/up", "..")
+    linked(repository, "web/chart", "../chart")
+    asked = GitObjects(("file",), nobody)
+    spot = Spot(repository.url, repository.head, "chart", (), Chart(read=("up/web/*",)))
+    assert (await asked.identity(spot)).sure
+    assert (await asked.reads(spot)).patterns == ("a",)
+
+
+async def test_too_many_links_are_not_followed(repository: GitRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollback_operator.gitobjects.paths._LINKS", 1)
+    repository.commit(PLAIN, "first")
+    linked(repository, "web/x", "../shared")
+    linked(repository, "web/y", "../o")
+    with pytest.raises(Unknowable, match="more than 1 links belong to it"):
+        await GitObjects(("file",), nobody).identity(Spot(repository.url, repository.head, "web"))
+
+
+async def test_too_many_paths_are_not_looked_for(repository: GitRepository) -> None:
+    named = [f"{number}/" + "a/" * 490 for number in range(300)]
+    commit = repository.commit({"web/kustomization.yaml": json.dumps({"resources": named})}, "first")
+    with pytest.raises(Unknowable, match="too many, or too long, paths in it"):
+        await GitObjects(("file",), nobody).identity(Spot(repository.url, commit, "web", (), Kustomization()))
+
+
+async def test_links_that_only_templates_may_read_do_not_keep_the_rest_unknown(repository: GitRepository) -> None:
+    repository.commit(PLAIN, "first")
+    linked(repository, "chart/etc", "/etc")
+    first = repository.head
+    asked = GitObjects(("file",), nobody)
+    second = repository.commit({"web/x": "a"}, "second")
+    ids = [await asked.identity(Spot(repository.url, one, "chart", (), Chart())) for one in (first, second)]
+    assert ids[0].sure == ids[1].sure
+    assert ids[0].rest != ids[1].rest  # so that the templates are asked
+
+
+async def test_a_folder_of_which_a_file_is_named_as_well_counts(repository: GitRepository) -> None:
+    names = {"resources": ["../base"], "configMapGenerator": [{"files": ["../base/x"]}]}
+    base = {"base/kustomization.yaml": json.dumps({"resources": ["../a.yaml"]}), "a.yaml": "a", "base/x": "a"}
+    first = repository.commit({"web/kustomization.yaml": json.dumps(names), **base}, "first")
+    assert await moved(repository, "web", Kustomization(), (first, repository.commit({"a.yaml": "b"}, "second")))
 
 
 def linked(repository: GitRepository, path: str, target: str) -> None:
     """Commit a symbolic link."""
-    stream = (
-        f"commit refs/heads/main\ncommitter A <a@example.com> now\ndata 1\nx\nfrom {repository.head}\n"
-        f"M 120000 inline {path}\ndata {len(target)}\n{target}\n"
-    )
+    written(repository, "120000", path, target.encode())
+
+
+def written(repository: GitRepository, mode: str, path: str, content: bytes) -> None:
+    """Commit what is no text."""
+    about = f"commit refs/heads/main\ncommitter A <a@example.com> now\ndata 1\nx\nfrom {repository.head}\n"
+    stream = f"{about}M {mode} inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
     command = ["git", f"--git-dir={repository.folder}", "fast-import", "--quiet", "--date-format=now"]
-    subprocess.run(command, input=stream.encode(), check=True)
+    subprocess.run(command, input=stream, check=True)
 
 
 READS: dict[str, tuple[str, Reads]] = {
@@ -292,8 +425,87 @@ async def test_values_that_are_rendered_read_as_well(repository: GitRepository) 
     assert not (await asked.reads(Spot(repository.url, commit, "charts/web", (), Chart()))).others
 
 
+LIBRARY = '{{ define "x" }}{{ .Files.Get "a.conf" }}{{ end }}'
+
+
+def packed(name: str, text: str) -> bytes:
+    """A chart's archive with one file."""
+    found = io.BytesIO()
+    with tarfile.open(fileobj=found, mode="w:gz") as archive:
+        about = tarfile.TarInfo(name)
+        about.size = len(text)
+        archive.addfile(about, io.BytesIO(text.encode()))
+    return found.getvalue()
+
+
+PACKED: dict[str, tuple[bytes, Reads]] = {
+    "templates": (packed("lib/templates/_x.tpl", LIBRARY), Reads(("a.conf",))),
+    "templates of a chart in it": (packed("lib/charts/a/templates/_x.tpl", LIBRARY), Reads(("a.conf",))),
+    "what is rendered by nobody": (packed("lib/README.md", LIBRARY), Reads()),
+    "another archive": (packed("lib/charts/a-1.tgz", ""), Reads(others=True)),
+    "what is no archive": (b"a", Reads(others=True)),
+    "half of one": (packed("lib/templates/_x.tpl", LIBRARY)[:-9], Reads(others=True)),
+    "more than there is room for": (packed("lib/README.md", "a" * 17 * 2**20), Reads(others=True)),
+}
+
+
+@pytest.mark.parametrize("what", PACKED)
+async def test_what_packed_charts_read(what: str, repository: GitRepository) -> None:
+    content, reads = PACKED[what]
+    repository.commit(CHART, "first")
+    written(repository, "100644", "charts/web/charts/lib-1.0.0.tgz", content)
+    spot = Spot(repository.url, repository.head, "charts/web", (), Chart())
+    assert await GitObjects(("file",), nobody).reads(spot) == reads
+
+
+READING: dict[str, tuple[Files, Spot]] = {
+    "a chart that it depends on": ({"charts/library/templates/_x.tpl": LIBRARY}, Spot("", "", "", (), Chart())),
+    "a chart that this depends on": (
+        {
+            "charts/library/Chart.yaml": json.dumps({"dependencies": [{"repository": "file://../base"}]}),
+            "charts/base/templates/_x.tpl": LIBRARY,
+        },
+        Spot("", "", "", (), Chart()),
+    ),
+    "values of a chart in it": ({"charts/web/charts/a/values.yaml": f"a: '{LIBRARY}'"}, Spot("", "", "", (), Chart())),
+    "values beside it": ({"envs/prod.yaml": f"a: '{LIBRARY}'"}, Spot("", "", "", ("/envs/prod.yaml",), Chart())),
+    "overrides": (
+        {"charts/web/.argocd-source.yaml": f"a: '{LIBRARY}'"},
+        Spot("", "", "", (), Chart(overrides=(".argocd-source.yaml",))),
+    ),
+    "the source's own values": ({}, Spot("", "", "", (), Chart(values=LIBRARY))),
+}
+
+
+@pytest.mark.parametrize("what", READING)
+async def test_what_else_reads_files_of_the_chart(what: str, repository: GitRepository) -> None:
+    files, asked = READING[what]
+    commit = repository.commit({**CHART, **files}, "first")
+    spot = replace(asked, url=repository.url, commit=commit, path="charts/web")
+    assert await GitObjects(("file",), nobody).reads(spot) == Reads(("a.conf",))
+
+
+async def test_templates_that_a_link_leads_to_read_as_well(repository: GitRepository) -> None:
+    repository.commit({**CHART, "charts/web/templates/web.yaml": None, "shared/_x.tpl": LIBRARY}, "first")
+    linked(repository, "charts/web/templates", "../../shared")
+    spot = Spot(repository.url, repository.head, "charts/web", (), Chart())
+    assert await GitObjects(("file",), nobody).reads(spot) == Reads(("a.conf",))
+
+
+async def test_templates_that_are_away_may_read_anything(repository: GitRepository) -> None:
+    repository.commit(CHART, "first")
+    linked(repository, "charts/web/charts/lib", "nowhere")
+    spot = Spot(repository.url, repository.head, "charts/web", (), Chart())
+    assert await GitObjects(("file",), nobody).reads(spot) == Reads(others=True)
+
+
+async def test_a_value_file_that_is_lent_reads_as_well(repository: GitRepository) -> None:
+    commit = repository.commit({"prod.yaml": f"a: '{LIBRARY}'"}, "first")
+    assert await GitObjects(("file",), nobody).reads(Spot(repository.url, commit, "prod.yaml")) == Reads(("a.conf",))
+
+
 async def test_too_many_templates_are_not_read(repository: GitRepository, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollback_operator.gitobjects.reading._TEMPLATES", 0)
+    monkeypatch.setattr("rollback_operator.gitobjects.charts._TEMPLATES", 0)
     commit = repository.commit(CHART, "first")
     with pytest.raises(Unknowable, match="more than 0 templates"):
         await GitObjects(("file",), nobody).reads(Spot(repository.url, commit, "charts/web", (), Chart()))
@@ -350,10 +562,10 @@ def test_a_pattern_takes_no_time() -> None:
 
 
 CALLS: dict[str, tuple[Files, str, How | None, int]] = {
-    "all of a folder": (BASE, "web", None, 8),
-    "manifests": (BASE, "web", Directory(recurse=True), 6),
-    "a chart": (CHART, "charts/web", PROD, 11),
-    "a kustomization with two more": (OVERLAYS, "apps/web", Kustomization(), 15),
+    "all of a folder": (BASE, "web", None, 6),
+    "manifests": (BASE, "web", Directory(recurse=True), 5),
+    "a chart": (CHART, "charts/web", PROD, 10),
+    "a kustomization with two more": (OVERLAYS, "apps/web", Kustomization(), 13),
 }
 
 

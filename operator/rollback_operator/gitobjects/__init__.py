@@ -2,7 +2,7 @@
 
 from rollback_operator.gitobjects.asking import Credentials, GitObjects
 from rollback_operator.gitobjects.program import Unknowable
-from rollback_operator.gitobjects.reading import Chart, Directory, How, Identity, Kustomization, Reads, Spot
+from rollback_operator.gitobjects.spots import Chart, Directory, How, Identity, Kustomization, Reads, Spot
 
 __all__ = [
     "Chart",

@@ -18,7 +18,8 @@ from typing import TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from rollback_operator.gitobjects.program import Git, Unknowable
-from rollback_operator.gitobjects.reading import Identity, Reads, Spot, identity_of, reads_of
+from rollback_operator.gitobjects.reading import identity_of, reads_of
+from rollback_operator.gitobjects.spots import Identity, Reads, Spot
 
 TIMEOUT = 60.0
 """Seconds that one answer of a repository may take."""

@@ -12,7 +12,7 @@ import os
 import re
 import resource
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,45 +54,44 @@ class Git:
         await self.run("config", "remote.origin.url", url)
         await self.run("fetch", "--quiet", "--no-tags", "--depth=1", "--filter=blob:none", "origin", commit)
 
-    async def id_of(self, commit: str, path: str) -> str | None:
-        """The id of the object at that path; None if there is none."""
-        try:
-            return (await self.run("rev-parse", "--verify", "--quiet", f"{commit}:{path}")).decode().strip()
-        except Unknowable:
-            return None
+    async def root(self, commit: str) -> str:
+        """The id of the tree of all that a commit has."""
+        return (await self.run("rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}")).decode().strip()
 
-    async def is_folder(self, object_id: str) -> bool:
-        """Whether an object is a tree."""
-        return (await self.run("cat-file", "-t", object_id)).strip() == b"tree"
+    async def below(self, tree: str, *, deep: bool = False, only: re.Pattern[bytes] | None = None) -> list[Entry]:
+        """What a folder has; `deep`: all files in it and below. Paths are relative to it.
 
-    async def below(self, tree: str, *, deep: bool = False) -> list[Entry]:
-        """What a folder has; `deep`: all files in it and below. Paths are relative to it."""
-        return _entries(await self.run("ls-tree", "-z", *(["-r"] if deep else []), tree))
+        `only`: of what is listed, the lines that match; then it may be any number of others.
+        """
+        return _entries(await self.run("ls-tree", "-z", *(["-r"] if deep else []), tree, only=only))
 
     async def at(self, commit: str, paths: Iterable[str]) -> list[Entry]:
         """What there is of these paths; none of them may be empty."""
-        asked = sorted(set(paths))
-        return _entries(await self.run("ls-tree", "-z", commit, "--", *asked)) if asked else []
+        asked = set(paths)
+        # Without -t a folder is left out if a file in it is asked for as well.
+        listed = _entries(await self.run("ls-tree", "-z", "-t", commit, "--", *sorted(asked))) if asked else []
+        return [one for one in listed if one.path in asked]
 
     async def blob(self, object_id: str) -> bytes:
         """The content of a file."""
         return await self.run("cat-file", "blob", object_id)
 
-    async def blobs(self, ids: Iterable[str]) -> bytes:
-        """The contents of files, one after the other; they are fetched together, where one by one would take long."""
+    async def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """The contents of files; they are fetched together, where one by one would take long."""
         asked = sorted(set(ids))
         if not asked:
-            return b""
+            return {}
         lines = "\n".join(asked).encode()
-        await self.run(
-            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"),
-            *("--filter=blob:none", "--stdin", "origin"),
-            words=lines,
-        )
-        return await self.run("cat-file", "--batch", words=lines + b"\n")
+        if len(asked) > 1:
+            await self.run(
+                *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"),
+                *("--filter=blob:none", "--stdin", "origin"),
+                words=lines,
+            )
+        return dict(_contents(await self.run("cat-file", "--batch", words=lines + b"\n")))
 
-    async def run(self, *arguments: str, words: bytes = b"") -> bytes:
-        """What the program answers; `words`: what it is given to read.
+    async def run(self, *arguments: str, words: bytes = b"", only: re.Pattern[bytes] | None = None) -> bytes:
+        """What the program answers; `words`: what it is given to read; `only`: as `below`.
 
         Raises:
             Unknowable: it failed, or answers too much.
@@ -116,7 +115,9 @@ class Git:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
-            out, err, _ = await asyncio.gather(_read(process.stdout), _read(process.stderr), _give(process, words))
+            out, err, _ = await asyncio.gather(
+                _read(process.stdout, only), _read(process.stderr), _give(process, words)
+            )
             await process.wait()
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
@@ -139,6 +140,22 @@ def _entries(listed: bytes) -> list[Entry]:
     return found
 
 
+def _contents(answered: bytes) -> Iterator[tuple[str, bytes]]:
+    """What `git cat-file --batch` has for each id: id, kind and size, the content, and the end of a line.
+
+    Raises:
+        Unknowable: there is none of that id.
+    """
+    at = 0
+    while at < len(answered):
+        end = answered.index(b"\n", at)
+        object_id, _, size = answered[at:end].decode().rpartition(" ")
+        if not size.isdecimal():
+            raise Unknowable(f"git has no object {object_id}")
+        yield object_id.partition(" ")[0], answered[end + 1 : end + 1 + int(size)]
+        at = end + 1 + int(size) + 1
+
+
 async def _give(process: asyncio.subprocess.Process, words: bytes) -> None:
     if not words or process.stdin is None:
         return
@@ -148,14 +165,17 @@ async def _give(process: asyncio.subprocess.Process, words: bytes) -> None:
     process.stdin.close()
 
 
-async def _read(stream: asyncio.StreamReader) -> bytes:
-    """All that it gives.
+async def _read(stream: asyncio.StreamReader, only: re.Pattern[bytes] | None = None) -> bytes:
+    """All that it gives; `only`: of that, the parts that match, which end with a zero.
 
     Raises:
         Unknowable: that is too much.
     """
-    found = bytearray()
+    found, begun = bytearray(), b""
     while some := await stream.read(64 * 1024):
+        if only is not None:
+            *parts, begun = (begun + some).split(b"\0")
+            some = b"".join(one + b"\0" for one in parts if only.fullmatch(one))
         found += some
         if len(found) > _LARGEST_ANSWER:
             raise Unknowable(f"what it has there takes more than {_LARGEST_ANSWER // 2**20} MiB")

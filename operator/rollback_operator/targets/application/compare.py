@@ -105,11 +105,12 @@ async def _same(app: Object, bad: Pieces, now: Content, objects: GitObjects, cre
     for number, source in enumerate(now.sources):
         if not _depends_on(source, number, moved, now):
             continue
-        pairs = zip(
-            spots(app, now.sources, before, number), spots(app, now.sources, now.revisions, number), strict=True
-        )
+        places = [spots(app, now.sources, revisions, number) for revisions in (before, now.revisions)]
+        pairs = [*zip(*places, strict=True)]
         for one, other in pairs:
-            if not await _is_same(one, other, open_files(app, source)[0], objects, credentials):
+            unnamed = open_files(app, source)[0]
+            lent = [spot for _, spot in pairs if spot.how is None]
+            if not await _is_same((one, other), lent, unnamed, objects, credentials):
                 return False
         outside += open_files(app, source)[1]
     if outside:
@@ -125,32 +126,38 @@ def _depends_on(source: Object, number: int, moved: list[int], now: Content) -> 
 
 
 async def _is_same(
-    before: Spot, now: Spot, unnamed: list[str], objects: GitObjects, credentials: Credentials | None
+    before_and_now: tuple[Spot, Spot],
+    lent: list[Spot],
+    unnamed: list[str],
+    objects: GitObjects,
+    credentials: Credentials | None,
 ) -> bool:
     """Whether both spots have the same, for whoever reads what is there.
 
     A chart's further files are looked at only if they differ and nothing else does: it takes its templates to tell.
-    `unnamed`: value files in the chart whose names nobody knows.
+    `lent`: value files of other sources; `unnamed`: value files in the chart whose names nobody knows.
 
     Raises:
         Unknowable: that cannot be told.
     """
-    one, other = [await objects.identity(spot, credentials) for spot in (before, now)]
+    _, now = before_and_now
+    one, other = [await objects.identity(spot, credentials) for spot in before_and_now]
     if one.sure != other.sure:
         return False
     if one.rest == other.rest:
         return True
     assert isinstance(now.how, Chart)
-    reads = await objects.reads(now, credentials)
-    if reads.patterns:
-        how = replace(now.how, read=reads.patterns)
-        one, other = [await objects.identity(replace(spot, how=how), credentials) for spot in (before, now)]
+    reads = [await objects.reads(spot, credentials) for spot in (now, *lent)]
+    others = any(found.others for found in reads)
+    if patterns := {pattern for found in reads for pattern in found.patterns}:
+        how = replace(now.how, read=tuple(sorted(patterns)))
+        one, other = [await objects.identity(replace(spot, how=how), credentials) for spot in before_and_now]
         if one.sure != other.sure:
             return False
-    if reads.others or unnamed:
+    if others or unnamed:
         what = (
-            "its templates read files (.Files)"
-            if reads.others
+            "its templates read files (.Files), or not all of them could be read"
+            if others
             else "names of value files are patterns or have variables"
         )
         raise Unknowable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from rollback_operator.gitobjects import Chart, Directory, How, Kustomization, Spot, Unknowable
@@ -99,12 +100,30 @@ def _how(app: Object, source: Object, number: int, files: list[str]) -> How | No
         recurse = options.get("recurse") is True
         return Directory(recurse, options.get("include") or "", options.get("exclude") or "", overrides)
     if kind == "Helm":
-        return Chart(tuple(filter(_in_it, files)), (), overrides)
+        return Chart(tuple(filter(_in_it, files)), (), overrides, _rendered(source))
     if kind == "Kustomize":
         options = source.get("kustomize") or {}
         patches = [one["path"] for one in options.get("patches") or () if one.get("path")]
         return Kustomization((*(options.get("components") or ()), *patches), overrides)
     return None
+
+
+def _rendered(source: Object) -> str:
+    """Values that the source itself has, as far as templates in them may read files of the chart."""
+    helm = source.get("helm") or {}
+    texts = _texts([helm.get(key) for key in ("values", "valuesObject", "parameters")])
+    return "\n".join(one for one in texts if "Files" in one)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in it; people nest values as deep as they like."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict | list):
+            waiting += one.values() if isinstance(one, dict) else one
+        elif isinstance(one, str):
+            yield one
 
 
 def _kind(app: Object, number: int) -> str | None:
