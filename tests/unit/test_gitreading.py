@@ -80,6 +80,12 @@ INFLATING: Files = {
     "web/kustomization.yaml": json.dumps({"helmCharts": [{"name": "shop"}]}),
     "web/charts/shop/values.yaml": "a",
 }
+GENERATING: Files = {
+    "web/kustomization.yaml": json.dumps({"generators": ["secrets.yaml"]}),
+    "web/secrets.yaml": json.dumps({"files": ["../secrets/web.enc"]}),
+    "secrets/web.enc": "a",
+    "secrets/shop.enc": "a",
+}
 PROD = Chart(used=("values-prod.yaml", "envs/prod.yaml"), overrides=(".argocd-source.yaml", ".argocd-source-web.yaml"))
 OVERRIDDEN = {**CHART, "charts/web/.argocd-source-web.yaml": json.dumps({"helm": {"valueFiles": ["envs/eu.yaml"]}})}
 
@@ -211,6 +217,8 @@ MOVES: dict[str, tuple[Files, str, How, Files, bool]] = {
         {"web/charts/shop/values.yaml": "b"},
         True,
     ),
+    "kustomize: what a generator names": (GENERATING, "web", Kustomization(), {"secrets/web.enc": "b"}, True),
+    "kustomize: what no generator names": (GENERATING, "web", Kustomization(), {"secrets/shop.enc": "b"}, False),
 }
 
 

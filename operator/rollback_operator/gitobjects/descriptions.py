@@ -29,7 +29,12 @@ def strings_in(text: bytes, but: frozenset[str] = frozenset()) -> Iterator[str]:
     Raises:
         Unknowable: it is not YAML, or too big to be read.
     """
-    waiting = documents(text)
+    return strings_of(documents(text), but)
+
+
+def strings_of(values: list[object], but: frozenset[str] = frozenset()) -> Iterator[str]:
+    """As `strings_in`, of what a description says."""
+    waiting = [*values]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):

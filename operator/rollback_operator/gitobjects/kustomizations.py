@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable
 
-from rollback_operator.gitobjects.descriptions import documents, strings_in
+from rollback_operator.gitobjects.descriptions import documents, strings_in, strings_of
 from rollback_operator.gitobjects.paths import MOST, Found, Paths, Place, is_below
 from rollback_operator.gitobjects.program import Unknowable
 from rollback_operator.gitobjects.spots import Kustomization
@@ -51,8 +51,11 @@ async def of_kustomization(paths: Paths, how: Kustomization, folder: Place) -> F
                 found.leads.append(here)
                 continue
             text = await paths.git.blob(file.id)
-            if one == name and _hides(text):
+            if one == name and (hiding := _hiding(text)):
                 found.leads.append(here)
+                plugins = await there(paths, _paths(strings_of(hiding), here))
+                texts = await paths.git.blobs(plugin.id for plugin in plugins.values() if plugin.kind == "blob")
+                asked = [*asked, *(path for inner in texts.values() for path in paths_in(inner, here))]
             asked = [*asked, *paths_in(text, here)]
         named = await there(paths, asked)
         found.ids |= {path: one.identity for path, one in named.items() if one.kind != "tree" or one.links}
@@ -62,13 +65,18 @@ async def of_kustomization(paths: Paths, how: Kustomization, folder: Place) -> F
     return found
 
 
-def _hides(text: bytes) -> bool:
-    return any(isinstance(one, dict) and any(key in one for key in _HIDING) for one in documents(text))
+def _hiding(text: bytes) -> list[object]:
+    """What a kustomization has in fields that hide what is read."""
+    return [one[key] for one in documents(text) if isinstance(one, dict) for key in _HIDING if key in one]
 
 
 def paths_in(text: bytes, folder: str) -> list[str]:
     """Paths that a description may mean, from the top of the repository."""
-    named = [path for one in strings_in(text, but=_NO_PATHS) for path in {one, one.partition("=")[2]}]  # KEY=FILE
+    return _paths(strings_in(text, but=_NO_PATHS), folder)
+
+
+def _paths(strings: Iterable[str], folder: str) -> list[str]:
+    named = [path for one in strings for path in {one, one.partition("=")[2]}]  # KEY=FILE
     plain = [path for path in named if path and len(path) <= _LONGEST and "\n" not in path and "://" not in path]
     found = [posixpath.normpath(posixpath.join(folder, path)) for path in plain]
     if len(found) > _STRINGS:
