@@ -113,18 +113,22 @@ class HelmRow:
         }
 
     def effects(self, audit: Iterable[Object], namespace: str) -> int:
-        """How many revisions of ours Helm brought to their end; what is mended is written by the operator itself."""
-        return sum(
-            event["verb"] == "update"
+        """How many revisions of ours Helm brought to their end; what is mended is written by the operator itself.
+
+        Helm repeats what it got no good answer for: of a revision that is the same once more.
+        """
+        updated = {
+            event["objectRef"]["name"]
+            for event in audit
+            if event.get("objectRef")
+            and event["verb"] == "update"
             and event["objectRef"].get("namespace") == namespace
             and event["objectRef"]["resource"] == "secrets"
             and event["objectRef"].get("name", "").startswith(PREFIX)
-            and int(event["objectRef"]["name"].removeprefix(PREFIX)) > 2
             and event["userAgent"].lower().startswith("helm")
             and event["responseStatus"]["code"] == 200
-            for event in audit
-            if event.get("objectRef")
-        )
+        }
+        return sum(int(name.removeprefix(PREFIX)) > 2 for name in updated)
 
     async def _available(self, admin: Admin, namespace: str) -> bool:
         body = await admin.get(_path(namespace, deployment(1)))
