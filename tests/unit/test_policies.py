@@ -394,6 +394,17 @@ async def test_a_request_has_the_time_that_the_policy_gives_it_to_be_verified(
     assert world.requests()[0]["spec"].get("timeout") == wanted
 
 
+async def test_whether_it_could_be_rolled_back_is_not_said_before_it_was_looked_at(clock: Clock) -> None:
+    """The target is between two revisions, which nobody can look past."""
+    sets = [replica_set(number) for number in (1, 2, 3)]
+    world = World(clock, deployment(observed=2), *sets)
+    await world.turn()
+    assert [one["type"] for one in world.status["conditions"] if one["type"] == "Armed"] == []
+    world.api.edit(deployment(), lambda body: body["status"].update(observedGeneration=3))
+    await world.go(30)
+    assert world.condition("Armed")[0] == "True"
+
+
 KILLED: dict[str, tuple[str, bool]] = {
     "before it is made": (f"POST {REQUESTS}", False),
     "after it was made, before that is known": (f"POST {REQUESTS}", True),

@@ -42,6 +42,8 @@ class Findings:
     alert: tuple[Reason, str] | None = None
     last_request: LastRequest | None = None
     asked: bool = True
+    armed_is_known: bool = True
+    """Whether it was looked at, ever, if the target could be rolled back."""
     remembered: tuple[Remembered, ...] | None = None
     """Configuration beside revisions; None: as before."""
 
@@ -125,9 +127,10 @@ def _conditions(orders: PolicySpec, found: Findings, *, asked: bool) -> dict[str
         on.READY: ("True", *_ready(orders)) if found.trouble is None else ("False", *found.trouble)
     }
     if orders.triggers and asked:
-        armed = f"{orders.target} can be rolled back."
-        reason, message = found.disarmed or (Reason.ARMED, armed)
-        changes[ARMED] = ("True" if reason in (Reason.ARMED, Reason.ARMED_FOR_NOW) else "False", reason, message)
+        if found.armed_is_known:
+            armed = f"{orders.target} can be rolled back."
+            reason, message = found.disarmed or (Reason.ARMED, armed)
+            changes[ARMED] = ("True" if reason in (Reason.ARMED, Reason.ARMED_FOR_NOW) else "False", reason, message)
         alert = found.alert or (Reason.NOTHING_WRONG, "Nothing wrong was seen.")
         changes[ALERT] = ("False" if alert[0] is Reason.NOTHING_WRONG else "True", *alert)
     return changes

@@ -18,7 +18,7 @@ from rollback_operator.configuration.remembering import Remembering
 from rollback_operator.core import conditions as on
 from rollback_operator.core.judge import Act, Judgement, Scene, in_the_way, judge, soaked
 from rollback_operator.core.ledger import learned
-from rollback_operator.core.standing import ALERT, Findings, needs_a_look, status_of
+from rollback_operator.core.standing import ALERT, ARMED, Findings, needs_a_look, status_of
 from rollback_operator.core.turn import rolled_back_from
 from rollback_operator.core.values import Other, Snapshot, Wellbeing
 from rollback_operator.kube import errors, events, resources
@@ -168,6 +168,7 @@ class Looker:
             standing.unremembered or standing.disarmed,
             judgement.alert,
             last,
+            armed_is_known=settled or on.find(known.conditions, ARMED) is not None,
             remembered=standing.remembered,
         )
         if judgement.act is not None:
