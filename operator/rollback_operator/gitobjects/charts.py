@@ -16,15 +16,23 @@ from rollback_operator.gitobjects.patterns import compiled
 from rollback_operator.gitobjects.program import Entry, Unknowable
 from rollback_operator.gitobjects.spots import Chart, Reads, Spot
 
-CHARTS = ("Chart.yaml", "requirements.yaml")
 _OF_CHART = frozenset(
     (
-        *(*CHARTS, "Chart.lock", "requirements.lock", "values.yaml", "values.schema.json", ".helmignore"),
+        *(
+            "Chart.yaml",
+            "requirements.yaml",
+            "Chart.lock",
+            "requirements.lock",
+            "values.yaml",
+            "values.schema.json",
+            ".helmignore",
+        ),
         *("templates", "charts", "crds"),
     )
 )
 """What Helm reads of every chart. What else is there is read by templates that ask for it (`.Files`), or by nobody."""
-_DESCRIBING = re.compile(r"(?:charts/[^/]+/)*(?:Chart|requirements)\.yaml")
+DESCRIBING = re.compile(r"(?:charts/[^/]+/)*(?:Chart|requirements)\.yaml")
+"""Files that name what a chart, or one in it, depends on."""
 _VALUES = re.compile(r"(?:charts/[^/]+/)*values\.yaml")
 _ARCHIVE = re.compile(r"(?:charts/[^/]+/)*charts/[^/]+\.t(?:ar\.)?gz")
 _LINKS = re.compile(rb"120000 .*|[^\t]*\t(?:charts/[^/]+/)+(?:Chart|requirements)\.yaml", re.DOTALL)
@@ -65,7 +73,7 @@ async def of_chart(paths: Paths, how: Chart, folder: Place, named: str) -> Found
 
 async def _depending(paths: Paths, folder: str, entries: Collection[Entry]) -> list[str]:
     """Charts that it and the charts in it depend on, in the repository."""
-    texts = await paths.texts(folder, [one for one in entries if _DESCRIBING.fullmatch(one.path)])
+    texts = await paths.texts(folder, [one for one in entries if DESCRIBING.fullmatch(one.path)])
     return [
         normal(posixpath.join(folder, posixpath.dirname(path), depended))
         for path, text in texts.items()

@@ -19,7 +19,7 @@ from rollback_operator.gitobjects.paths import MOST, Found, Paths, Place, is_bel
 from rollback_operator.gitobjects.program import Git, Unknowable
 from rollback_operator.gitobjects.spots import Chart, Directory, Identity, Reads, Spot
 
-_NAMING = "|".join(map(re.escape, KUSTOMIZATIONS)) + r"|(?:charts/[^/]+/)*(?:Chart|requirements)\.yaml"
+_NAMING = "|".join((*map(re.escape, KUSTOMIZATIONS), charts.DESCRIBING.pattern))
 """Files that name others, outside of their own folder, that belong to what they describe."""
 _LEADING = re.compile(rf"120000 .*|[^\t]*\t(?:{_NAMING})".encode(), re.DOTALL)
 """Of what `git ls-tree` lists below a folder: links, and what names others."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from rollback_operator.gitobjects import Chart, Directory, How, Kustomization, Spot, Unknowable
+from rollback_operator.gitobjects.descriptions import strings_of
 from rollback_operator.targets.application.operation import annotations_of
 
 Object = dict[str, Any]
@@ -68,17 +68,21 @@ def _named(app: Object, source: Object) -> list[str]:
     An Application outside of Argo CD's own namespace is called NAMESPACE_NAME there. The branch is left open, as that
     of what was rolled back from may have been another one; so are commits.
     """
-    metadata, spec = app["metadata"], app["spec"]
+    spec = app["spec"]
     known = {
         "ARGOCD_APP_NAMESPACE": (spec.get("destination") or {}).get("namespace") or "",
         "ARGOCD_APP_PROJECT_NAME": spec.get("project") or "default",
         "ARGOCD_APP_SOURCE_PATH": source.get("path") or "",
         "ARGOCD_APP_SOURCE_REPO_URL": source.get("repoURL") or "",
     }
-    names = (metadata["name"], f"{metadata.get('namespace')}_{metadata['name']}")
-    return list(
-        dict.fromkeys(_put_in(one, {**known, "ARGOCD_APP_NAME": name}) for one in files_of(source) for name in names)
-    )
+    named = (_put_in(one, {**known, "ARGOCD_APP_NAME": name}) for one in files_of(source) for name in _names(app))
+    return list(dict.fromkeys(named))
+
+
+def _names(app: Object) -> tuple[str, str]:
+    """What Argo CD may call it."""
+    metadata = app["metadata"]
+    return metadata["name"], f"{metadata.get('namespace')}_{metadata['name']}"
 
 
 def _put_in(file: str, known: dict[str, str]) -> str:
@@ -90,9 +94,8 @@ def _put_in(file: str, known: dict[str, str]) -> str:
 
 def _how(app: Object, source: Object, number: int, files: list[str]) -> How | None:
     """How Argo CD reads it, by its own word; None if it does not say, or by a program that nobody knows."""
-    metadata, kind = app["metadata"], _kind(app, number)
-    names = (metadata["name"], f"{metadata.get('namespace')}_{metadata['name']}")
-    overrides = (".argocd-source.yaml", *(f".argocd-source-{name}.yaml" for name in names))
+    kind = _kind(app, number)
+    overrides = (".argocd-source.yaml", *(f".argocd-source-{name}.yaml" for name in _names(app)))
     if kind == "Directory":
         options = source.get("directory") or {}
         if any((options.get("jsonnet") or {}).values()):
@@ -111,19 +114,8 @@ def _how(app: Object, source: Object, number: int, files: list[str]) -> How | No
 def _rendered(source: Object) -> str:
     """Values that the source itself has, as far as templates in them may read files of the chart."""
     helm = source.get("helm") or {}
-    texts = _texts([helm.get(key) for key in ("values", "valuesObject", "parameters")])
+    texts = strings_of([helm.get(key) for key in ("values", "valuesObject", "parameters")])
     return "\n".join(one for one in texts if "Files" in one)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in it; people nest values as deep as they like."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict | list):
-            waiting += one.values() if isinstance(one, dict) else one
-        elif isinstance(one, str):
-            yield one
 
 
 def _kind(app: Object, number: int) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
+from rollback_operator.core.half import half_of
 from rollback_operator.core.owners import recognised
 from rollback_operator.core.values import Health, Obstacle, Revision, Snapshot, Wellbeing
 from rollback_operator.targets.application import operation
@@ -167,7 +168,7 @@ def _deployed(app: Object, entries: tuple[Revision, ...], known: Collection[str]
     if half is not None:
         # Neither the one nor the other: to sync to it anew is not "already there".
         name = f"{short(half.revisions[0])} (failed)"
-        before, now = ["v1:" + digest({"failed": one}) for one in (half.fingerprint_before, half.fingerprint)]
+        before, now = half_of(half.fingerprint_before), half_of(half.fingerprint)
         fingerprint = before if before in known else now
         return Revision(name, newest.order + 1 if newest else 1, fingerprint, "a sync that failed")
     return newest or Revision("none", 0, "v1:" + digest(app["spec"]), "the Application")

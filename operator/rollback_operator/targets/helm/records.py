@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator.api import GROUP, REQUEST_ANNOTATION
+from rollback_operator.api.common import LONGEST_RELEASE
+from rollback_operator.api.fields import can_be_a_name
 from rollback_operator.core.owners import Owner, drivers
 from rollback_operator.targets.helm.manifest import ManifestError, documents, objects
 from rollback_operator.targets.metadata import annotations_of, created
@@ -43,8 +45,6 @@ GONE = ("uninstalled", "uninstalling")
 OF_ROLLBACK = ("pre-rollback", "post-rollback")
 """When hooks of a rollback are run."""
 _NAME = re.compile(r"sh\.helm\.release\.v1\.(?P<release>.+)\.v(?P<number>[0-9]{1,10})")
-_RELEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LONGEST_NAME = 53
 _GZIP = b"\x1f\x8b\x08"
 MARKED, BROKEN = "Marked as failed by a rollback: ", "Rollback failed: "
 """How we describe a revision that somebody left pending, and one of ours that Helm failed over; why follows."""
@@ -123,7 +123,7 @@ class Record:
 
 def is_release_name(name: str) -> bool:
     """Whether Helm takes this as the name of a release; none such begins with `-`."""
-    return len(name) <= _LONGEST_NAME and _RELEASE_NAME.fullmatch(name) is not None
+    return can_be_a_name(name, LONGEST_RELEASE)
 
 
 def secret_name(release: str, number: int) -> str:
