@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Hashable
 
@@ -12,6 +13,7 @@ class Lately:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._until: dict[Hashable, float] = {}
+        """By when they were noted, the earliest first."""
 
     def has(self, what: Hashable) -> bool:
         """Whether it was noted lately."""
@@ -20,4 +22,7 @@ class Lately:
     def note(self, what: Hashable) -> None:
         """It happened now."""
         now = time.monotonic()
-        self._until = {one: until for one, until in self._until.items() if until > now} | {what: now + self._seconds}
+        self._until.pop(what, None)
+        self._until[what] = now + self._seconds
+        for one in list(itertools.takewhile(lambda one: self._until[one] <= now, self._until)):
+            del self._until[one]

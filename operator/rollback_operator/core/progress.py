@@ -59,7 +59,7 @@ def make_plan(
         to=RevisionRef(revision=to.name, fingerprint=to.fingerprint),
         steps=tuple(on.shorten(step, 256) for step in _effects(findings, standing)[:16]),
         diff=cut_diff(findings.diff),
-        notes=tuple(on.shorten(note, 1024) for note in _notes(chosen, findings, standing)[:16]),
+        notes=tuple(on.shorten(note, 1024) for note in _notes(chosen, findings, standing, len(affected))[:16]),
         service_account_name=account,
         verify_timeout=verify.timeout if verify else None,
         verify_triggers=verify.triggers if verify else (),
@@ -75,9 +75,9 @@ def make_plan(
     return plan.model_copy(update={"digest": "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()})
 
 
-def _notes(chosen: Chosen, findings: Findings, standing: Go) -> tuple[str, ...]:
+def _notes(chosen: Chosen, findings: Findings, standing: Go, count: int) -> tuple[str, ...]:
+    """`count`: of all that is affected."""
     consists = (f"It consists of: {on.some_of(findings.affected)}.",) if findings.affected else ()
-    count = len(_affected(findings, standing))
     cut = (f"plan.affected names the first {MAX_AFFECTED} of {count} objects.",) if count > MAX_AFFECTED else ()
     return (*chosen.notes, *consists, *cut, *standing.notes, *findings.notes)
 

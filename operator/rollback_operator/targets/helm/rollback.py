@@ -300,12 +300,12 @@ class Rollback:
             raise errors.Unavailable(f"somebody else wrote to {door.record['metadata']['name']}: {done.words}")
         disturbed = bool(door.broken) and not done.late and earlier + 1 < MOST_ATTEMPTS
         release = records.decode(door.record)
-        closed = _closed(release, f"{records.BROKEN}{done.words}")
-        if release["info"].get("status") == FAILED and not disturbed:
-            closed = copy.deepcopy(release)
+        closed = release  # as Helm closed it, if it did
+        if disturbed or release["info"].get("status") != FAILED:
+            closed = _closed(release, f"{records.BROKEN}{done.words}")
         if disturbed:
             closed = records.without_runs(closed, door.touched)
-        closed["manifest"] = await self._with_what_is_left(release)
+        closed = {**closed, "manifest": await self._with_what_is_left(release)}
         if closed != release or disturbed:
             await door.quiet()
             await self._close(_packed(door.record, closed, interrupted=disturbed))
