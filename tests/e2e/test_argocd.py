@@ -404,7 +404,7 @@ def test_git_that_is_away_fails_the_sync_and_the_hold_says_what_is_off(shop: Sho
 
     body = shop.back(timeout="150s")
 
-    assert outcome(body) == ("Failed", "Unhealthy")
+    assert outcome(body) == ("Failed", "HalfApplied")
     assert "Argo CD could not sync it" in condition(body, "Ready")["message"]
     shop.repository.mend()
     assert shop.hold() is not None
@@ -417,7 +417,7 @@ def test_a_hook_that_fails_fails_the_sync(shop: Shop) -> None:
 
     body = shop.back(to=broken, timeout="150s")
 
-    assert outcome(body) == ("Failed", "Unhealthy")
+    assert outcome(body) == ("Failed", "HalfApplied")
     message = condition(body, "Ready")["message"]
     assert "Argo CD could not sync it" in message
     (migrate,) = [one for one in shop.app()["status"]["operationState"]["syncResult"]["resources"] if "hookType" in one]
@@ -439,7 +439,7 @@ def test_a_project_that_forbids_it_fails_the_sync(shop: Shop) -> None:
 
     body = shop.back(timeout="150s")
 
-    assert outcome(body) == ("Failed", "Unhealthy")
+    assert outcome(body) == ("Failed", "HalfApplied")
     assert "not" in condition(body, "Ready")["message"]
     assert shop.image() == "shop:2"
 

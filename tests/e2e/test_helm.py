@@ -332,7 +332,7 @@ def test_a_hook_that_fails_ends_the_request_with_helms_words_and_leaves_nothing_
 
     body = shop.back("back")
 
-    assert outcome(body) == ("Failed", "Unhealthy")
+    assert outcome(body) == ("Failed", "HalfApplied")
     assert "migrate" in message(body)
     assert "Helm says: Rollback failed:" in message(body)
     assert shop.history() == [(1, "superseded"), (2, "deployed"), (3, "failed")]
@@ -347,7 +347,7 @@ def test_a_hook_that_fails_afterwards_ends_the_request_and_the_objects_stay_back
 
     body = shop.back("back")
 
-    assert outcome(body) == ("Failed", "Unhealthy")
+    assert outcome(body) == ("Failed", "HalfApplied")
     assert "tell" in message(body)
     assert condition(body, "Applied")["status"] == "True"
     assert shop.history() == [(1, "superseded"), (2, "deployed"), (3, "failed")]
@@ -365,7 +365,7 @@ def test_what_failed_half_way_is_gone_back_to_again_when_its_cause_is_mended(sho
     until(lambda: shop.get("quota", "none").get("status", {}).get("hard"), what="no ConfigMap may be created")
 
     failed = shop.back("first", to="1")
-    assert outcome(failed) == ("Failed", "Unhealthy")
+    assert outcome(failed) == ("Failed", "HalfApplied")
     assert "exceeded quota" in message(failed)
     assert (shop.image(), shop.history()[-1]) == ("shop:2", (3, "failed"))
     shop.kubectl("delete", "quota", "none")
@@ -393,7 +393,7 @@ def test_a_hook_whose_object_is_there_already_is_not_gone_without(shop: Shop) ->
 
     body = shop.back("back")
 
-    assert outcome(body) == ("Failed", "Unhealthy")
+    assert outcome(body) == ("Failed", "HalfApplied")
     assert "already exists" in message(body)
     assert (shop.image(), shop.history()[-1]) == ("shop:2", (3, "failed"))
     assert body["status"]["targets"][0]["steps"][0]["attempts"] == 1

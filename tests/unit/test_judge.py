@@ -15,7 +15,7 @@ from rollback_operator.api.policy import Breaker, CurrentRevision, Mode, PolicyS
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import MAX_REASON, Phase
 from rollback_operator.api.trigger import Trigger
-from rollback_operator.core.half import half_of, set_in_part
+from rollback_operator.core.half import half_of
 from rollback_operator.core.judge import (
     FIRST_RETRY,
     Act,
@@ -656,7 +656,7 @@ def test_what_could_be_brought_back_in_parts_only_did_not_help() -> None:
 
 def test_what_comes_in_parts_only_is_not_brought_back_in_turns() -> None:
     """Nothing is known against either, and each try runs hooks again."""
-    unwell = {"phase": Phase.FAILED, "reason": Reason.UNHEALTHY, "message": set_in_part("Helm/shop", "1", "a hook")}
+    unwell = {"phase": Phase.FAILED, "reason": Reason.HALF_APPLIED}
     requests = (rolled_back("d", "c", age=120, **unwell), rolled_back("c", "a", age=60, **unwell))
     parts = runs("a", rollback=True).model_copy(update={"fingerprint": half_of(fingerprint("a"))})
     seen = failed(current=parts, requests=requests, entries=(entry("a"), entry("c")))
@@ -669,9 +669,7 @@ def test_what_comes_in_parts_only_is_not_brought_back_in_turns() -> None:
 
 @pytest.mark.parametrize("how", ["Stop", "NextGood"])
 def test_what_somebody_brought_as_a_whole_since_is_judged_by_its_triggers(how: str) -> None:
-    parts = rolled_back(
-        "d", "c", phase=Phase.FAILED, reason=Reason.UNHEALTHY, message=set_in_part("Helm/shop", "3", "a hook")
-    )
+    parts = rolled_back("d", "c", phase=Phase.FAILED, reason=Reason.HALF_APPLIED)
     seen = failed(requests=(parts,), entries=(entry("a"), entry("c")), streaks={"errors": well()})
 
     assert judge(orders(on_verify_failure=how), seen, NOW) == Judgement()

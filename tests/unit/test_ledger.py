@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rollback_operator.api.policy import MAX_LEDGER, CurrentRevision, Entry, Proof
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
-from rollback_operator.core.half import half_of, set_in_part
+from rollback_operator.core.half import half_of
 from rollback_operator.core.ledger import Ledger, learned
 from rollback_operator.core.turn import rolled_back_from
 from rollback_operator.core.values import Other
@@ -128,7 +128,7 @@ REQUESTS: dict[str, tuple[Other, dict[str, Proof]]] = {
         {"c": BAD, "b": BAD},
     ),
     "failed half-way": (
-        rollback("c", "b", phase=Phase.FAILED, reason=Reason.UNHEALTHY, message=set_in_part("Helm/x", "2", "a hook")),
+        rollback("c", "b", phase=Phase.FAILED, reason=Reason.HALF_APPLIED),
         {"c": BAD},
     ),
     "was not well in time": (rollback("c", "b", phase=Phase.FAILED, reason=Reason.TIMEOUT), {"c": BAD, "b": BAD}),
@@ -286,7 +286,7 @@ requests = st.builds(
     letters,
     ended=st.none() | moments,
     phase=st.sampled_from([Phase.SUCCEEDED, Phase.FAILED, Phase.ABORTED]),
-    reason=st.sampled_from([Reason.UNHEALTHY, Reason.TIMEOUT, Reason.REVERTED]),
+    reason=st.sampled_from([Reason.UNHEALTHY, Reason.HALF_APPLIED, Reason.TIMEOUT, Reason.REVERTED]),
     applied=st.booleans(),
     age=st.integers(0, 1000),
 )

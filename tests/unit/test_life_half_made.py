@@ -93,7 +93,7 @@ def test_a_rollback_that_was_given_up_ends_with_what_is_known() -> None:
 
     decision = advance(asked, Observation(target=left), after(21))
 
-    assert (decision.status.phase, why(decision.status)) == (Phase.FAILED, Reason.UNHEALTHY)
+    assert (decision.status.phase, why(decision.status)) == (Phase.FAILED, Reason.HALF_APPLIED)
     assert "Helm was interrupted" in message(decision.status)
 
 

@@ -105,7 +105,7 @@ ENDINGS: dict[str, tuple[Request, Snapshot | None, float, Phase, Reason, str]] =
         rolled_back(health=replace(FAILING, final=True)),
         2,
         Phase.FAILED,
-        Reason.UNHEALTHY,
+        Reason.HALF_APPLIED,
         "Setting Deployment/checkout back to revision 2 failed, perhaps half-way: pod checkout-1",
     ),
     "the policy's time for verification is over": (

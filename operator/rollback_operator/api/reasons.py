@@ -48,6 +48,7 @@ class Reason(StrEnum):
     FORBIDDEN = "Forbidden"
     REJECTED = "Rejected"
     UNHEALTHY = "Unhealthy"
+    HALF_APPLIED = "HalfApplied"
     NOT_VERIFIED = "NotVerified"
     TIMEOUT = "Timeout"
     REVERTED = "Reverted"
@@ -110,6 +111,7 @@ FAILURES = (
     Reason.FORBIDDEN,
     Reason.REJECTED,
     Reason.UNHEALTHY,
+    Reason.HALF_APPLIED,
     Reason.NOT_VERIFIED,
     Reason.TIMEOUT,
     Reason.REVERTED,

@@ -17,7 +17,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import MAX_REASON, Phase
 from rollback_operator.api.trigger import Action, Trigger
 from rollback_operator.core.conditions import shorten
-from rollback_operator.core.half import is_of, was_set_in_part
+from rollback_operator.core.half import is_of
 from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.values import Other
 from rollback_operator.core.verdicts import Rule, Streak, Verdict
@@ -26,7 +26,7 @@ GRACE = "5m"
 """How long people have to step in before an AlertThenRollback, if the trigger does not say."""
 FIRST_RETRY = timedelta(minutes=1)
 """After a request that could not act; doubled each time."""
-_NOT_WELL = (Reason.UNHEALTHY, Reason.TIMEOUT)
+_NOT_WELL = (Reason.UNHEALTHY, Reason.HALF_APPLIED, Reason.TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def _failed_verification(orders: PolicySpec, scene: Scene, own: list[Other]) -> 
     ledger = Ledger.of(orders, scene.entries)
     if last.reason not in _NOT_WELL or scene.current.fingerprint in ledger.forgiven:
         return None
-    if was_set_in_part(last) and scene.current.fingerprint == last.to:
+    if last.reason == Reason.HALF_APPLIED and scene.current.fingerprint == last.to:
         return None  # somebody has brought the whole of it since
     return _after_no_help(orders, last, ledger.newest_good(_tried(own)))
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from rollback_operator.api.policy import MAX_LEDGER, Correction, CurrentRevision, Entry, PolicySpec, Proof
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase
-from rollback_operator.core.half import half_of, is_of, was_set_in_part
+from rollback_operator.core.half import half_of, is_of
 from rollback_operator.core.values import Other
 
 _NOT_WELL = (Reason.UNHEALTHY, Reason.TIMEOUT)
@@ -91,7 +91,7 @@ def _learn_of_request(known: dict[str, Entry], other: Other) -> None:
     if other.left is not None and not _was_bad(known, other):
         reason = f"{other.name} rolled back from it"
         _learn_bad(known, _entry(other.left, other.left_name, Proof.BAD, other.finished, reason))
-    unwell = other.phase is Phase.FAILED and other.reason in _NOT_WELL and not was_set_in_part(other)
+    unwell = other.phase is Phase.FAILED and other.reason in _NOT_WELL
     if other.to is not None and unwell:
         reason = f"it was not well after {other.name} brought it back"
         _learn_bad(known, _entry(other.to, other.to_name, Proof.BAD, other.finished, reason))

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core import progress
-from rollback_operator.core.half import set_in_part
 from rollback_operator.core.life.endings import end
 from rollback_operator.core.life.partial import configuration_lost
 from rollback_operator.core.life.times import FINISH_TRIES, HEALTH_POLL, made, planned, verify_deadline
@@ -162,8 +161,11 @@ def _not_healthy(request: Request, own: Health, health: Health, now: datetime) -
         )
         return end(request, now, Ending(Phase.FAILED, Reason.NOT_VERIFIED, message))
     if own.final:
-        message = set_in_part(name, plan.to.revision, own.message)
-        return end(request, now, Ending(Phase.FAILED, Reason.UNHEALTHY, message))
+        message = (
+            f"Setting {name} back to revision {plan.to.revision} failed, perhaps half-way: {own.message}. Look at what "
+            "stands now; then write a new request, or release the version that you want."
+        )
+        return end(request, now, Ending(Phase.FAILED, Reason.HALF_APPLIED, message))
     if now >= deadline:
         message = (
             f"{name} was set back to revision {plan.to.revision}, but was not healthy in time: {health.message}. It "
