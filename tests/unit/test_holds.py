@@ -367,11 +367,28 @@ async def test_whoever_may_read_it_is_asked() -> None:
     assert await one.work() == 7
 
 
-async def test_if_nobody_may_it_is_tried_again() -> None:
+async def test_what_nobody_may_read_is_looked_at_seldom_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A stranger's policy that names it would fill the log."""
+    policy = an_applications_policy()
+    one = World(held_application(), policy)
+    one.tell(policy)
+    one.api.faults.append(failing("GET /apis/argoproj.io", errors.Forbidden("no")))
+    with caplog.at_level("INFO"):
+        assert [await one.work(), await one.work()] == [600, 600]
+    assert [entry.getMessage() for entry in caplog.records] == ["Application shop/web is not looked at for a hold: no"]
+    assert one.api.writes() == []
+    one.api.faults.clear()
+    assert await one.work() == 7
+
+
+async def test_a_right_that_was_taken_away_before_a_restart_is_told() -> None:
     one = world()
-    one.api.faults.append(failing("as shop/mine", errors.Forbidden("no")))
-    with pytest.raises(errors.Forbidden):
-        await one.work()
+    await one.work()
+    anew = World(held_application(), one.api.current(rolled_back()))
+    anew.tell(rolled_back())
+    anew.api.faults.append(failing("GET /apis/argoproj.io", errors.Forbidden("no")))
+    assert await anew.work() == 7
+    assert anew.held(rolled_back()) == ("True", "CannotCompare")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ from rollback_operator.targets.base import Where
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
+_SELDOM = 600.0
+"""Seconds until the next look at an Application that nobody who names it may read."""
 _RIGHTS = "Give the service account the rights (examples/rbac-argocd.yaml shows which)"
 
 
@@ -90,6 +92,7 @@ class HoldWorker:
         self._places: dict[tuple[str, Key], Place] = {}
         self._told: dict[Place, str] = {}
         self._held: set[Place] = set()
+        self._unread: set[Place] = set()
 
     # Events.
 
@@ -105,10 +108,13 @@ class HoldWorker:
             return
         if status.get("phase") not in FINAL:
             return  # it is at work itself
+        place = TargetRef.of(status["target"]).place(key[0])
+        if states.get(on.HELD) == "True":
+            self._held.add(place)
         account = ServiceAccount(key[0], plan["serviceAccountName"])
         secret = (plan.get("hold") or {}).get("gitSecretName")
         claim = Claim(REQUESTS, key, body["metadata"]["uid"], account, secret)
-        self._track(TargetRef.of(status["target"]).place(key[0]), claim)
+        self._track(place, claim)
 
     def policy_changed(self, body: Object) -> None:
         """A policy is there, or has changed."""
@@ -148,7 +154,8 @@ class HoldWorker:
         """Look at a place; gives the seconds until the next look, or None if there is no hold.
 
         Raises:
-            kube.errors.KubeError: it could not be looked at, or not be ended; nothing is lost, try again later.
+            kube.errors.KubeError: it could not be looked at, or not be ended, for want of something else than rights;
+                nothing is lost, try again later.
         """
         claims = self._claims.get(place)
         if not claims:
@@ -156,10 +163,14 @@ class HoldWorker:
         try:
             reader, app = await self._look(place, list(claims.values()))
         except errors.Forbidden as error:
-            if place not in self._held:
-                raise
-            await self._tell(place, None, _may_not_look(place, error))
-            return self._settings.holds
+            if place in self._held:
+                await self._tell(place, None, _may_not_look(place, error))
+                return self._settings.holds
+            if place not in self._unread:  # everybody may write a policy that names an Application
+                self._unread.add(place)
+                log.info("%s is not looked at for a hold: %s", _called(place), error)
+            return _SELDOM
+        self._unread.discard(place)
         if app is None:
             await self._over(place, Ends(Reason.TARGET_NOT_FOUND, f"{_called(place)} is gone.", restore=False))
             return None
