@@ -207,6 +207,15 @@ def test_it_waits_without_a_write_while(case: str) -> None:
     assert decision.again == again
 
 
+def test_what_counts_backwards_for_ever_is_no_reading_of_before() -> None:
+    """Somebody deleted the newest record of a release by hand."""
+    lower = Observation(target=snapshot("abc", generation=3, health=HEALTHY))
+
+    ended = advance(verifying(), lower, after(86_400))
+
+    assert (ended.status.phase, why(ended.status)) == (Phase.FAILED, Reason.REVERTED)
+
+
 def test_a_stale_reading_is_neither_a_revert_nor_health() -> None:
     """The target as it was before the effect: healthy, and at the bad revision."""
     stale = snapshot(generation=3, health=HEALTHY)

@@ -110,15 +110,14 @@ def _stale(request: Request, target: Snapshot, now: datetime) -> bool:
     """Whether a reading is older than the effect, which was seen before.
 
     An effect that only frees what stands already changes nothing that is counted: its mark tells. Somebody may have
-    taken that away, so it is not waited for for ever.
+    taken that away, or what counts (the newest record of a release, by hand), so it is not waited for for ever.
     """
     (mine,) = request.status.targets
     plan, _ = planned(request)
     if mine.generation is None or target.generation > mine.generation:
         return False
-    if target.generation < mine.generation:
-        return True
-    return bool(plan.frees) and request.uid not in target.marks and now < verify_deadline(request)
+    older = target.generation < mine.generation or (bool(plan.frees) and request.uid not in target.marks)
+    return older and now < verify_deadline(request)
 
 
 def _lost(plan: Plan, name: str, target: Snapshot | None) -> Ending | None:
