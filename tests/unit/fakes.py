@@ -69,7 +69,7 @@ class FakeApi:
         self.admit: Callable[[Object], Object] = lambda thing: thing
         """What a definition's schema makes of an object that is replaced."""
         self.lacking: set[str] = set()
-        """Verbs that nobody is allowed, or verbs and resources."""
+        """Verbs that nobody is allowed, or verbs and resources, or these and a name (none: any)."""
         self.powerless: set[str] = set()
         """Accounts that are allowed nothing, as far as they ask."""
         self.put(*things)
@@ -108,7 +108,14 @@ class FakeApi:
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def get(self, path: str, *, as_: Identity, query: Object | None = None) -> Object:
+    async def get(
+        self,
+        path: str,
+        *,
+        as_: Identity,
+        query: Object | None = None,
+        metadata_only: bool = False,  # noqa: ARG002 - it gives more than that
+    ) -> Object:
         """One object, or a list."""
         with self._answering(Call("GET", path, str(as_), dict(query or {}))):
             if path.rsplit("/", 1)[-1] in {plural for _, plural in _COLLECTIONS.values()}:
@@ -120,7 +127,8 @@ class FakeApi:
         with self._answering(Call("POST", path, str(as_), {"dryRun": "All"} if dry_run else {}, body)):
             if path == _REVIEWS:
                 right = body["spec"]["resourceAttributes"]
-                lacking = {right["verb"], f"{right['verb']} {right['resource']}"} & self.lacking
+                verb, resource = right["verb"], f"{right['verb']} {right['resource']}"
+                lacking = {verb, resource, f"{resource} {right['name']}"} & self.lacking
                 return {"status": {"allowed": not lacking and str(as_) not in self.powerless}}
             where = f"{path}/{body['metadata']['name']}"
             if where in self._things:

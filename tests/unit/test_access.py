@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,9 +48,25 @@ async def test_the_account_itself_is_asked_for_exactly_that() -> None:
 async def test_the_first_that_is_lacking_is_told() -> None:
     api = FakeApi()
     api.lacking = {"patch"}
-    assert await asked(api, GET, PATCH, PATCH) is PATCH
+    assert await asked(api, GET, PATCH, replace(GET, verb="list")) is PATCH
     assert len(api.calls) == 2
     assert str(PATCH) == "patch deployments checkout in namespace shop"
+    assert str(Right("get", "x", "definitions", "", "tills")) == "get definitions tills"
+
+
+async def test_of_many_objects_of_a_kind_it_is_asked_once() -> None:
+    api = FakeApi()
+    assert await asked(api, PATCH, replace(PATCH, name="cart"), replace(PATCH, name="bank")) is None
+    assert [call.body["spec"]["resourceAttributes"]["name"] for call in api.calls] == [""]
+
+
+async def test_who_may_not_do_it_to_all_may_do_it_to_some() -> None:
+    api = FakeApi()
+    cart = replace(PATCH, name="cart")
+    api.lacking = {"patch deployments "}
+    assert await asked(api, PATCH, cart) is None
+    api.lacking.add("patch deployments cart")
+    assert await asked(api, PATCH, cart) is cart
 
 
 async def test_who_needs_nothing_is_not_asked() -> None:

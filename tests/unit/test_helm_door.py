@@ -263,8 +263,6 @@ async def test_a_secret_in_a_form_that_is_not_understood_is_refused(store: tuple
 
 
 PASSED = {
-    "marking an earlier one as superseded": ("PUT", f"{SECRETS}/sh.helm.release.v1.shop.v2", record(2)),
-    "removing the oldest": ("DELETE", f"{SECRETS}/sh.helm.release.v1.shop.v2", None),
     "a Secret of the chart": ("POST", SECRETS, {"type": "Opaque", "metadata": {"name": "password"}}),
     "anything else": ("PATCH", "/apis/apps/v1/namespaces/shop/deployments/web", {}),
 }
@@ -278,6 +276,57 @@ async def test_what_helm_has_to_do_is_passed_on(store: tuple[Store, Api], case: 
         assert await helm.call(verb, path, body) in (200, 201)
 
     assert [one.method for one in kept.asked] == [verb]
+
+
+async def test_an_earlier_record_keeps_what_we_noted_on_it(store: tuple[Store, Api]) -> None:
+    """Helm writes it anew without, and what was an attempt of ours would count as a release."""
+    kept, api = store
+    earlier = record(2, "failed")
+    noted = {"rollback.dev/request": "request-1", "rollback.dev/interrupted": "true"}
+    earlier["metadata"] |= {"annotations": noted, "uid": "uid-2", "resourceVersion": "5"}
+    kept.kept[f"{SECRETS}/sh.helm.release.v1.shop.v2"] = earlier
+    async with child(api) as helm:
+        assert await helm.write(2, "superseded") == 200
+
+    stored = kept.kept[f"{SECRETS}/sh.helm.release.v1.shop.v2"]["metadata"]
+    assert (stored["annotations"], stored["labels"]["status"]) == (noted, "superseded")
+
+
+async def test_an_earlier_record_whose_notes_nobody_can_read_is_marked_all_the_same(store: tuple[Store, Api]) -> None:
+    kept, api = store
+    kept.kept[f"{SECRETS}/sh.helm.release.v1.shop.v2"] = record(2)
+    kept.kept[f"{SECRETS}/sh.helm.release.v1.shop.v2"]["metadata"]["resourceVersion"] = "5"
+    kept.instead = [("GET", 403, False)]
+    async with child(api) as helm:
+        assert await helm.write(2, "superseded") == 200
+
+    assert kept.kept[f"{SECRETS}/sh.helm.release.v1.shop.v2"]["metadata"]["labels"]["status"] == "superseded"
+
+
+async def test_nothing_is_removed_before_the_record_is_created(store: tuple[Store, Api]) -> None:
+    """Helm makes room first; if it may not create then, a revision that proved good would be gone for nothing."""
+    kept, api = store
+    async with child(api) as helm:
+        assert await helm.call("DELETE", f"{SECRETS}/sh.helm.release.v1.shop.v2") == 200
+        assert json.loads(helm.answer)["status"] == "Success"
+        assert helm.door.doomed == ["sh.helm.release.v1.shop.v2"]
+
+    assert kept.asked == []
+
+
+@pytest.mark.parametrize("refused", [403, 422])
+async def test_a_refusal_says_nothing_of_an_earlier_try_that_may_arrive_yet(
+    store: tuple[Store, Api], refused: int
+) -> None:
+    kept, api = store
+    kept.instead = [("POST", 0, False), ("POST", refused, False)]
+    async with child(api) as helm:
+        assert await helm.create() == refused
+        assert helm.door.unsure == "it is not known whether sh.helm.release.v1.shop.v3 was created"
+    kept.instead = [("POST", refused, False)]
+    async with child(api) as helm:
+        assert await helm.create() == refused
+        assert helm.door.unsure == ""
 
 
 async def test_a_second_record_is_not_created(store: tuple[Store, Api]) -> None:
@@ -361,7 +410,8 @@ async def test_signs_of_life_follow_each_other(store: tuple[Store, Api], monkeyp
         async with asyncio.timeout(60):
             while kept.notes["rollback.dev/alive"] == first:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
-        beats.cancel()
+        helm.door.rest()
+        await beats
 
 
 async def test_who_cannot_say_that_he_lives_writes_nothing_more(

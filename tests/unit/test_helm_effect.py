@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -21,10 +22,13 @@ ADDRESS = "http://127.0.0.1:1234/one-time"
 
 
 def door(beats: float = 3600) -> Any:
-    async def beat() -> None:
-        await asyncio.sleep(beats)
+    resting = asyncio.Event()
 
-    return SimpleNamespace(url=ADDRESS, beat=beat)
+    async def beat() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(resting.wait(), beats)
+
+    return SimpleNamespace(url=ADDRESS, beat=beat, rest=resting.set)
 
 
 async def run(script: str, *more: str, seconds: float = 60, beats: float = 3600) -> effect.Finished:
@@ -60,6 +64,27 @@ async def test_it_is_ended_when_its_time_is_over_and_its_children_with_it() -> N
     done = await run("sleep 1000 & echo $! >&2; wait", seconds=0.5)
 
     assert (done.late, done.code) == (True, -1)
+
+
+async def test_a_sign_of_life_that_is_being_written_is_not_broken_off() -> None:
+    """Or the record would have a version that nobody knows, and what Helm said could not be written to it."""
+    said: list[str] = []
+    one = door()
+    resting = one.rest
+
+    async def beat() -> None:
+        said.append("begun")
+        await asyncio.sleep(0.2)
+        said.append("known")
+
+    def rest() -> None:
+        said.append("rest")
+        resting()
+
+    one.beat, one.rest = beat, rest
+    done = await effect.run("/bin/sh", ["-c", "exit 3"], WHERE, one, 60)
+
+    assert (done.code, said) == (3, ["begun", "rest", "known"])
 
 
 async def test_it_is_ended_when_nobody_may_be_at_work_any_more() -> None:

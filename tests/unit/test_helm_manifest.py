@@ -193,3 +193,31 @@ def test_what_an_interrupted_rollback_may_have_left_is_named_beside_what_it_made
     }
     assert objects(manifest.with_what_may_be_left(OLD, NEW + extra))[WEB] == objects(OLD)[WEB]
     assert manifest.with_what_may_be_left(OLD, NEW) == OLD
+
+
+TILLS = """---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: tills.example.com}
+spec: {group: example.com, names: {kind: Till}}
+---
+apiVersion: example.com/v1
+kind: Till
+metadata: {name: first}
+---
+apiVersion: example.com/v1
+kind: Drawer
+metadata: {name: second}
+"""
+
+
+def test_of_what_goes_with_its_definition_nothing_is_left() -> None:
+    """Helm fails over an object of a kind that is gone, also over one that it is about to delete."""
+    both = set(objects(manifest.with_what_may_be_left(OLD, NEW + TILLS))) - set(objects(OLD))
+    assert {name.kind for name in both} == {"CustomResourceDefinition", "Drawer"}
+    served = set(objects(manifest.with_what_may_be_left(OLD, NEW + TILLS, {("example.com/v1", "Drawer")})))
+    assert {name.kind for name in served - set(objects(OLD))} == {"CustomResourceDefinition"}
+    kept = objects(
+        manifest.with_what_may_be_left(OLD + TILLS.partition("---\napiVersion: example.com")[0], NEW + TILLS)
+    )
+    assert {name.kind for name in kept if name.group == "example.com"} == {"Till", "Drawer"}, "the definition stays"

@@ -43,13 +43,15 @@ class Server(FakeApi):
 
     definition: Object | None = None
 
-    async def get(self, path: str, *, as_: Identity, query: Object | None = None) -> Object:
+    async def get(
+        self, path: str, *, as_: Identity, query: Object | None = None, metadata_only: bool = False
+    ) -> Object:
         if path in SERVED:
             named = [{"name": name, "kind": kind, "namespaced": inside} for name, kind, inside in SERVED[path]]
             return {"resources": named}
         if path == _DEFINITION and self.definition is not None:
             return self.definition
-        return await super().get(path, as_=as_, query=query)
+        return await super().get(path, as_=as_, query=query, metadata_only=metadata_only)
 
     @property
     def asked(self) -> set[tuple[str, str]]:
@@ -82,8 +84,9 @@ async def test_what_is_changed_created_and_deleted_is_asked_for(force: Force) ->
     change = TAKES[force]
     assert api.asked == {
         *((verb, "web") for verb in ("get", change)),
-        *((verb, "settings") for verb in ("get", "create", change)),
-        *((verb, "extra") for verb in ("get", "delete")),
+        *((verb, "settings") for verb in ("create", change)),
+        ("get", ""),  # of both ConfigMaps
+        ("delete", "extra"),
     }
 
 
@@ -103,7 +106,8 @@ async def test_what_a_hook_takes_is_asked_for(case: str) -> None:
     one, api = changes("", hooks=_hooks(release(1, hooks=[hook], apply_method=more.get("apply_method"))))
 
     assert await one.first_lacking() is None
-    assert api.asked == {(verb, "migrate") for verb in verbs}
+    waited_for = {(verb, "") for verb in ("list", "watch") if verbs}
+    assert api.asked == {(verb, "migrate") for verb in verbs} | waited_for
 
 
 async def test_what_is_lacking_for_a_hook_is_told() -> None:

@@ -172,6 +172,10 @@ WHY_NOT = {
         {"status": "superseded", "description": 'Upgrade "shop" failed: context deadline exceeded'},
         "it had failed before it was superseded",
     ),
+    "an upgrade that was never completed, before a rollback by hand failed": (
+        {"status": "superseded", "description": "Preparing upgrade"},
+        "it had failed before it was superseded",
+    ),
 }
 
 

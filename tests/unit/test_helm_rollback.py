@@ -16,18 +16,42 @@ from hypothesis import strategies as st
 
 from rollback_operator.api.options import Force, HelmOptions, Options
 from rollback_operator.kube import errors
-from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.kube.identity import Identity, ServiceAccount
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.helm.effect import Finished
 from rollback_operator.targets.helm.records import Record, decode, encode, fingerprint, record_of
-from rollback_operator.targets.helm.rollback import AT_ONCE, SHARE, Means, Rollback, going_forward
+from rollback_operator.targets.helm.rollback import AT_ONCE, SHARE, Means, Rollback, _before, going_forward
 from rollback_operator.targets.helm.standing import DEAD_AFTER, MOST_ATTEMPTS, Standing, standing_of
 from rollback_operator.targets.helm.store import Stored
+from tests.unit.fakes import FakeApi, failing
 from tests.unit.helm import MANIFEST, release, secret
+
+Object = dict[str, Any]
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 PATIENCE = timedelta(minutes=15)
 NOTHING: Any = None
+SERVED = {
+    "/apis/apps/v1": [{"name": "deployments", "kind": "Deployment", "namespaced": True}],
+    "/api/v1": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}],
+}
+
+
+class Server(FakeApi):
+    """An API server that tells which kinds it serves, if it tells."""
+
+    def __init__(self, *things: Object, tells: bool = True) -> None:
+        super().__init__(*things)
+        self.tells = tells
+
+    async def get(
+        self, path: str, *, as_: Identity, query: Object | None = None, metadata_only: bool = False
+    ) -> Object:
+        if path not in SERVED:
+            return await super().get(path, as_=as_, query=query, metadata_only=metadata_only)
+        if not self.tells:
+            raise errors.Unavailable("no answer")
+        return {"resources": SERVED[path]}
 
 
 def record(number: int, status: str = "superseded", **more: Any) -> Record:
@@ -39,9 +63,12 @@ def records(first: int, last: int) -> tuple[Record, ...]:
     return tuple(record(number, "deployed" if number == last else "superseded") for number in range(first, last + 1))
 
 
-def rollback(listed: tuple[Record, ...], to: int, store: Any = NOTHING, **options: Any) -> Rollback:
+def rollback(
+    listed: tuple[Record, ...], to: int, store: Any = NOTHING, api: FakeApi | None = None, **options: Any
+) -> Rollback:
     where = Where("shop", "shop", ServiceAccount("shop", "rollback"), Options(helm=HelmOptions(**options)))
-    return Rollback(Means(NOTHING, store, "helm"), where, standing_of(listed, NOW, PATIENCE), str(to))
+    server: Any = api or Server()
+    return Rollback(Means(server, store, "helm"), where, standing_of(listed, NOW, PATIENCE), str(to))
 
 
 def arguments(one: Rollback, *, hooks: bool = True) -> list[str]:
@@ -233,6 +260,70 @@ async def test_an_attempt_that_was_disturbed_names_what_the_release_before_it_ma
 
     (written,) = kept.written
     assert "only-in-2" in decode(written)["manifest"]
+
+
+ONLY_THERE = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: only-in-2}\n"
+
+
+def _with_more(more: str = ONLY_THERE) -> Object:
+    return release(2, status="deployed", manifest=MANIFEST.format(image="shop:2") + more)
+
+
+async def test_so_does_one_that_is_given_up() -> None:
+    """The next request goes on from it."""
+    dead = record(3, "pending-rollback", request="request-1", version="103", alive=NOW - timedelta(minutes=20))
+    kept = Kept(secret(1, release(1)), secret(2, _with_more()), secret(3, release(3, status="pending-rollback")))
+
+    await rollback((*records(1, 2), dead), 1, kept).give_up()
+
+    (written,) = kept.written
+    assert "only-in-2" in decode(written)["manifest"]
+
+
+LEFT = {
+    "a kind that is served": ("v1", True, True),
+    "a kind that is not served any more": ("example.com/v1", True, False),
+    "nobody tells which are": ("v1", False, True),
+}
+
+
+@pytest.mark.parametrize("case", LEFT)
+async def test_nothing_is_left_of_a_kind_that_is_gone(case: str) -> None:
+    """Helm reads what the newest revision names, and fails over it."""
+    version, tells, left = LEFT[case]
+    kept = Kept(secret(1, release(1)), secret(2, _with_more(ONLY_THERE.replace("v1", version))))
+    door: Any = SimpleNamespace(
+        record=secret(3, release(3, status="pending-rollback")), outrun=False, broken={}, touched=set(), quiet=_at_once
+    )
+
+    await rollback(records(1, 2), 1, kept, Server(tells=tells))._after(door, Finished(1, "a hook"), 0)
+
+    (written,) = kept.written
+    assert ("only-in-2" in decode(written)["manifest"]) is left
+
+
+async def test_that_the_record_may_come_yet_is_no_refusal() -> None:
+    door: Any = SimpleNamespace(outrun=False, unsure="it is not known", forbidden="may not create", broken={})
+
+    assert isinstance(_before(door, Finished(1, "no")), errors.Unavailable)
+    door.outrun = True
+    assert isinstance(_before(door, Finished(1, "no")), errors.Conflict)
+
+
+async def test_what_goes_for_the_history_limit_is_removed_if_it_can_be() -> None:
+    api = Server(secret(1, release(1)), secret(2, release(2)))
+    api.faults.append(
+        failing("DELETE /api/v1/namespaces/shop/secrets/sh.helm.release.v1.shop.v2", errors.Forbidden("no"))
+    )
+    one = rollback(records(1, 3), 3, api=api)
+
+    for number in (1, 2, 7):
+        await one._remove(f"sh.helm.release.v1.shop.v{number}")
+
+    assert [call.path.rpartition(".")[2] for call in api.calls if call.verb == "DELETE"] == ["v1", "v2"]
+    assert api.current(secret(2, release(2)))
+    with pytest.raises(KeyError):
+        api.current(secret(1, release(1)))
 
 
 BEGUN = {

@@ -26,8 +26,8 @@ from rollback_operator.targets.helm import effect
 from rollback_operator.targets.helm.effect import Finished
 from rollback_operator.targets.helm.records import fingerprint
 from rollback_operator.targets.helm.target import HelmTarget
-from tests.unit.fakes import FakeApi
-from tests.unit.helm import release, secret
+from tests.unit.fakes import FakeApi, failing
+from tests.unit.helm import MANIFEST, release, secret
 
 Object = dict[str, Any]
 
@@ -38,11 +38,17 @@ OURS = {"request": "request-1"}
 
 
 class Server(FakeApi):
-    """An API server that gives lists of Secrets without what they hold."""
+    """An API server that gives lists of Secrets without what they hold, and perhaps tells what it serves."""
+
+    def __init__(self, *things: Object, serves: bool = False) -> None:
+        super().__init__(*things)
+        self._serves = serves
 
     async def get(
         self, path: str, *, as_: Identity, query: Object | None = None, metadata_only: bool = False
     ) -> Object:
+        if self._serves and path == "/apis/apps/v1":
+            return {"resources": [{"name": "deployments", "kind": "Deployment", "namespaced": True}]}
         found = await super().get(path, as_=as_, query=query)
         assert metadata_only is path.endswith("/secrets")
         return found
@@ -295,3 +301,67 @@ async def test_an_attempt_is_begun_in_time_or_not_at_all(case: str, monkeypatch:
     late = raised is errors.NotDone
     assert run.await_count == (0 if late else 1)
     assert bool(api.writes()) is not late, "nor is what somebody left marked as failed"
+
+
+async def test_a_right_that_the_chart_takes_is_missed_before_the_incident() -> None:
+    """Who watches says so in Armed; a request ends with it before anything is planned."""
+    api: Any = Server(revision(1, "a"), revision(2, "b", "deployed"), serves=True)
+    api.lacking = {"patch deployments"}
+    target = HelmTarget(api, "helm", {})
+    found = await target.observe(WHERE, None, None)
+    assert found is not None
+
+    findings = await target.examine(WHERE, found, found.history[0])
+
+    assert findings.obstacle is not None
+    assert findings.obstacle.reason is Reason.FORBIDDEN
+    assert findings.obstacle.message.startswith("Service account shop/rollback may not patch deployments web in namesp")
+
+
+async def test_what_a_look_made_sure_of_is_not_looked_at_again_for_the_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effect, "run", mock.AsyncMock(return_value=Finished(1, "no")))
+    target = helm(revision(1, "a"), revision(2, "b", "deployed"))
+    found = await target.observe(WHERE, Phase.RUNNING, None)
+    assert found is not None
+    looks = mock.AsyncMock()
+    monkeypatch.setattr(target, "_cleared", looks)
+    await target.examine(WHERE, found, found.history[0])
+
+    for allowed in (False, True):
+        where = replace(WHERE, options=Options(helm=HelmOptions(allowCRDDeletion=allowed)))
+        with pytest.raises(errors.Invalid):
+            await target.apply(where, found, plan_to("1", found), "request-1")
+
+    assert looks.await_count == 1, "other options were not looked at"
+
+
+async def test_a_release_over_which_an_attempt_broke_off_is_gone_back_to_and_does_not_prove_good() -> None:
+    """The request that made the attempt is gone, so nobody makes it again."""
+    dead = revision(3, "a", "pending-rollback", request="request-gone")
+    found = await seen(revision(1, "a"), revision(2, "b", "deployed"), dead)
+
+    assert (found.current.name, found.current.fingerprint, found.settled) == ("2", half_of(B), True)
+    assert isinstance(choose("2", SHOP, found, {}), Chosen)
+    target = helm(revision(1, "a"), revision(2, "b", "deployed"), dead)
+    assert isinstance(target, Composed)
+    assert (await target.wellbeing(WHERE, found)).state is Wellbeing.FAILING
+
+
+async def test_what_such_an_attempt_left_is_part_of_what_is_left() -> None:
+    """Helm deletes it: with a definition, every object of that kind."""
+    definition = (
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: tills.example.com}\n"
+    )
+    more = release(2, image="shop:2", status="deployed", manifest=f"{MANIFEST.format(image='shop:2')}---\n{definition}")
+    stored = secret(2, more, written="2020-01-01T00:00:00Z")
+    dead = revision(3, "a", "pending-rollback", request="request-gone")
+    api: Any = Server(revision(1, "a"), stored, dead)
+    api.faults.append(failing("/apis/apiextensions.k8s.io", errors.Forbidden("no")))
+    target = HelmTarget(api, "helm", {})
+    found = await target.observe(WHERE, None, None)
+    assert found is not None
+
+    findings = await target.examine(WHERE, found, next(one for one in found.history if one.name == "1"))
+
+    assert findings.obstacle is not None
+    assert findings.obstacle.reason is Reason.WOULD_DELETE_CRD

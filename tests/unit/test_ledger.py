@@ -364,6 +364,12 @@ def test_what_stands_in_parts_of_a_bad_release_is_bad() -> None:
     assert ledger.why_bad(half_of(fingerprint("a"))) is None
 
 
+def test_that_an_attempt_broke_off_over_a_release_says_nothing_against_it() -> None:
+    parts = runs("c", since=-10, rollback=True).model_copy(update={"fingerprint": half_of(fingerprint("c"))})
+
+    assert learned((), runs("c"), parts, [], NOW, soaked=False) == ()
+
+
 def test_a_request_that_left_its_release_in_parts_is_no_return_by_hand() -> None:
     left = runs("b", since=-10, rollback=True).model_copy(update={"fingerprint": half_of(fingerprint("b"))})
     going = rollback("c", "b", ended=None, phase=Phase.VERIFYING)

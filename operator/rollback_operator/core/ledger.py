@@ -107,7 +107,8 @@ def _learn_of_return(
     known: dict[str, Entry], before: CurrentRevision, current: CurrentRevision, others: Sequence[Other], now: datetime
 ) -> None:
     """Somebody went back by hand: that says something of the release that was left, unless a bad one came back."""
-    by_hand = current.rollback and before.uid == current.uid and before.fingerprint != current.fingerprint
+    same = is_of(current.fingerprint, before.fingerprint)  # perhaps in parts by now
+    by_hand = current.rollback and before.uid == current.uid and not same
     # The effect of one that has not ended may be there before it is noted: what it left counts once it has ended.
     later = [one for one in others if one.finished is None or (one.applied and one.finished >= before.since)]
     came_by_request = any(is_of(current.fingerprint, one.to) for one in later)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollback_operator.kube import errors
@@ -25,7 +25,7 @@ class Right:
 
     def __str__(self) -> str:
         what = f"{self.resource} {self.name}" if self.name else self.resource
-        return f"{self.verb} {what} in namespace {self.namespace}"
+        return f"{self.verb} {what}" + (f" in namespace {self.namespace}" if self.namespace else "")
 
 
 async def first_lacking(api: Api, rights: Iterable[Right], account: ServiceAccount) -> Right | None:
@@ -53,14 +53,24 @@ async def may(api: Api, rights: Iterable[Right], account: ServiceAccount) -> boo
 
 
 async def _first_lacking(api: Api, rights: Iterable[Right], account: ServiceAccount) -> Right | None:
+    alike: dict[Right, list[Right]] = {}
     for right in rights:
-        attributes = {name: getattr(right, name) for name in ("verb", "group", "resource", "namespace", "name")}
-        review: dict[str, Any] = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
-        answer = await api.create(_PATH, review, as_=account)
-        if not answer.get("status", {}).get("allowed"):
-            return right
+        alike.setdefault(replace(right, name=""), []).append(right)
+    for whole, named in alike.items():
+        if len(named) > 1 and await _allowed(api, whole, account):
+            continue  # of all objects: so of each
+        for right in named:
+            if not await _allowed(api, right, account):
+                return right
     return None
+
+
+async def _allowed(api: Api, right: Right, account: ServiceAccount) -> bool:
+    attributes = {name: getattr(right, name) for name in ("verb", "group", "resource", "namespace", "name")}
+    review: dict[str, Any] = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    answer = await api.create(_PATH, review, as_=account)
+    return bool(answer.get("status", {}).get("allowed"))

@@ -146,7 +146,8 @@ def _orders(standing: Standing) -> Orders:
 def _in_the_way(findings: Findings, revision: Revision, ref: TargetRef) -> Disarmed | None:
     """Why the target could not go to that revision."""
     if findings.obstacle is not None:
-        return findings.obstacle.reason, findings.obstacle.message
+        lacking = findings.obstacle.reason is Reason.FORBIDDEN
+        return Reason.MAY_NOT_ROLL_BACK if lacking else findings.obstacle.reason, findings.obstacle.message
     if not findings.missing:
         return None
     what = f"Revision {revision.name} of {ref}, which it would go back to, needs what is gone"

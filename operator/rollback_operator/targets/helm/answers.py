@@ -10,6 +10,9 @@ from aiohttp import web
 
 Object = dict[str, Any]
 
+SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+"""What a deletion is answered."""
+
 
 def parsed(text: bytes) -> Object:
     """The JSON of an answer; empty if it is none."""

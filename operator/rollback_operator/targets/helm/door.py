@@ -18,10 +18,11 @@ import logging
 import re
 import secrets as randomness
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -87,7 +88,9 @@ class Door:
     `record`: the Secret of the new revision, as it was last stored. `outrun`: somebody else created that revision, or
     wrote to it. `forbidden`: what the service account was first refused. `broken`: calls that got no good answer, and
     were not made again with success, and what time did not allow. `touched`: names of objects that were created or
-    changed, or may have been; empty for one that has no name yet.
+    changed, or may have been; empty for one that has no name yet. `unsure`: why the record may be created yet.
+    `doomed`: records that Helm removed for the history limit, as it believes. It does that before it creates the new
+    one: then a rollback that is refused would have removed what could be gone back to.
     """
 
     def __init__(self, api: Api, where: Where, errand: Errand) -> None:
@@ -97,7 +100,7 @@ class Door:
         self._name = secret_name(where.name, errand.number)
         self._writing = asyncio.Lock()
         self._opened = self._confirmed = time.monotonic()
-        self._closing = asyncio.Event()
+        self._resting = asyncio.Event()
         self._token = randomness.token_urlsafe(32)
         self.url = ""
         self.record: Object | None = None
@@ -106,6 +109,8 @@ class Door:
         self.forbidden = ""
         self.broken: dict[tuple[str, str], str] = {}
         self.touched: set[str] = set()
+        self.unsure = ""
+        self.doomed: list[str] = []
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Door]:
@@ -126,10 +131,15 @@ class Door:
 
         That is when the record is another's, or when it could not be said for so long that others may say so.
         """
-        while not self.outrun and not self._lapsed():
-            await asyncio.sleep(BEAT)
-            if self.record is not None and _pending(self.record):
+        while not self.outrun and not self._lapsed() and not self._resting.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._resting.wait(), BEAT)
+            if not self._resting.is_set() and self.record is not None and _pending(self.record):
                 await self._say_alive()
+
+    def rest(self) -> None:
+        """No more signs of life: `beat` returns. One that is being written is written: its version has to be known."""
+        self._resting.set()
 
     async def _say_alive(self) -> None:
         async with self._writing:
@@ -214,9 +224,12 @@ class Door:
             raise _Refusal(f"{name} is no record that this rollback may write")
         if request.method == "PUT" and number == self._errand.number:
             return await self._replace(request, _secret_in(request, body))
-        if request.method == "DELETE" and number in (self._errand.spared, self._errand.number):
+        if request.method == "PUT":
+            return await self._update_older(request, name, _secret_in(request, body))
+        if number in (self._errand.spared, self._errand.number):
             raise _Refusal(f"revision {number} is needed")
-        return await self._pass_on(request, body)
+        self.doomed.append(name)
+        return web.json_response(answers.SUCCESS)
 
     # The record.
 
@@ -229,6 +242,7 @@ class Door:
                 self.broken[_BEGIN] = f"it took Helm more than {CREATE_WITHIN:g} s to begin"
                 raise _Refusal("it is too late to create the record", HTTPStatus.CONFLICT)
             body = json.dumps(self._stamped(made)).encode()
+            unsure = False
             for _ in range(TRIES):
                 status, answer = await self._send(request, body, RECORD_WRITE)
                 if status == HTTPStatus.CREATED:
@@ -240,10 +254,23 @@ class Door:
                 if status == HTTPStatus.CONFLICT:
                     self.outrun = True
                     break
+                unsure = unsure or answers.transient(status)
                 if not answers.transient(status) or time.monotonic() - self._opened > CREATE_WITHIN:
                     break
                 await asyncio.sleep(0.2)
+            if unsure and self.record is None:  # what a later try was answered says nothing of an earlier one
+                self.unsure = f"it is not known whether {self._name} was created"
             return web.json_response(answer, status=status)
+
+    async def _update_older(self, request: web.Request, name: str, new: Object) -> web.StreamResponse:
+        """A record before ours, with what it says of ourselves: Helm writes it anew without."""
+        try:
+            path = secrets(self._where, name)
+            noted = _notes(await self._api.get(path, as_=self._where.account, metadata_only=True))
+        except errors.KubeError:
+            noted = {}  # its description still names the request
+        new["metadata"] = {**new["metadata"], "annotations": {**noted, **_notes(new)}}
+        return await self._pass_on(request, json.dumps(new).encode(), {"Content-Type": JSON})
 
     async def _replace(self, request: web.Request, new: Object) -> web.StreamResponse:
         if not _pending(new):
@@ -314,7 +341,10 @@ class Door:
 
     # All else.
 
-    async def _pass_on(self, request: web.Request, body: bytes) -> web.StreamResponse:
+    async def _pass_on(
+        self, request: web.Request, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> web.StreamResponse:
+        """Make a call as it is; `headers`: those that are other than Helm's."""
         reads = request.method in _READS
         where, limit = (request.path_qs, None) if reads else (_bounded(request, WRITE), float(WRITE + 1))
         watches = request.query.get("watch", "") in ("1", "true")
@@ -323,7 +353,7 @@ class Door:
             self._may_arrive[this] = time.monotonic() + WRITE + 1
         try:
             async with self._api.forward(
-                request.method, where, request.headers, body, as_=self._where.account, limit=limit
+                request.method, where, {**request.headers, **headers}, body, as_=self._where.account, limit=limit
             ) as answer:
                 self._may_arrive.pop(this, None)
                 if answer.status < HTTPStatus.BAD_REQUEST or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

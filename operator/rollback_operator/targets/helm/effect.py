@@ -65,12 +65,7 @@ async def run(program: str, arguments: list[str], where: Where, door: Door, seco
             start_new_session=True,
             preexec_fn=_ends_with(os.getpid()),
         )
-        try:
-            return await _watched(child, door, seconds)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
+        return await _watched(child, door, seconds)
 
 
 def _ends_with(parent: int) -> Callable[[], None]:
@@ -122,9 +117,12 @@ async def _watched(child: asyncio.subprocess.Process, door: Door, seconds: float
         said = "it took longer than it may" if late else "another operator may be at work on the release"
         return Finished(-1, f"Helm was ended: {said}", late)
     finally:
-        for task in (ends, beats):
-            task.cancel()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        ends.cancel()
+        door.rest()
         await asyncio.gather(ends, beats, return_exceptions=True)
+        await child.wait()
 
 
 async def _ended(child: asyncio.subprocess.Process) -> Finished:

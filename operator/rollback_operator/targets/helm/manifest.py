@@ -6,7 +6,7 @@ Pure functions over text and JSON.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,6 +165,17 @@ def _with_template(thing: Object, path: tuple[str, ...], salt: str) -> Object:
     return {**thing, path[0]: changed}
 
 
+def _defined_by(definition: Object) -> tuple[str, str]:
+    """Group and kind of the objects of a CustomResourceDefinition."""
+    spec = definition.get("spec")
+    names = spec.get("names") if isinstance(spec, dict) else None
+    return (
+        (str(spec.get("group")), str(names.get("kind")))
+        if isinstance(spec, dict) and isinstance(names, dict)
+        else ("", "")
+    )
+
+
 def definitions_left_out(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> tuple[Object, ...]:
     """CustomResourceDefinitions that one has and the other has not: with them, every object of theirs is deleted."""
     return tuple(thing for name, thing in sorted(before.items()) if name.kind == CRD and name not in after)
@@ -176,15 +187,30 @@ def kept(thing: Object) -> bool:
     return isinstance(noted, dict) and noted.get(_KEEP) == "keep"
 
 
-def with_what_may_be_left(manifest: str, before: str) -> str:
+def type_of(thing: Object) -> tuple[str, str]:
+    """What the API server tells kinds apart by."""
+    return str(thing.get("apiVersion", "")), str(thing["kind"])
+
+
+def with_what_may_be_left(manifest: str, before: str, unserved: Container[tuple[str, str]] = ()) -> str:
     """`manifest`, and those parts of the manifest `before` whose objects it does not have.
 
     What an interrupted rollback may have left standing: the next one deletes what its own manifest does not name.
+    Nothing is left of objects whose kind (see `type_of`) is not served, and those of a definition go with it.
 
     Raises:
         ManifestError: one of them cannot be understood.
     """
-    names, room = set(objects(manifest)), Room(MOST_VALUES)
+    after, room = objects(manifest), Room(MOST_VALUES)
+    defined = {_defined_by(one) for one in definitions_left_out(objects(before), after)}
+    parts = [(text, _objects_in((source, text), room)) for source, text in documents(before)]
     # Without their templates' names: what a release is may not depend on what another one left.
-    left = [_SOURCE.sub("", part[1]) for part in documents(before) if not set(_objects_in(part, room)) <= names]
+    left = [
+        _SOURCE.sub("", text)
+        for text, found in parts
+        if any(
+            name not in after and type_of(one) not in unserved and (name.group, name.kind) not in defined
+            for name, one in found.items()
+        )
+    ]
     return "\n---\n".join([manifest.strip(), *left]) + "\n" if left else manifest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +17,9 @@ from rollback_operator.targets.helm.manifest import Name, definitions_left_out, 
 
 MOST_AT_ONCE = 5
 """Questions that are asked at the same time."""
+
+_WAITED_FOR = ("list", "watch")
+"""What Helm does with all objects of a kind, to see when a hook is done."""
 
 Object = dict[str, Any]
 Objects = Mapping[Name, Object]
@@ -129,9 +132,12 @@ class Changes:
         asked = [
             *(self._rights(resources, name, thing, self._verbs(name, thing)) for name, thing in objects.items()),
             *(self._rights(resources, name, thing, self._verbs_of_hook(name)) for name, thing in hooked.items()),
+            *(self._rights(resources, replace(name, name=""), one, _WAITED_FOR) for name, one in hooked.items()),
         ]
-        needed = dict.fromkeys(right for rights in asked for right in rights)
-        found = await self._each(access.first_lacking(self._api, (one,), self._where.account) for one in needed)
+        alike: dict[Right, dict[Right, None]] = {}
+        for right in (right for rights in asked for right in rights):
+            alike.setdefault(replace(right, name=""), {})[right] = None
+        found = await self._each(access.first_lacking(self._api, some, self._where.account) for some in alike.values())
         return next((one for one in found if one is not None), None)
 
     def _verbs(self, name: Name, thing: Object) -> tuple[str, ...]:

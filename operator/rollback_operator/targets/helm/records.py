@@ -51,9 +51,15 @@ MARKED, BROKEN = "Marked as failed by a rollback: ", "Rollback failed: "
 GIVEN_UP = "The rollback was interrupted, and not made again: parts of it may be done."
 """How we describe one of ours that is not made again."""
 _FAILED = re.compile(
-    "|".join([r'(Upgrade|Release|Rollback) "[^"]*" failed: ', *map(re.escape, (MARKED, BROKEN, GIVEN_UP))])
+    "|".join(
+        [
+            r'(Upgrade|Release|Rollback) "[^"]*" failed: ',
+            "(Preparing upgrade|Initial install underway)$",
+            *map(re.escape, (MARKED, BROKEN, GIVEN_UP)),
+        ]
+    )
 )
-"""How Helm and we describe a failed revision; Helm calls some of them superseded later."""
+"""How Helm and we describe a revision that failed, or was never completed; Helm calls some superseded later."""
 _RETURN = re.compile(r"Rollback to [0-9]+")
 _REQUEST = re.compile(r"\(rollback request ([-0-9a-f]{1,64})\)")
 

@@ -17,10 +17,9 @@ from rollback_operator.api.options import HelmOptions
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import Api
 from rollback_operator.targets.base import Where
-from rollback_operator.targets.helm import effect, manifest, records
+from rollback_operator.targets.helm import effect, records
 from rollback_operator.targets.helm.door import Door, Errand
 from rollback_operator.targets.helm.effect import Finished
-from rollback_operator.targets.helm.manifest import ManifestError
 from rollback_operator.targets.helm.records import (
     ALIVE_ANNOTATION,
     FAILED,
@@ -28,8 +27,9 @@ from rollback_operator.targets.helm.records import (
     Record,
     UnreadableError,
 )
+from rollback_operator.targets.helm.remains import with_remains
 from rollback_operator.targets.helm.standing import MOST_ATTEMPTS, Standing
-from rollback_operator.targets.helm.store import Store, Stored
+from rollback_operator.targets.helm.store import Store, Stored, secrets
 from rollback_operator.targets.metadata import annotations_of
 
 log = logging.getLogger(__name__)
@@ -197,6 +197,8 @@ class Rollback:
             raise _before(door, done)
         if done.code != 0:
             await self._after(door, done, earlier=len(again))
+        for name in door.doomed:
+            await self._remove(name)
 
     def _in_time(self) -> None:
         """Make sure that it is not too late: what was looked at before may have taken its time.
@@ -237,6 +239,17 @@ class Rollback:
             *_flags(self._options, hooks=hooks),
         ]
 
+    async def _remove(self, name: str) -> None:
+        """Remove a record for the history limit; if that cannot be done now, it goes with the next release."""
+        path = secrets(self._where, name)
+        try:
+            there = await self._means.api.get(path, as_=self._where.account, metadata_only=True)
+            await self._means.api.delete(path, as_=self._where.account, uid=there["metadata"]["uid"])
+        except errors.NotFound:
+            pass
+        except errors.KubeError as error:
+            log.warning("Secret %s/%s was not removed: %s", self._where.namespace, name, error)
+
     # Leaving nothing pending.
 
     async def _mend(self, left: Record) -> None:
@@ -250,21 +263,12 @@ class Rollback:
         said = "its operator was gone" if ours else f"it was left {left.status}, and nobody worked on it any more"
         release = _closed(stored.release, f"{records.MARKED}{said}.")
         if ours:
-            release["manifest"] = await self._with_what_is_left(stored.release)
+            release["manifest"] = await self._with_remains(stored.release)
         await self._store.write(self._where, _packed(stored.secret, release, interrupted=ours))
 
-    async def _with_what_is_left(self, release: Object) -> str:
-        """The manifest of an attempt that failed, with what the revision before may have left standing.
-
-        The next attempt, or the next request's, deletes what its forerunner names and it does not.
-        """
-        text = str(release.get("manifest") or "")
-        before = [one for one in self._standing.records if one.number < int(release["version"])]
-        try:
-            stored = await self._store.read(self._where, before[-1])
-            return manifest.with_what_may_be_left(text, str(stored.release.get("manifest") or ""))
-        except (IndexError, UnreadableError, ManifestError, errors.NotFound):
-            return text
+    async def _with_remains(self, release: Object) -> str:
+        """The manifest of an attempt that failed, with what the revision before may have left standing."""
+        return await with_remains(self._means.api, self._store, self._where, self._standing.records, release)
 
     async def give_up(self) -> None:
         """Mark what was left half made as failed, for good.
@@ -277,6 +281,8 @@ class Rollback:
             return
         stored = await self._read(newest)
         closed = _closed(stored.release, records.GIVEN_UP)
+        if newest.pending:
+            closed["manifest"] = await self._with_remains(stored.release)
         await self._store.write(self._where, _packed(stored.secret, closed, interrupted=False))
 
     async def _read(self, record: Record) -> Stored:
@@ -305,7 +311,7 @@ class Rollback:
             closed = _closed(release, f"{records.BROKEN}{done.words}")
         if disturbed:
             closed = records.without_runs(closed, door.touched)
-        closed = {**closed, "manifest": await self._with_what_is_left(release)}
+        closed = {**closed, "manifest": await self._with_remains(release)}
         if closed != release or disturbed:
             await door.quiet()
             await self._close(_packed(door.record, closed, interrupted=disturbed))
@@ -344,6 +350,8 @@ def _before(door: Door, done: Finished) -> errors.KubeError:
     """What it means that Helm failed before it had begun."""
     if door.outrun:
         return errors.Conflict("another revision of the release was created first")
+    if door.unsure:
+        return errors.Unavailable(door.unsure)
     if door.forbidden:
         return errors.Forbidden(door.forbidden)
     if door.broken:

@@ -39,6 +39,11 @@ class Standing:
     attempts: tuple[Record, ...] = ()
 
     @property
+    def in_parts(self) -> bool:
+        """Whether an attempt of ours broke off over what is current: neither stands as a whole."""
+        return self.current is not self.newest and not self.busy
+
+    @property
     def history(self) -> tuple[Record, ...]:
         """What can be gone back to."""
         return tuple(one for one in self.records if one.candidate)

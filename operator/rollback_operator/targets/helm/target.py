@@ -26,14 +26,15 @@ from rollback_operator.targets.helm.health import Workloads
 from rollback_operator.targets.helm.manifest import ManifestError, Name
 from rollback_operator.targets.helm.objects import NO_HOOKS, Changes, Hooks
 from rollback_operator.targets.helm.records import Record, UnreadableError
+from rollback_operator.targets.helm.remains import with_remains
 from rollback_operator.targets.helm.rollback import Means, Rollback, going_forward
 from rollback_operator.targets.helm.standing import Standing, standing_of
-from rollback_operator.targets.helm.store import Store
+from rollback_operator.targets.helm.store import Store, Stored
 from rollback_operator.targets.manifests import bare
 
 _CLEAR_FOR = 60.0
-"""Seconds for which what was made sure of for an attempt holds for the next one: an attempt has to be begun within
-seconds, so the one that took too long to look would be followed by others that do."""
+"""Seconds for which what was made sure of holds: an attempt has to be begun within seconds, so one that took too long
+to look would be followed by others that do."""
 KEEPS = "Older ones are removed by Helm's --history-max (10, unless said otherwise)."
 
 Object = dict[str, Any]
@@ -111,6 +112,8 @@ class HelmTarget:
                 return Health(Wellbeing.PROGRESSING, f"Helm is at work ({current.status})")
             said = "whoever rolled it back is gone, and it may be half done"
             return Health(Wellbeing.FAILING, said, final=True)
+        if standing.in_parts:
+            return Health(Wellbeing.FAILING, "a rollback of it broke off, so it may stand in parts only")
         if current.status != records.DEPLOYED:
             said = told(current.description) or current.status  # Helm's own words, with what the API server quoted
             return Health(Wellbeing.FAILING, f"Helm says: {said}", final=True)
@@ -135,6 +138,10 @@ class HelmTarget:
         options = where.options.helm
         if move.lost and not options.allow_crd_deletion:
             return Findings((), "", obstacle=_would_delete(where, to.name, move.lost))
+        lacking = await move.changes.first_lacking()
+        if lacking is not None:
+            return Findings((), "", obstacle=_may_not(where, to.name, lacking))
+        self._clear.note(_sure(where, standing, to.name))
         return Findings(
             steps=tuple(rollback.steps(move.then)),
             diff=await asyncio.to_thread(
@@ -160,12 +167,25 @@ class HelmTarget:
         there = next((one for one in standing.records if str(one.number) == to), None)
         if there is None:
             raise errors.NotFound(f"revision {to} is gone")
-        stored = await asyncio.gather(*(self._store.read(where, one) for one in (standing.newest, there)))
-        now, then = (one.release for one in stored)
-        before, after = await _objects(now), await _objects(then)
+        stands, goes = await asyncio.gather(self._newest(where, standing), self._store.read(where, there))
+        then = goes.release
+        before, after = await _objects(stands.release), await _objects(then)
         hooks = await asyncio.to_thread(_hooks, then) if where.options.helm.hooks else NO_HOOKS
         changes = Changes(self._api, where, before, after, hooks)
         return Move(then, before, after, changes, await changes.lost_definitions())
+
+    async def _newest(self, where: Where, standing: Standing) -> Stored:
+        """The newest record, as it is when it is rolled back from: an attempt that broke off names what it left.
+
+        Raises:
+            UnreadableError, kube.errors.NotFound: nobody can tell.
+        """
+        assert standing.newest is not None
+        stored = await self._store.read(where, standing.newest)
+        if standing.mend is None or standing.mend.request is None:
+            return stored
+        text = await with_remains(self._api, self._store, where, standing.records, stored.release)
+        return replace(stored, release={**stored.release, "manifest": text})
 
     async def backup(self, where: Where, target: Snapshot) -> Kept | None:
         """See `Target.backup`. The objects as they are now, and the release's record with the values it was given.
@@ -174,10 +194,9 @@ class HelmTarget:
         that it makes, and Helm would not know of it.
         """
         standing: Standing = target.raw
-        assert standing.newest is not None
         assert standing.current is not None
         try:
-            stored = await self._store.read(where, standing.newest)
+            stored = await self._newest(where, standing)
             live = await Changes(self._api, where, await _objects(stored.release), {}).live()
             if standing.current is not standing.newest:
                 stored = await self._store.read(where, standing.current)
@@ -200,10 +219,10 @@ class HelmTarget:
                 await move.changes.rehearse("helm", force=where.options.helm.force == "Conflicts")
             await rollback.rehearse(key)
             return
-        attempt = key, to.number, _shape(standing)
-        if not self._clear.has(attempt):
+        sure = _sure(where, standing, str(to.number))
+        if not self._clear.has(sure):
             await self._cleared(where, standing, to)
-            self._clear.note(attempt)
+            self._clear.note(sure)
         await rollback.make(key)
 
     async def _cleared(self, where: Where, standing: Standing, to: Record) -> Move:
@@ -265,7 +284,7 @@ def _snapshot(where: Where, standing: Standing, health: Health, verified: Plan |
     return Snapshot(
         uid=_uid(where, standing),
         generation=newest.number,
-        current=_current(current, verified, busy=standing.busy),
+        current=_current(standing, verified),
         history=tuple(_revision(one) for one in standing.history),
         settled=not standing.busy,
         health=health,
@@ -313,15 +332,18 @@ def _revision(record: Record) -> Revision:
     )
 
 
-def _current(record: Record, verified: Plan | None, *, busy: bool) -> Revision:
-    """What stands. Of a release that failed, or was left pending, that is neither the one nor the other.
+def _current(standing: Standing, verified: Plan | None) -> Revision:
+    """What stands. Of one that failed, was left pending, or half replaced, that is neither the one nor the other.
 
     What somebody else's Helm works on is still going to be the whole.
 
     While a rollback is verified, it is what that was to bring, whatever became of it: Helm says how it went.
     """
+    record = standing.current
+    assert record is not None
     revision = _revision(record)
-    if record.candidate or (busy and record.pending and record.request is None):
+    going_to_be = standing.busy and record.pending and record.request is None
+    if (record.candidate and not standing.in_parts) or going_to_be:
         return revision
     if verified is not None and record.request is not None:
         return replace(revision, fingerprint=verified.to.fingerprint)
@@ -352,6 +374,15 @@ def _unreadable(where: Where, number: str, why: str) -> Obstacle:
         "what Helm can still read."
     )
     return Obstacle(Reason.UNREADABLE_RECORD, message)
+
+
+def _may_not(where: Where, number: str, lacking: Right) -> Obstacle:
+    message = (
+        f"Service account {where.account} may not {lacking}, and going back to revision {number} of release "
+        f"{where.name} takes that: nothing was changed. Give it the right (examples/rbac-helm.yaml shows how), then "
+        "write a new request."
+    )
+    return Obstacle(Reason.FORBIDDEN, message)
 
 
 def _would_delete(where: Where, number: str, lost: tuple[str, ...]) -> Obstacle:
@@ -387,6 +418,11 @@ def _shape(standing: Standing) -> tuple[object, ...]:
     """What must not change between a look and the effect: the newest record, and who works on it."""
     newest = standing.newest
     return () if newest is None else (newest.uid, newest.version, newest.number, standing.busy)
+
+
+def _sure(where: Where, standing: Standing, to: str) -> Hashable:
+    """What it was made sure of that nothing is in the way."""
+    return where.namespace, where.name, where.account, where.options.helm, to, _shape(standing)
 
 
 async def _objects(release: Object) -> dict[Name, Object]:
