@@ -32,7 +32,7 @@ from rollback_operator.core.hold import (
     wished,
 )
 from rollback_operator.gitobjects import GitObjects
-from rollback_operator.holds import telling
+from rollback_operator.holds import telling, words
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
@@ -52,7 +52,6 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 _SELDOM = 600.0
 """Seconds until the next look at an Application that nobody who names it may read."""
-_RIGHTS = "Give the service account the rights (examples/rbac-argocd.yaml shows which)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,18 +163,18 @@ class HoldWorker:
             reader, app = await self._look(place, list(claims.values()))
         except errors.Forbidden as error:
             if place in self._held:
-                await self._tell(place, None, _may_not_look(place, error))
+                await self._tell(place, None, words.may_not_look(place, error))
                 return self._settings.holds
             if place not in self._unread:  # everybody may write a policy that names an Application
                 self._unread.add(place)
-                log.info("%s is not looked at for a hold: %s", _called(place), error)
+                log.info("%s is not looked at for a hold: %s", words.called(place), error)
             return _SELDOM
         self._unread.discard(place)
         if app is None:
-            await self._over(place, Ends(Reason.TARGET_NOT_FOUND, f"{_called(place)} is gone.", restore=False))
+            await self._over(place, Ends(Reason.TARGET_NOT_FOUND, f"{words.called(place)} is gone.", restore=False))
             return None
         if HOLD_ANNOTATION not in (app["metadata"].get("annotations") or {}):
-            ended, whose = how_it_ended(app) or (_not_held(place, app), None)
+            ended, whose = how_it_ended(app) or (words.not_held(place, app), None)
             await self._over(place, ended, whose)
             return None
         return await self._look_after(place, app, reader)
@@ -185,7 +184,7 @@ class HoldWorker:
         self._held.add(place)
         hold = hold_of(app)
         if hold is None:
-            await self._tell(place, None, _illegible(place))
+            await self._tell(place, None, words.illegible(place))
             return self._settings.holds
         standing = await self._standing(place, app, hold, reader)
         if isinstance(standing, Goes):
@@ -194,7 +193,7 @@ class HoldWorker:
         try:
             await self._end(place, hold, effect.released(app, hold, standing))
         except errors.Forbidden as error:
-            await self._tell(place, hold, _may_not_end(place, standing, error))
+            await self._tell(place, hold, words.may_not_end(place, standing, error))
             return self._settings.holds
         log.info("%s: %s", standing.reason, standing.message, extra={"target": "/".join(place)})
         await self._over(place, standing, hold.request)
@@ -259,7 +258,7 @@ class HoldWorker:
         for claim in list(self._claims.get(place, {}).values()):
             if claim.plural == REQUESTS:
                 mine = whose in (None, claim.uid)
-                await self._write(claim, "False", ends if mine else _passed_on(place))
+                await self._write(claim, "False", ends if mine else words.passed_on(place))
         self._held.discard(place)
         self._claims.pop(place, None)
         self._told.pop(place, None)
@@ -269,7 +268,7 @@ class HoldWorker:
         claims = list(self._claims.get(place, {}).values())
         for claim in claims:
             if claim.plural == REQUESTS and hold is not None and claim.uid != hold.request:
-                await self._write(claim, "False", _passed_on(place))
+                await self._write(claim, "False", words.passed_on(place))
         mine = next(
             (one for one in claims if one.plural == REQUESTS and (hold is None or one.uid == hold.request)), None
         )
@@ -296,7 +295,7 @@ def _where(place: Place, claim: Claim) -> Where:
 def _seen(app: Object, place: Place) -> Seen:
     _, namespace, name = place
     return Seen(
-        name=_called(place),
+        name=words.called(place),
         command=f"kubectl -n {namespace} annotate applications.argoproj.io {name} {RELEASE_ANNOTATION}=true",
         automated=is_automated(app),
         released=wished(app),
@@ -309,41 +308,3 @@ def _alert_after(hold: Hold) -> timedelta:
         return parse_duration(hold.alert_after)
     except ValueError:
         return timedelta()
-
-
-def _called(place: Place) -> str:
-    """Two namespaces may have one of the same name."""
-    return f"{place[0]} {place[1]}/{place[2]}"
-
-
-def _not_held(place: Place, app: Object) -> Ends:
-    does = "syncs by itself" if is_automated(app) else "does not sync by itself"
-    return Ends(Reason.NOT_HELD, f"There is no hold on {_called(place)}, which {does}.", restore=False)
-
-
-def _illegible(place: Place) -> Goes:
-    message = (
-        f"The annotation {HOLD_ANNOTATION} of {_called(place)} is not what the operator wrote, so "
-        "nothing ends it: put spec.syncPolicy.automated back as you want it, and remove the annotation."
-    )
-    return Goes(Reason.CANNOT_COMPARE, message, bad=True)
-
-
-def _may_not_look(place: Place, error: errors.Forbidden) -> Goes:
-    message = (
-        f"{_called(place)} is held and may not be looked at any more, so the hold stays: {error}. {_RIGHTS}, or "
-        f"put spec.syncPolicy.automated back by hand and remove the annotation {HOLD_ANNOTATION}."
-    )
-    return Goes(Reason.CANNOT_COMPARE, message, bad=True)
-
-
-def _may_not_end(place: Place, ends: Ends, error: errors.Forbidden) -> Goes:
-    message = (
-        f"The hold of {_called(place)} is to end ({ends.reason}), and nobody may write that: {error}. {_RIGHTS}, "
-        f"or put spec.syncPolicy.automated back by hand and remove the annotation {HOLD_ANNOTATION}."
-    )
-    return Goes(Reason.CANNOT_COMPARE, message, bad=True)
-
-
-def _passed_on(place: Place) -> Ends:
-    return Ends(Reason.NOT_HELD, f"A later rollback of {_called(place)} took the hold over.", restore=False)
