@@ -21,7 +21,7 @@ from rollback_operator.targets.application import ApplicationTarget
 from rollback_operator.targets.application.content import Content
 from rollback_operator.targets.application.held import HOLD_ANNOTATION, Hold, pieces
 from tests.unit.applications import KEY, Object, application, entry, operated, sha
-from tests.unit.fakes import FakeApi, failing
+from tests.unit.fakes import Call, FakeApi, failing
 from tests.unit.objects import policy_body, request_body
 
 PLACE: Place = ("Application", "shop", "web")
@@ -265,6 +265,27 @@ async def test_without_a_hold_nobody_looks_again(how: str) -> None:
     one.woken.clear()
     one.tell(rolled_back())
     assert one.woken == []
+
+
+async def test_a_request_that_comes_while_the_end_of_another_hold_is_told_is_looked_after() -> None:
+    first, second = rolled_back("first", uid="uid-of-first"), rolled_back("second", uid="uid-of-second")
+    one = World(application("abcb"), first, second)
+    one.tell(first)
+
+    def meanwhile(call: Call) -> None:
+        if call.verb == "PUT" and call.path.endswith("/first/status"):
+            one.api.put(held_application(request="uid-of-second"))
+            one.tell(second)
+
+    one.api.faults.append(meanwhile)
+    assert await one.work() == 0
+    assert one.held(first) == ("False", "NotHeld")
+    one.api.faults.clear()
+    assert await one.work() == 7
+    assert one.held(second) == ("True", "Holding")
+    one.git.differs = True
+    assert await one.work() is None
+    assert one.app()["spec"]["syncPolicy"]["automated"] == ORIGINAL
 
 
 NOT_LOOKED_AT: dict[str, Object] = {

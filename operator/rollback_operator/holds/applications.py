@@ -171,12 +171,10 @@ class HoldWorker:
             return _SELDOM
         self._unread.discard(place)
         if app is None:
-            await self._over(place, Ends(Reason.TARGET_NOT_FOUND, f"{words.called(place)} is gone.", restore=False))
-            return None
+            return await self._over(place, words.gone(place))
         if HOLD_ANNOTATION not in (app["metadata"].get("annotations") or {}):
             ended, whose = how_it_ended(app) or (words.not_held(place, app), None)
-            await self._over(place, ended, whose)
-            return None
+            return await self._over(place, ended, whose)
         return await self._look_after(place, app, reader)
 
     async def _look_after(self, place: Place, app: Object, reader: Claim) -> float | None:
@@ -196,8 +194,7 @@ class HoldWorker:
             await self._tell(place, hold, words.may_not_end(place, standing, error))
             return self._settings.holds
         log.info("%s: %s", standing.reason, standing.message, extra={"target": "/".join(place)})
-        await self._over(place, standing, hold.request)
-        return None
+        return await self._over(place, standing, hold.request)
 
     async def _look(self, place: Place, claims: list[Claim]) -> tuple[Claim, Object | None]:
         """The Application, as the first who may read it."""
@@ -253,15 +250,23 @@ class HoldWorker:
 
     # Report.
 
-    async def _over(self, place: Place, ends: Ends, whose: str | None = None) -> None:
-        """There is no hold any more: say so where it was asked for. `whose`: the request that it ended for."""
-        for claim in list(self._claims.get(place, {}).values()):
+    async def _over(self, place: Place, ends: Ends, whose: str | None = None) -> float | None:
+        """There is no hold any more: say so where it was asked for; gives the seconds until the next look, if any.
+
+        `whose`: the request that it ended for. Who came while that was written may know of another hold.
+        """
+        told = list(self._claims.get(place, {}).values())
+        for claim in told:
             if claim.plural == REQUESTS:
                 mine = whose in (None, claim.uid)
                 await self._write(claim, "False", ends if mine else words.passed_on(place))
-        self._held.discard(place)
-        self._claims.pop(place, None)
         self._told.pop(place, None)
+        came = {name: claim for name, claim in self._claims.pop(place, {}).items() if claim not in told}
+        if came:
+            self._claims[place] = came
+            return 0.0
+        self._held.discard(place)
+        return None
 
     async def _tell(self, place: Place, hold: Hold | None, goes: Goes) -> None:
         """The hold goes on: say so in the status of its request, or, if that is gone, in an Event on a policy."""

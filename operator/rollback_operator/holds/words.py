@@ -25,6 +25,11 @@ def not_held(place: Place, app: Object) -> Ends:
     return Ends(Reason.NOT_HELD, f"There is no hold on {called(place)}, which {does}.", restore=False)
 
 
+def gone(place: Place) -> Ends:
+    """The Application was deleted."""
+    return Ends(Reason.TARGET_NOT_FOUND, f"{called(place)} is gone.", restore=False)
+
+
 def illegible(place: Place) -> Goes:
     """Somebody mangled the annotation."""
     message = (
