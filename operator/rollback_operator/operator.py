@@ -92,7 +92,7 @@ class RollbackOperator:
         if deleted:
             metrics.PHASES.gone(key)
             self._requests.gone(key)
-            self._holds.gone(REQUESTS, key)
+            self._holds.request_gone(body)
             self._suspensions.gone(key)
             self.agenda.forget((REQUESTS, *key))
             return

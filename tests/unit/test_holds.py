@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import copy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from rollback_operator.api import POLICIES, REQUEST_ANNOTATION, REQUESTS
+from rollback_operator.api import POLICIES, REQUEST_ANNOTATION
 from rollback_operator.api.common import Place
 from rollback_operator.core import conditions as on
 from rollback_operator.core.hold import RELEASE_ANNOTATION
+from rollback_operator.core.life.times import SETTLE
 from rollback_operator.gitobjects import Credentials, Identity, Spot, Unknowable
+from rollback_operator.holds import applications
 from rollback_operator.holds.applications import HoldWorker
 from rollback_operator.kube import errors
 from rollback_operator.settings import Settings
@@ -102,6 +104,12 @@ class World:
         for body in bodies:
             changed = self.worker.policy_changed if body["kind"] == "RollbackPolicy" else self.worker.request_changed
             changed(self.api.current(body))
+
+    def delete(self, body: Object) -> None:
+        """Somebody deletes a request, as it is now."""
+        last = self.api.current(body)
+        self.api.drop(body)
+        self.worker.request_gone(last)
 
     async def work(self) -> float | None:
         return await self.worker.work(PLACE)
@@ -329,19 +337,71 @@ async def test_a_later_request_takes_the_hold_over() -> None:
 async def test_a_hold_outlives_its_request() -> None:
     one = world()
     await one.work()
-    one.api.drop(rolled_back())
-    one.worker.gone(REQUESTS, ("shop", "back"))
+    one.delete(rolled_back())
     assert await one.work() == 7
     one.git.differs = True
     assert await one.work() is None
     assert one.app()["spec"]["syncPolicy"]["automated"] == ORIGINAL
 
 
-async def test_a_request_that_is_deleted_without_a_hold_is_forgotten() -> None:
-    one = world()
-    one.worker.gone(REQUESTS, ("shop", "back"))
+@pytest.mark.parametrize("phase", ["Running", "Verifying", "Succeeded"])
+async def test_a_hold_is_looked_after_whose_request_is_deleted_before_it_was_told_of(phase: str) -> None:
+    request = rolled_back(phase=phase)
+    one = World(held_application(), request)
+    one.delete(request)
+    assert one.woken == [PLACE]
+    assert await one.work() == 7
+    assert {call.as_ for call in one.api.calls if "applications" in call.path} == {"shop/mine"}
+    one.git.differs = True
+    await one.work()
+    assert one.app()["spec"]["syncPolicy"]["automated"] == ORIGINAL
+
+
+async def test_an_effect_that_arrives_after_its_request_was_deleted_is_found() -> None:
+    request = rolled_back(phase="Running")
+    request["status"]["conditions"] = []
+    one = World(application(), request)
+    one.delete(request)
+    again = await one.work()
+    assert again is not None
+    assert 0 < again <= SETTLE.total_seconds()
+    one.api.put(held_application())
+    assert await one.work() == 7
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Verifying", "Succeeded"])
+async def test_a_request_that_is_deleted_without_a_hold_is_forgotten(
+    phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applications, "SETTLE", timedelta())
+    request = rolled_back(phase=phase)
+    if phase == "Pending":
+        del request["status"]["targets"]
+    one = World(application(), request)
+    one.delete(request)
     assert await one.work() is None
-    assert one.api.calls == []
+    assert one.api.writes() == []
+    calls = len(one.api.calls)
+    assert await one.work() is None
+    assert len(one.api.calls) == calls
+
+
+async def test_another_request_of_that_name_takes_nothing_away() -> None:
+    request = rolled_back(phase="Verifying")
+    one = World(held_application(), request)
+    one.delete(request)
+    one.api.put(request_body("back", uid="uid-of-another", target={"kind": "Application", "name": "web"}))
+    one.tell(request)
+    assert await one.work() == 7
+
+
+async def test_a_request_whose_hold_is_over_is_forgotten_with_it() -> None:
+    request = rolled_back()
+    request["status"]["conditions"].append({"type": "Held", "status": "False", "reason": "NotHeld"})
+    one = World(held_application(), request)
+    one.delete(request)
+    assert one.woken == []
+    assert await one.work() is None
 
 
 def an_applications_policy(**spec: Any) -> Object:

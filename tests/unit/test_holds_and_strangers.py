@@ -79,3 +79,17 @@ async def test_a_stranger_is_told_nothing_of_a_hold() -> None:
 
     told = [call.path for call in one.api.calls if call.path.endswith("/events")]
     assert told == ["/api/v1/namespaces/shop/events"]
+
+
+async def test_a_stranger_is_no_heir_of_a_hold_whose_request_is_deleted() -> None:
+    request, stranger = rolled_back(), strangers_policy()
+    one = World(held_application(), request, stranger)
+    one.tell(request, stranger)
+    one.api.faults.append(failing("applications/web as evil/evil", errors.Forbidden("no")))
+    await one.work()
+
+    one.delete(request)
+    one.git.differs = True
+
+    assert await one.work() is None
+    assert HOLD_ANNOTATION not in one.app()["metadata"]["annotations"]

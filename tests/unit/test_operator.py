@@ -21,6 +21,7 @@ from rollback_operator.settings import Settings
 from rollback_operator.watching import Standing
 from tests.unit.fakes import FakeApi, failing
 from tests.unit.objects import Object, deployment, policy_body, replica_set, request_body
+from tests.unit.test_holds import rolled_back
 
 UNDO = (REQUESTS, "shop", "undo")
 CHECKOUT = (POLICIES, "shop", "checkout")
@@ -72,6 +73,14 @@ def test_a_request_that_is_gone_is_not() -> None:
     operator.request_changed(request_body(), deleted=False)
     operator.request_changed(request_body(), deleted=True)
     assert not operator.agenda.knows(UNDO)
+
+
+def test_what_a_request_that_is_gone_may_hold_is_looked_at() -> None:
+    operator, _ = an_operator()
+    operator.request_changed(rolled_back(phase="Verifying"), deleted=False)
+    assert not operator.holding.knows(("Application", "shop", "web"))
+    operator.request_changed(rolled_back(phase="Verifying"), deleted=True)
+    assert operator.holding.knows(("Application", "shop", "web"))
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed", "Superseded", "Aborted"])

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rollback_operator.api import POLICIES, REQUESTS
 from rollback_operator.api.common import ACROSS_NAMESPACES, Place, TargetRef
 from rollback_operator.api.fields import parse_duration
-from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import FINAL
+from rollback_operator.api.request import FINAL, Phase
 from rollback_operator.core import conditions as on
 from rollback_operator.core.hold import (
     RELEASE_ANNOTATION,
@@ -31,6 +30,7 @@ from rollback_operator.core.hold import (
     stands,
     wished,
 )
+from rollback_operator.core.life.times import SETTLE
 from rollback_operator.gitobjects import GitObjects
 from rollback_operator.holds import telling, words
 from rollback_operator.kube import errors, events, resources
@@ -64,6 +64,8 @@ class Claim:
     account: ServiceAccount
     secret: str | None
     """Secret in its namespace with what the repository is shown."""
+    settles: datetime | None = None
+    """Of a request that was deleted while it ran: until when its effect may still arrive."""
 
     @property
     def told_by(self) -> tuple[str, Key]:
@@ -97,23 +99,26 @@ class HoldWorker:
 
     def request_changed(self, body: Object) -> None:
         """A request is there, or has changed: one that was applied, and does not say that its hold is over."""
-        status = body.get("status") or {}
-        plan = next((one["plan"] for one in status.get("targets") or [] if one.get("plan")), None)
-        states = {one["type"]: one["status"] for one in status.get("conditions") or []}
-        about = str(status.get("target") or "").startswith(f"{ACROSS_NAMESPACES}/")
-        key = resources.key_of(body)
-        if plan is None or not about or states.get(on.APPLIED) == "False" or states.get(on.HELD) == "False":
-            self.gone(REQUESTS, key)
+        found = _of_request(body)
+        if found is None:
+            self.gone(REQUESTS, resources.key_of(body))
+        elif body["status"].get("phase") in FINAL:  # else it is at work itself
+            place, claim = found
+            if _state(body, on.HELD) == "True":
+                self._held.add(place)
+            self._track(place, claim)
+
+    def request_gone(self, body: Object) -> None:
+        """A request was deleted, and was last like that: what it may have left is looked after until that is over."""
+        found = _of_request(body)
+        if found is None:
+            self.gone(REQUESTS, resources.key_of(body))
             return
-        if status.get("phase") not in FINAL:
-            return  # it is at work itself
-        place = TargetRef.of(status["target"]).place(key[0])
-        if states.get(on.HELD) == "True":
-            self._held.add(place)
-        account = ServiceAccount(key[0], plan["serviceAccountName"])
-        secret = (plan.get("hold") or {}).get("gitSecretName")
-        claim = Claim(REQUESTS, key, body["metadata"]["uid"], account, secret)
+        place, claim = found
+        if body["status"].get("phase") == Phase.RUNNING:
+            claim = replace(claim, settles=datetime.now(UTC) + SETTLE)
         self._track(place, claim)
+        del self._places[claim.told_by]  # no event takes it back, nor one of another request of that name
 
     def policy_changed(self, body: Object) -> None:
         """A policy is there, or has changed."""
@@ -128,7 +133,7 @@ class HoldWorker:
         self._track(TargetRef.model_validate(target).place(key[0]), claim)
 
     def gone(self, plural: str, key: Key) -> None:
-        """It was deleted, or knows of no hold any more; the last one that knew of a hold is remembered for it."""
+        """It is gone, or knows of no hold any more; the last one that knew of a hold is remembered for it."""
         place = self._places.pop((plural, key), None)
         claims = self._claims.get(place, {}) if place is not None else {}
         if place in self._held and len(claims) == 1:
@@ -253,7 +258,8 @@ class HoldWorker:
     async def _over(self, place: Place, ends: Ends, whose: str | None = None) -> float | None:
         """There is no hold any more: say so where it was asked for; gives the seconds until the next look, if any.
 
-        `whose`: the request that it ended for. Who came while that was written may know of another hold.
+        `whose`: the request that it ended for. Who came while that was written may know of another hold, and the effect
+        of a request that is gone may still come.
         """
         told = list(self._claims.get(place, {}).values())
         for claim in told:
@@ -261,12 +267,17 @@ class HoldWorker:
                 mine = whose in (None, claim.uid)
                 await self._write(claim, "False", ends if mine else words.passed_on(place))
         self._told.pop(place, None)
-        came = {name: claim for name, claim in self._claims.pop(place, {}).items() if claim not in told}
-        if came:
-            self._claims[place] = came
-            return 0.0
-        self._held.discard(place)
-        return None
+        return self._forget(place, told)
+
+    def _forget(self, place: Place, told: list[Claim]) -> float | None:
+        """Those who were told know of nothing any more; gives the seconds until the next look, if any."""
+        looks = {claim: _waits(claim) if claim in told else 0.0 for claim in self._claims.pop(place, {}).values()}
+        left = {claim.told_by: claim for claim, seconds in looks.items() if seconds is not None}
+        if left:
+            self._claims[place] = left
+        if all(claim in told for claim in left.values()):
+            self._held.discard(place)
+        return min((seconds for seconds in looks.values() if seconds is not None), default=None)
 
     async def _tell(self, place: Place, hold: Hold | None, goes: Goes) -> None:
         """The hold goes on: say so in the status of its request, or, if that is gone, in an Event on a policy."""
@@ -274,11 +285,10 @@ class HoldWorker:
         for claim in claims:
             if claim.plural == REQUESTS and hold is not None and claim.uid != hold.request:
                 await self._write(claim, "False", words.passed_on(place))
-        mine = next(
-            (one for one in claims if one.plural == REQUESTS and (hold is None or one.uid == hold.request)), None
-        )
-        if mine is not None and await self._write(mine, "True", goes):
-            return
+        for claim in claims:
+            mine = claim.plural == REQUESTS and (hold is None or claim.uid == hold.request)
+            if mine and await self._write(claim, "True", goes):
+                return
         if self._told.get(place) != goes.reason:
             self._told[place] = goes.reason
             await self._tell_policies(place, claims, goes)
@@ -291,6 +301,32 @@ class HoldWorker:
 
     async def _write(self, claim: Claim, state: on.State, said: Standing) -> bool:
         return await telling.tell(self._api, claim.key, claim.uid, state, said)
+
+
+def _of_request(body: Object) -> tuple[Place, Claim] | None:
+    """What a request knows of, unless it changed nothing of an Application, or says that the hold is over."""
+    status = body.get("status") or {}
+    plan = next((one["plan"] for one in status.get("targets") or [] if one.get("plan")), None)
+    about = str(status.get("target") or "").startswith(f"{ACROSS_NAMESPACES}/")
+    if plan is None or not about or _state(body, on.APPLIED) == "False" or _state(body, on.HELD) == "False":
+        return None
+    key = resources.key_of(body)
+    secret = (plan.get("hold") or {}).get("gitSecretName")
+    account = ServiceAccount(key[0], plan["serviceAccountName"])
+    claim = Claim(REQUESTS, key, body["metadata"]["uid"], account, secret)
+    return TargetRef.of(status["target"]).place(key[0]), claim
+
+
+def _state(body: Object, kind: str) -> str | None:
+    """Status of a condition."""
+    conditions = (body.get("status") or {}).get("conditions") or []
+    return next((one["status"] for one in conditions if one["type"] == kind), None)
+
+
+def _waits(claim: Claim) -> float | None:
+    """Seconds until whoever was told that there is no hold looks again; None: never."""
+    left = (claim.settles - datetime.now(UTC)).total_seconds() if claim.settles is not None else 0.0
+    return left if left > 0 else None
 
 
 def _where(place: Place, claim: Claim) -> Where:
