@@ -260,19 +260,58 @@ async def test_an_annotation_that_somebody_mangled_is_told_of_and_ends_nothing()
     assert one.app()["spec"]["syncPolicy"]["automated"]["enabled"] is False
 
 
-GONE: dict[str, Object | None] = {"nothing was held": application("abcb"), "the Application is gone": None}
-
-
-@pytest.mark.parametrize("how", GONE)
-async def test_without_a_hold_nobody_looks_again(how: str) -> None:
-    app = GONE[how]
-    one = World(rolled_back(), *([app] if app else []))
-    one.tell(rolled_back())
+async def test_without_a_hold_nobody_looks_again() -> None:
+    one = world(application("abcb"))
     assert await one.work() is None
-    assert one.held(rolled_back()) == ("False", "NotHeld" if app else "TargetNotFound")
+    assert one.held(rolled_back()) == ("False", "NotHeld")
     one.woken.clear()
     one.tell(rolled_back())
     assert one.woken == []
+
+
+async def test_an_application_that_is_gone_is_looked_for_seldom_and_nothing_is_written() -> None:
+    one = World(rolled_back())
+    one.tell(rolled_back())
+    assert await one.work() == 600
+    assert one.held(rolled_back()) == ("False", "TargetNotFound")
+    one.woken.clear()
+    one.tell(rolled_back())
+    assert one.woken == []
+    writes = len(one.api.writes())
+    assert await one.work() == 600
+    assert len(one.api.writes()) == writes
+    one.delete(rolled_back())
+    assert await one.work() is None
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_application_that_is_made_anew_with_its_hold_is_held(restarted: bool) -> None:  # noqa: FBT001
+    """As a backup, or `kubectl replace --force`, brings it back."""
+    one = world()
+    await one.work()
+    one.api.drop(held_application())
+    await one.work()
+    one.tell(rolled_back())
+    if restarted:
+        one = World(one.api.current(rolled_back()))
+        one.tell(rolled_back())
+        assert one.woken == [PLACE]
+    one.api.put(held_application())
+    assert await one.work() == 7
+    assert one.held(rolled_back()) == ("True", "Holding")
+    one.git.differs = True
+    assert await one.work() is None
+    assert one.app()["spec"]["syncPolicy"]["automated"] == ORIGINAL
+
+
+async def test_a_right_that_went_with_the_application_is_not_told() -> None:
+    one = world()
+    await one.work()
+    one.api.drop(held_application())
+    await one.work()
+    one.api.faults.append(failing("GET /apis/argoproj.io", errors.Forbidden("no")))
+    assert await one.work() == 600
+    assert one.held(rolled_back()) == ("False", "TargetNotFound")
 
 
 async def test_a_request_that_comes_while_the_end_of_another_hold_is_told_is_looked_after() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from rollback_operator.api import POLICIES, REQUESTS
 from rollback_operator.api.common import ACROSS_NAMESPACES, Place, TargetRef
 from rollback_operator.api.fields import parse_duration
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import FINAL, Phase
 from rollback_operator.core import conditions as on
 from rollback_operator.core.hold import (
@@ -51,7 +52,7 @@ from rollback_operator.targets.base import Where
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
 _SELDOM = 600.0
-"""Seconds until the next look at an Application that nobody who names it may read."""
+"""Seconds until the next look at an Application that nobody who names it may read, or that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class HoldWorker:
             self.gone(REQUESTS, resources.key_of(body))
         elif body["status"].get("phase") in FINAL:  # else it is at work itself
             place, claim = found
-            if _state(body, on.HELD) == "True":
+            if _condition(body, on.HELD).get("status") == "True":
                 self._held.add(place)
             self._track(place, claim)
 
@@ -261,17 +262,18 @@ class HoldWorker:
         `whose`: the request that it ended for. Who came while that was written may know of another hold, and the effect
         of a request that is gone may still come.
         """
-        told = list(self._claims.get(place, {}).values())
-        for claim in told:
-            if claim.plural == REQUESTS:
-                mine = whose in (None, claim.uid)
-                await self._write(claim, "False", ends if mine else words.passed_on(place))
+        told: dict[Claim, float | None] = {}
+        for claim in list(self._claims.get(place, {}).values()):
+            mine = whose in (None, claim.uid)
+            said = ends if mine else words.passed_on(place)
+            there = claim.plural == REQUESTS and await self._write(claim, "False", said)
+            told[claim] = _SELDOM if there and said.reason == Reason.TARGET_NOT_FOUND else _settling(claim)
         self._told.pop(place, None)
         return self._forget(place, told)
 
-    def _forget(self, place: Place, told: list[Claim]) -> float | None:
-        """Those who were told know of nothing any more; gives the seconds until the next look, if any."""
-        looks = {claim: _waits(claim) if claim in told else 0.0 for claim in self._claims.pop(place, {}).values()}
+    def _forget(self, place: Place, told: dict[Claim, float | None]) -> float | None:
+        """Those who were told know of nothing any more, unless they look again in some seconds; gives the fewest."""
+        looks = {claim: told.get(claim, 0.0) for claim in self._claims.pop(place, {}).values()}
         left = {claim.told_by: claim for claim, seconds in looks.items() if seconds is not None}
         if left:
             self._claims[place] = left
@@ -304,11 +306,16 @@ class HoldWorker:
 
 
 def _of_request(body: Object) -> tuple[Place, Claim] | None:
-    """What a request knows of, unless it changed nothing of an Application, or says that the hold is over."""
+    """What a request knows of, unless it changed nothing of an Application, or says that the hold is over.
+
+    It is not over for good if the Application is gone: a backup brings it back as it was held.
+    """
     status = body.get("status") or {}
     plan = next((one["plan"] for one in status.get("targets") or [] if one.get("plan")), None)
     about = str(status.get("target") or "").startswith(f"{ACROSS_NAMESPACES}/")
-    if plan is None or not about or _state(body, on.APPLIED) == "False" or _state(body, on.HELD) == "False":
+    held = _condition(body, on.HELD)
+    over = held.get("status") == "False" and held.get("reason") != Reason.TARGET_NOT_FOUND
+    if plan is None or not about or over or _condition(body, on.APPLIED).get("status") == "False":
         return None
     key = resources.key_of(body)
     secret = (plan.get("hold") or {}).get("gitSecretName")
@@ -317,14 +324,14 @@ def _of_request(body: Object) -> tuple[Place, Claim] | None:
     return TargetRef.of(status["target"]).place(key[0]), claim
 
 
-def _state(body: Object, kind: str) -> str | None:
-    """Status of a condition."""
-    conditions = (body.get("status") or {}).get("conditions") or []
-    return next((one["status"] for one in conditions if one["type"] == kind), None)
+def _condition(body: Object, kind: str) -> Object:
+    """A condition as it stands in a status; empty if it is not there."""
+    conditions: list[Object] = (body.get("status") or {}).get("conditions") or []
+    return next((one for one in conditions if one["type"] == kind), {})
 
 
-def _waits(claim: Claim) -> float | None:
-    """Seconds until whoever was told that there is no hold looks again; None: never."""
+def _settling(claim: Claim) -> float | None:
+    """Seconds in which an effect of a request that is gone may still arrive; None if there is nothing to come."""
     left = (claim.settles - datetime.now(UTC)).total_seconds() if claim.settles is not None else 0.0
     return left if left > 0 else None
 
