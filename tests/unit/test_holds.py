@@ -27,6 +27,7 @@ from tests.unit.fakes import Call, FakeApi, failing
 from tests.unit.objects import policy_body, request_body
 
 PLACE: Place = ("Application", "shop", "web")
+PATH = "/apis/argoproj.io/v1alpha1/namespaces/shop/applications/web"
 ORIGINAL = {"prune": True, "selfHeal": True}
 
 
@@ -532,6 +533,38 @@ async def test_a_right_that_was_taken_away_during_a_hold_is_told(verb: str, says
     one.api.faults.clear()
     assert await one.work() is None
     assert one.held(rolled_back()) == ("False", "TargetChanged")
+
+
+async def test_an_end_that_the_api_server_refuses_is_told_and_tried_again() -> None:
+    one = world()
+    await one.work()
+    one.git.differs = True
+    one.api.faults.append(
+        failing("PUT /apis/argoproj.io", errors.Invalid("ValidatingAdmissionPolicy freeze denied it"))
+    )
+    assert await one.work() == 7
+    assert one.held(rolled_back()) == ("True", "CannotCompare")
+    assert one.said(rolled_back()) == (
+        "The hold of Application shop/web is to end (TargetChanged), and the API server refuses that write: "
+        "ValidatingAdmissionPolicy freeze denied it. Change what refuses it (an admission policy, say), or put "
+        "spec.syncPolicy.automated back by hand and remove the annotation rollback.dev/hold."
+    )
+    told = [call for call in one.api.writes() if "rollbackrequests" in call.path]
+    assert await one.work() == 7
+    assert [call for call in one.api.writes() if "rollbackrequests" in call.path] == told
+    one.api.faults.clear()
+    assert await one.work() is None
+    assert one.held(rolled_back()) == ("False", "TargetChanged")
+
+
+async def test_an_end_that_is_refused_to_one_is_written_as_another() -> None:
+    request, policy = rolled_back(), an_applications_policy(serviceAccountName="policys")
+    one = World(held_application(), request, policy)
+    one.tell(request, policy)
+    one.git.differs = True
+    one.api.faults.append(failing(f"PUT {PATH} as shop/mine", errors.Invalid("freeze denied it")))
+    assert await one.work() is None
+    assert one.app()["spec"]["syncPolicy"]["automated"] == ORIGINAL
 
 
 # Credentials.

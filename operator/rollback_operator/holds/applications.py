@@ -196,8 +196,8 @@ class HoldWorker:
             return self._settings.holds
         try:
             await self._end(place, hold, effect.released(app, hold, standing))
-        except errors.Forbidden as error:
-            await self._tell(place, hold, words.may_not_end(place, standing, error))
+        except (errors.Forbidden, errors.Invalid) as error:
+            await self._tell(place, hold, words.cannot_end(place, standing, error))
             return self._settings.holds
         log.info("%s: %s", standing.reason, standing.message, extra={"target": "/".join(place)})
         return await self._over(place, standing, hold.request)
@@ -226,12 +226,12 @@ class HoldWorker:
         return True
 
     async def _end(self, place: Place, hold: Hold, released: Object) -> None:
-        """Write the Application without its hold, as the first who may."""
-        refused: errors.Forbidden | None = None
+        """Write the Application without its hold, as the first from whom the API server takes it."""
+        refused: errors.Forbidden | errors.Invalid | None = None
         for claim in self._by_nearness(place, hold):
             try:
                 await self._target.write(_where(place, claim), released)
-            except errors.Forbidden as error:
+            except (errors.Forbidden, errors.Invalid) as error:
                 refused = refused or error
             else:
                 return

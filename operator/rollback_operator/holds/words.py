@@ -48,11 +48,16 @@ def may_not_look(place: Place, error: errors.Forbidden) -> Goes:
     return Goes(Reason.CANNOT_COMPARE, message, bad=True)
 
 
-def may_not_end(place: Place, ends: Ends, error: errors.Forbidden) -> Goes:
-    """It is time, and nobody who knows of the hold may write the Application."""
+def cannot_end(place: Place, ends: Ends, error: errors.Forbidden | errors.Invalid) -> Goes:
+    """It is time, and the API server takes the write from nobody who knows of the hold."""
+    is_to_end = f"The hold of {called(place)} is to end ({ends.reason}), and"
+    if isinstance(error, errors.Forbidden):
+        why, mend = "nobody may write that", _RIGHTS
+    else:
+        why, mend = "the API server refuses that write", "Change what refuses it (an admission policy, say)"
     message = (
-        f"The hold of {called(place)} is to end ({ends.reason}), and nobody may write that: {error}. {_RIGHTS}, "
-        f"or put spec.syncPolicy.automated back by hand and remove the annotation {HOLD_ANNOTATION}."
+        f"{is_to_end} {why}: {error}. {mend}, or put spec.syncPolicy.automated back by hand and remove the annotation "
+        f"{HOLD_ANNOTATION}."
     )
     return Goes(Reason.CANNOT_COMPARE, message, bad=True)
 
