@@ -47,7 +47,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an over-long reason": ({**GOOD, "reason": "x" * 513}, "write a reason of 1 to 512 characters"),
     "an enormous reason": ({**GOOD, "reason": "x" * 5000}, "Too long: may not be more than 4096"),
     "to that is no revision": ({**GOOD, "to": "latest"}, "write a revision number as `kubectl rollout history` shows"),
-    "to zero": ({**GOOD, "to": 0}, "write a revision number"),
+    "to a number that begins with zero": ({**GOOD, "to": "03"}, "write a revision number"),
     "to a negative number": ({**GOOD, "to": -1}, "write a revision number"),
     "to a fraction": ({**GOOD, "to": 1.5}, "spec.to"),
     "to half a fingerprint": ({**GOOD, "to": "v1:abc"}, "write a revision number"),
@@ -187,7 +187,7 @@ def test_abort_is_not_taken_back(bare_world: World) -> None:
     assert "abort cannot be taken back" in refused
 
 
-@pytest.mark.parametrize("to", ["3", 3, "Previous", "LastKnownGood", "v1:" + "a" * 64])
+@pytest.mark.parametrize("to", ["3", 3, "0", 0, "Previous", "LastKnownGood", "v1:" + "a" * 64])
 def test_every_form_of_a_revision_is_taken(bare_world: World, to: object) -> None:
     bare_world.apply(request("good", **GOOD, to=to))
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.api.common import TargetRef
 from rollback_operator.api.request import Phase, Plan, RevisionRef
+from rollback_operator.core.choice import Chosen, choose
 from rollback_operator.core.values import Wellbeing
 from rollback_operator.targets.application.content import Content
 from rollback_operator.targets.application.reading import REFRESH_ANNOTATION, content_of, snapshot
@@ -50,6 +52,12 @@ def test_revisions_are_the_entries_of_the_history() -> None:
     assert found.history[1].created == datetime(2026, 3, 1, 2, 1, tzinfo=UTC)
     assert found.current == found.history[2]
     assert found.settled
+
+
+def test_the_first_entry_can_be_named() -> None:
+    chosen = choose("0", TargetRef(kind="Application", name="web"), seen(application()), {})
+    assert isinstance(chosen, Chosen)
+    assert chosen.revision.aliases == (sha("a"),)
 
 
 def test_the_branch_that_a_commit_was_found_on_does_not_make_it_another() -> None:

@@ -121,6 +121,7 @@ ENDINGS: dict[str, tuple[str, Snapshot, str, Reason, str]] = {
     "there is no history": ("2", snapshot("."), "", Reason.REVISION_NOT_FOUND, "has no revision 2: it has none."),
     "there is one revision": ("2", snapshot("a"), "", Reason.REVISION_NOT_FOUND, "no revision 2: it has 1. Older"),
     "there are several": ("9", snapshot("abc"), "", Reason.REVISION_NOT_FOUND, "no revision 9: it has 1, 2 and 3."),
+    "revisions begin with 1": ("0", snapshot("ab"), "", Reason.REVISION_NOT_FOUND, "no revision 0: it has 1 and 2."),
     "all earlier ones are gone": (
         "Previous",
         snapshot("..c"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -127,6 +128,24 @@ def test_the_api_server_fills_in(case: str) -> None:
 @pytest.mark.parametrize("name", ["target", "targets", "policyRef", "to", "reason", "serviceAccountName", "grace"])
 def test_nothing_is_filled_in_for(name: str) -> None:
     assert "default" not in REQUEST["properties"]["spec"]["properties"][name]
+
+
+REVISIONS = [
+    POLICY["properties"]["spec"]["properties"]["to"],
+    REQUEST["properties"]["spec"]["properties"]["to"],
+    REQUEST_MEMBER["properties"]["to"],
+]
+
+
+@pytest.mark.parametrize("to, taken", [("0", True), ("3", True), ("abcdef0", True), ("03", False), ("-1", False)])
+def test_revisions_are_numbered_from_zero_on(to: str, taken: bool) -> None:  # noqa: FBT001
+    """By Argo CD."""
+    for node in REVISIONS:
+        (rule,) = node[RULES]
+        bare, _, quoted = rule["rule"].removeprefix("type(self) == int ? ").partition(" : ")
+        assert bare == "self >= 0"
+        pattern = quoted.removeprefix("string(self).matches('").removesuffix("')")
+        assert bool(re.search(pattern, to)) is taken
 
 
 def test_all_of_a_request_is_frozen_but_what_people_may_still_say_of_it() -> None:

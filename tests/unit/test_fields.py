@@ -94,6 +94,7 @@ def test_a_written_time_reads_back_to_the_millisecond(moment: datetime) -> None:
 TO: dict[str, tuple[Any, str | None]] = {
     "a bare number": (3, "3"),
     "a quoted number": ("3", "3"),
+    "the first entry of an Application's history": (0, "0"),
     "a word": ("Previous", "Previous"),
     "a fingerprint": (fingerprint("a"), fingerprint("a")),
     "nothing": (None, None),

@@ -62,7 +62,7 @@ class TargetRef(Resource):
         return cls.model_validate({"kind": kind, "namespace": namespace[0] if namespace else None, "name": name})
 
 
-_TO = rf"^(LastKnownGood|Previous|[1-9][0-9]{{0,9}}|[0-9a-f]{{7,40}}|{FINGERPRINT})$"
+_TO = rf"^(LastKnownGood|Previous|0|[1-9][0-9]{{0,9}}|[0-9a-f]{{7,40}}|{FINGERPRINT})$"
 
 
 def _revision_schema(description: str, default: str | None = None) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _revision_schema(description: str, default: str | None = None) -> dict[str, 
         "description": description,
         **rules(
             rule(
-                f"type(self) == int ? self > 0 : string(self).matches('{_TO}')",
+                f"type(self) == int ? self >= 0 : string(self).matches('{_TO}')",
                 'write a revision number as `kubectl rollout history` shows it, such as "3", '
                 "or Previous, LastKnownGood, a fingerprint (v1: and 64 hexadecimal digits) or, of an Application, a "
                 "Git commit (7 to 40 hexadecimal digits, in quotes)",
