@@ -205,6 +205,39 @@ async def test_a_second_rollback_keeps_the_original_of_the_first() -> None:
     assert [pieces[0].revision for pieces in again.bad] == [sha("c"), sha("b")]
 
 
+async def test_what_was_chosen_to_go_back_to_is_not_bad_any_more() -> None:
+    """Or automated sync stayed off although Git brings just what was chosen."""
+    app = application()
+    api = FakeApi(app)
+    first = await roll_back(api, app, to=1)
+    done = operated(first, "Succeeded", entry(1, "b"))
+    done.pop("operation", None)
+    done["status"]["history"].append(entry(3, "b"))
+    api.put(done)
+
+    again = hold(await roll_back(api, app, to=2, key="uid-of-another"))
+
+    assert [pieces[0].revision for pieces in again.bad] == [sha("b")]
+
+
+async def test_after_a_rollback_that_failed_half_way_what_it_left_is_bad_to_who_goes_back_to_where_it_began() -> None:
+    app = application()
+    api = FakeApi(app)
+    failed = operated(await roll_back(api, app), "Failed", entry(1, "b"))
+    failed.pop("operation", None)
+    api.put(failed)
+    again = hold(await roll_back(api, app, to=2, key="uid-of-another"))
+    assert [pieces[0].revision for pieces in again.bad] == [sha("b")]
+
+
+async def test_a_hold_never_knows_nothing_that_is_bad() -> None:
+    """A sync that failed half-way is brought to its end."""
+    app = operated(application("ab"), "Failed", entry(9, "c"), key=None)
+    app["status"]["history"].append(entry(2, "c"))
+    held = hold(await roll_back(FakeApi(app), app, to=2))
+    assert [pieces[0].revision for pieces in held.bad] == [sha("c")]
+
+
 async def test_what_a_rollback_failed_to_bring_is_not_bad() -> None:
     app = application()
     api = FakeApi(app)

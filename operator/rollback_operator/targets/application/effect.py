@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,10 +16,13 @@ from rollback_operator.targets.application.content import Content
 from rollback_operator.targets.application.held import (
     HOLD_ANNOTATION,
     Hold,
+    Pieces,
     automated,
     hold_of,
     is_automated,
+    pieces,
     with_bad,
+    without,
 )
 from rollback_operator.targets.application.reading import REFRESH_ANNOTATION, deployed, left_by
 from rollback_operator.targets.metadata import annotation_path
@@ -45,7 +49,7 @@ def rollback(
     noted[REQUEST_ANNOTATION] = key
     for name in (RELEASE_ANNOTATION, ENDED_ANNOTATION):
         noted.pop(name, None)
-    hold = new_hold(app, key, orders, now)
+    hold = new_hold(app, to, key, orders, now)
     if hold is not None:
         noted[HOLD_ANNOTATION] = hold.dump()
     if is_automated(app):
@@ -81,13 +85,12 @@ def bringing_back(app: Object, options: ApplicationOptions) -> list[Object] | No
     return [*patch, {"op": "add", "path": "/operation", "value": _operation(app, left, options)}]
 
 
-def new_hold(app: Object, key: str, orders: HoldOrders, now: datetime) -> Hold | None:
+def new_hold(app: Object, to: Content, key: str, orders: HoldOrders, now: datetime) -> Hold | None:
     """The hold that a rollback begins, or goes on with; None if nothing syncs by itself, so nothing has to be held.
 
     What was turned off is kept from the hold that is there: its original is the true one.
     """
     there = hold_of(app)
-    left = left_by(app)
     original = automated(app) if is_automated(app) else (there.automated if there else None)
     if original is None:
         return None
@@ -99,8 +102,19 @@ def new_hold(app: Object, key: str, orders: HoldOrders, now: datetime) -> Hold |
         automated=copy.deepcopy(original),
         bad=there.bad if there else (),
     )
+    return replace(hold, bad=_bad(app, to, hold))
+
+
+def _bad(app: Object, to: Content, hold: Hold) -> tuple[Pieces, ...]:
+    """What must not come back: what was bad before, and what is left; not what somebody chose to go to now.
+
+    If that is all that is known, it is what the sync left that failed to bring something else; or, without that, the
+    content itself: a hold that knows nothing never ends.
+    """
+    left = left_by(app)
     bad = with_bad(hold, left) if left is not None else hold.bad
-    return Hold(hold.request, hold.since, hold.until, hold.alert_after, hold.automated, bad)
+    half = deployed(app)
+    return without(bad, to) or without((pieces(half),) if half is not None else (), to) or bad
 
 
 def took_it_off(app: Object) -> bool:

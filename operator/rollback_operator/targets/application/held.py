@@ -153,3 +153,16 @@ def with_bad(hold: Hold, content: Content) -> tuple[Pieces, ...]:
     """What must not come back, with one more."""
     more = pieces(content)
     return (*(one for one in hold.bad if one != more), more)[-_MOST:]
+
+
+def without(bad: tuple[Pieces, ...], content: Content) -> tuple[Pieces, ...]:
+    """What must not come back, without that one."""
+    found = pieces(content)
+    return tuple(one for one in bad if not _is(one, found))
+
+
+def _is(stored: Pieces, found: Pieces) -> bool:
+    """Whether what was stored is the same sources at the same revisions."""
+    return len(stored) == len(found) and all(
+        one.of_same_source(other) and one.revision == other.revision for one, other in zip(found, stored, strict=True)
+    )
