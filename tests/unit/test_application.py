@@ -475,6 +475,31 @@ async def test_what_brings_it_back_asks_for_what_was_deployed_and_turns_automati
     }
 
 
+@pytest.mark.parametrize("besides", [{}, {"syncOptions": []}])
+@pytest.mark.parametrize("taken_away", [True, False])
+async def test_automation_that_was_all_of_its_policy_is_brought_back(besides: Object, *, taken_away: bool) -> None:
+    """Where it had to be taken out whole, Argo CD takes the empty policy away."""
+    app = application()
+    app["spec"]["syncPolicy"] = {"automated": {"prune": True}, **besides}
+    patch = effect.bringing_back(app, ApplicationOptions())
+    assert patch is not None
+    after = copy.deepcopy(app)
+    if taken_away:
+        del after["spec"]["syncPolicy"]
+    else:
+        after["spec"]["syncPolicy"]["automated"]["enabled"] = False
+    assert patched(after, patch)["spec"] == app["spec"]
+
+
+async def test_a_policy_that_has_more_than_automation_stays_as_people_have_it_by_then() -> None:
+    app = application()
+    patch = effect.bringing_back(app, ApplicationOptions())
+    assert patch is not None
+    after = copy.deepcopy(app)
+    after["spec"]["syncPolicy"]["syncOptions"] = ["Replace=true"]
+    assert patched(after, patch)["spec"]["syncPolicy"]["syncOptions"] == ["Replace=true"]
+
+
 async def test_of_several_sources_all_are_brought_back() -> None:
     app = with_sources()
     patch = effect.bringing_back(app, ApplicationOptions(hooks=False, prune=False))

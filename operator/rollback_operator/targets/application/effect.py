@@ -78,11 +78,23 @@ def bringing_back(app: Object, options: ApplicationOptions) -> list[Object] | No
     if is_automated(app):
         hold = annotation_path(HOLD_ANNOTATION)
         patch += [
-            {"op": "add", "path": "/spec/syncPolicy/automated", "value": copy.deepcopy(automated(app))},
+            _automation_back(app),
             {"op": "add", "path": hold, "value": ""},  # or it could not be removed if it is gone
             {"op": "remove", "path": hold},
         ]
     return [*patch, {"op": "add", "path": "/operation", "value": _operation(app, left, options)}]
+
+
+def _automation_back(app: Object) -> Object:
+    """What of a JSON patch puts automation back as it is.
+
+    A policy for syncing that had nothing else is put back whole: where automation was taken out of it, Argo CD takes
+    away what is left, and there would be nothing to add to.
+    """
+    policy = copy.deepcopy(app["spec"]["syncPolicy"])
+    if any(value for name, value in policy.items() if name != "automated"):
+        return {"op": "add", "path": "/spec/syncPolicy/automated", "value": policy["automated"]}
+    return {"op": "add", "path": "/spec/syncPolicy", "value": policy}
 
 
 def new_hold(app: Object, to: Content, key: str, orders: HoldOrders, now: datetime) -> Hold | None:
