@@ -15,6 +15,7 @@ HELM = "`helm template . --set db.password=s3same --set a=b`"
 SHOWN = {
     "one or more objects failed to apply, reason: quota": "one or more objects failed to apply, reason: quota",
     "cannot read https://bot:s3same@git.example.com/shop.git": "cannot read https://git.example.com/shop.git",
+    "cannot read https://bot:p@s3same@git.example.com/a@b of x@y": "cannot read https://git.example.com/a@b of x@y",
     JOB.format('{"env":[{"name":"T","value":"s3same"}]}'): JOB.format("<not shown>"),
     f"{PATCH}Deployment is invalid": 'error when applying a patch for: "/dev/shm/1": Deployment is invalid',
     'error when applying patch: {"a":"s3same"': "error when applying a patch",

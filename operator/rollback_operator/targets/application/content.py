@@ -19,7 +19,8 @@ Object = dict[str, Any]
 SHA = re.compile("[0-9a-f]{40}")
 _SHORT = 12
 """Characters of a Git revision that people are shown."""
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
+"""Up to the last @: one of a password is often not written as %40."""
 
 
 @dataclass(frozen=True, slots=True)
