@@ -426,6 +426,17 @@ async def test_a_request_that_is_deleted_without_a_hold_is_forgotten(
     assert len(one.api.calls) == calls
 
 
+async def test_what_cannot_be_said_to_a_request_that_is_gone_is_said_to_one_that_is_there() -> None:
+    first, second = rolled_back("first", uid="uid-of-first"), rolled_back("second")
+    one = World(held_application(request="uid-of-first"), first, second)
+    one.delete(first)
+    await one.work()
+    one.tell(second)
+    one.api.faults.append(failing("GET /apis/argoproj.io", errors.Forbidden("no")))
+    assert await one.work() == 7
+    assert one.held(second) == ("True", "CannotCompare")
+
+
 async def test_another_request_of_that_name_takes_nothing_away() -> None:
     request = rolled_back(phase="Verifying")
     one = World(held_application(), request)
