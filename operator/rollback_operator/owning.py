@@ -74,6 +74,8 @@ async def suspend(api: Api, plan: Plan, key: str, account: ServiceAccount, *, dr
 async def release(api: Api, plan: Plan, key: str, account: ServiceAccount) -> str:
     """End the suspensions that `key` made, for an effect that will not be made; gives what is left to do by hand.
 
+    What was suspended for an earlier rollback stays so, for that one.
+
     Raises:
         kube.errors.KubeError: no answer, or it changed at the same moment; nothing is lost, try again.
     """
@@ -82,14 +84,18 @@ async def release(api: Api, plan: Plan, key: str, account: ServiceAccount) -> st
 
 
 async def _release(api: Api, one: Suspension, key: str, account: ServiceAccount) -> str:
+    name, earlier = f"{one.kind} {one.namespace}/{one.name}", None
     try:
-        patch = flux.releasing(await _the_same(api, one, account), key)
+        body = await _the_same(api, one, account)
+        patch, earlier = flux.releasing(body, key), flux.handing_back(one, body, key)
         if patch:
             await api.patch(path_of(one.kind, one.namespace, one.name), patch, as_=account)
     except errors.NotFound:
         return ""
     except (errors.Forbidden, errors.Invalid) as error:
-        return f"{one.kind} {one.namespace}/{one.name} could not be resumed ({error}): {flux.resuming(one)}"
+        if earlier is not None:
+            return f"{name} could not be given back to the rollback that suspended it before ({error}): {earlier}"
+        return f"{name} could not be resumed ({error}): {flux.resuming(one)}"
     return ""
 
 

@@ -92,10 +92,22 @@ def test_the_command_that_people_run_leaves_it_as_it_was(*, was: bool | None) ->
     assert json.loads(words[-1]) == {"metadata": {"annotations": {flux.HOLD: None}}, "spec": {"suspend": was}}
 
 
+def test_the_command_that_gives_a_suspension_back_does_what_the_operator_would() -> None:
+    suspension = Suspension(kind="Kustomization", namespace="flux-system", name="shop", uid="u")
+    body = held(by=ANOTHER)
+    assert flux.handing_back(suspension, body, ANOTHER) is None
+    taken = patched(body, flux.suspending(body, KEY))
+    command = flux.handing_back(suspension, taken, KEY)
+    assert command is not None
+    record = json.dumps({"request": ANOTHER, "suspend": None}, separators=(",", ":"))
+    assert json.loads(shlex.split(command)[-1]) == {"metadata": {"annotations": {flux.HOLD: record}}}
+
+
 NOTHING_TO_DO: dict[str, Object] = {
     "suspended for this request": held(),
     "suspended by people": kustomization(suspend=True),
     "suspended by people, with words of their own": kustomization(suspend=True, hold="since Tuesday"),
+    "suspended by people, with a list": kustomization(suspend=True, hold="[1]"),
 }
 
 
@@ -107,8 +119,50 @@ def test_what_is_suspended_stays_as_it_is(case: str) -> None:
 def test_the_suspension_of_an_earlier_request_is_taken_over_with_what_was_before_it() -> None:
     body = held(was=False, by=ANOTHER)
     taken = patched(body, flux.suspending(body, KEY))
-    assert flux.hold_of(taken) == flux.Hold(KEY, was=False)
-    assert flux.releasing(taken, ANOTHER) == []
+    assert flux.hold_of(taken) == flux.Hold(KEY, was=False, earlier=(ANOTHER,))
+    assert flux.releasing(taken, ANOTHER, "ended") == []
+    assert flux.suspending(taken, ANOTHER) == []
+
+
+def test_without_an_effect_the_suspension_is_the_earlier_requests_again() -> None:
+    body = held(was=False, by=ANOTHER)
+    taken = patched(body, flux.suspending(body, KEY))
+    back = patched(taken, flux.releasing(taken, KEY))
+    assert back["spec"]["suspend"] is True
+    assert back["metadata"]["annotations"][flux.HOLD] == '{"request":"uid-of-another","suspend":false}'
+    assert flux.releasing(back, KEY) == []
+
+
+@pytest.mark.parametrize("first", [KEY, ANOTHER])
+def test_of_two_that_end_without_an_effect_neither_has_the_suspension_last(first: str) -> None:
+    body = kustomization()
+    for key in (ANOTHER, KEY):
+        body = patched(body, flux.suspending(body, key))
+    for key in (first, ANOTHER if first == KEY else KEY):
+        assert body["spec"]["suspend"] is True
+        body = patched(body, flux.releasing(body, key))
+    assert body["spec"] == {"prune": True}
+    assert body["metadata"]["annotations"] == {}
+
+
+def test_whose_effect_is_there_keeps_the_suspension_and_its_end_is_the_end() -> None:
+    body = held(was=False, by=ANOTHER)
+    taken = patched(body, flux.suspending(body, KEY))
+    assert flux.keeping(taken, ANOTHER) == []
+    kept = patched(taken, flux.keeping(taken, KEY))
+    assert flux.hold_of(kept) == flux.Hold(KEY, was=False)
+    assert flux.keeping(kept, KEY) == []
+    for one in (taken, kept):
+        assert patched(one, flux.releasing(one, KEY, "ended"))["spec"]["suspend"] is False
+
+
+def test_a_record_names_so_many_requests_and_no_more() -> None:
+    body = kustomization()
+    for number in range(50):
+        body = patched(body, flux.suspending(body, str(number)))
+    hold = flux.hold_of(body)
+    assert hold is not None
+    assert hold.requests == tuple(str(number) for number in range(49, 16, -1))
 
 
 def test_what_people_resumed_is_suspended_anew() -> None:

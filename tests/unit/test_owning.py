@@ -11,12 +11,15 @@ import pytest
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
+from rollback_operator.core import conditions as on
 from rollback_operator.core import flux, stance
 from rollback_operator.core.life import running, times
 from rollback_operator.core.life.times import SEND_WITHIN
 from rollback_operator.core.owners import RELEASE_NAME
+from rollback_operator.holds.suspensions import SuspensionWorker
 from rollback_operator.kube import errors
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.kube.resources import Key
 from rollback_operator.policies.arming import Arming, Disarmed
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
@@ -262,6 +265,148 @@ async def test_the_end_waits_until_the_suspension_is_ended() -> None:
         assert world.outcome()[0] == "Running"
         await world.work()
     assert world.outcome() == ("Failed", "Rejected")
+
+
+# A later request for what an earlier one holds.
+
+LATER: Key = ("shop", "later")
+OF_THE_FIRST = {"request": "uid-of-undo", "suspend": None}
+
+
+def holds(world: World) -> SuspensionWorker:
+    """A worker that looks after what `undo` suspended."""
+    api: Any = world.api
+    git: Any = None
+    worker = SuspensionWorker(api, git, Settings(holds=7), lambda _: None)
+    for name in ("undo", "later"):
+        worker.request_changed(world.body(name))
+    return worker
+
+
+def held(world: World, name: str = "undo") -> tuple[str, str]:
+    """The condition Held of a request."""
+    return next((one.status, one.message) for one in world.status(name).conditions if one.type == on.HELD)
+
+
+def record(world: World) -> Object:
+    """Whose suspension it is."""
+    kept: Object = json.loads(the_kustomization(world)["metadata"]["annotations"][flux.HOLD])
+    return kept
+
+
+async def held_already() -> World:
+    """`undo` went back to revision 2, and holds; `later` is to go back to revision 1."""
+    world = by_flux()
+    await world.work()
+    world.controller()
+    await world.work()
+    assert world.outcome() == ("Succeeded", "Completed")
+    world.api.put(asked("later", age=0, to="1", owner="Through"))
+    return world
+
+
+def aborted(world: World) -> None:
+    """Begin with `later`, and abort it after it suspended and before its effect."""
+    world.api.faults.append(failing("PATCH /apis/apps", errors.NotDone("429"), times=1))
+
+    def abort(call: Call) -> Exception | None:
+        if call.verb == "PATCH" and call.path == FLUX:
+            world.api.edit(asked("later"), lambda body: body["spec"].update(abort=True))
+            world.api.late_faults.remove(abort)
+        return None
+
+    world.api.late_faults.append(abort)
+
+
+def refused(world: World) -> None:
+    """Have the effect of `later` refused."""
+    world.api.faults.append(failing("PATCH /apis/apps", errors.Invalid("denied by a webhook")))
+
+
+WITHOUT_EFFECT = {"refused": (refused, ("Failed", "Rejected")), "aborted": (aborted, ("Aborted", "Aborted"))}
+
+
+@pytest.mark.parametrize("case", WITHOUT_EFFECT)
+async def test_what_an_earlier_request_holds_stays_suspended_when_a_later_one_ends_without_an_effect(case: str) -> None:
+    world = await held_already()
+    prepare, outcome = WITHOUT_EFFECT[case]
+    prepare(world)
+    await world.work(LATER, rounds=2)
+    assert world.outcome("later") == outcome
+    assert the_kustomization(world)["spec"]["suspend"] is True
+    assert record(world) == OF_THE_FIRST
+    assert COMMAND not in message(world.status("later"))
+    assert await holds(world).work(KEY) == 7
+    assert held(world)[0] == "True"
+
+
+async def test_an_earlier_hold_goes_on_while_a_later_request_is_not_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await held_already()
+    monkeypatch.setattr(times, "FIRST_PAUSE", timedelta(seconds=10))
+    world.api.faults.append(failing("PATCH /apis/apps", errors.NotDone("429")))
+    await world.work(LATER)
+    assert world.outcome("later")[0] == "Running"
+    assert record(world) == {"request": "uid-of-later", "suspend": None, "earlier": ["uid-of-undo"]}
+    assert await holds(world).work(KEY) == 7
+    assert held(world)[0] == "True"
+    assert held(world)[1].endswith("until it does, it is held for this one too.")
+
+
+async def test_an_earlier_hold_is_passed_on_to_a_later_request_that_succeeded() -> None:
+    world = await held_already()
+    await world.work(LATER)
+    world.controller(revision=5)
+    await world.work(LATER)
+    assert world.outcome("later") == ("Succeeded", "Completed")
+    worker = holds(world)
+    assert await worker.work(KEY) == 7, "it may still end without an effect, for all that the object says"
+    assert await worker.work(LATER) == 7
+    assert record(world) == {"request": "uid-of-later", "suspend": None}
+    assert await worker.work(KEY) is None
+    assert held(world) == ("False", "A later rollback holds Kustomization flux-system/shop now.")
+    assert held(world, "later")[0] == "True"
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["not done", "done"])
+@pytest.mark.parametrize("write", range(6))
+async def test_whoever_is_killed_on_the_way_leaves_an_earlier_hold_as_it_was(
+    write: int, *, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends just before a write of a later request is done, or just after; its effect is refused."""
+    monkeypatch.setattr(running, "SETTLE", timedelta(0))
+    world = await held_already()
+    refused(world)
+    counted = [0]
+
+    def kill(call: Call) -> Exception | None:
+        counted[0] += call.verb in ("PUT", "PATCH")
+        return SystemExit() if call.verb in ("PUT", "PATCH") and counted[0] == write + 1 else None  # type: ignore[return-value]
+
+    (world.api.late_faults if late else world.api.faults).append(kill)
+    for _ in range(4):
+        try:
+            await world.worker.work(LATER)
+        except SystemExit:
+            world.worker = world.another_worker()
+        await world.worker.told()
+        assert the_kustomization(world)["spec"]["suspend"] is True
+    assert world.outcome("later") == ("Failed", "Rejected")
+    assert record(world) == OF_THE_FIRST
+
+
+async def test_what_cannot_be_given_back_to_an_earlier_request_is_said_with_the_command() -> None:
+    world = await held_already()
+    refused(world)
+
+    def deny(call: Call) -> Exception | None:
+        return DENIED if call.verb == "PATCH" and call.path == FLUX and "earlier" in str(record(world)) else None
+
+    world.api.faults.append(deny)
+    await world.work(LATER, rounds=2)
+    assert world.outcome("later") == ("Failed", "Rejected")
+    assert "could not be given back to the rollback that suspended it before" in message(world.status("later"))
+    assert '"rollback.dev/hold":"{\\"request\\":\\"uid-of-undo\\"' in message(world.status("later"))
+    assert COMMAND not in message(world.status("later"))
 
 
 async def test_what_cannot_be_resumed_is_said_with_the_command() -> None:

@@ -88,18 +88,18 @@ class World:
     def edit(self, change: Callable[[Object], None]) -> None:
         self.api.edit(deployment(), change)
 
-    def controller(self) -> None:
+    def controller(self, revision: int = 4) -> None:
         """Number the revision that stands, as the Deployment controller does."""
         if self.target["status"]["observedGeneration"] == self.target["metadata"]["generation"]:
             return
 
         def number(thing: Object) -> None:
-            thing["metadata"]["annotations"][REVISION] = "4"
+            thing["metadata"]["annotations"][REVISION] = str(revision)
             thing["status"]["observedGeneration"] = thing["metadata"]["generation"]
 
         self.edit(number)
         mark = self.target["metadata"]["annotations"].get(REQUEST_ANNOTATION)
-        self.api.put(replica_set(4, pods=self.target["spec"]["template"], mark=mark))
+        self.api.put(replica_set(revision, pods=self.target["spec"]["template"], mark=mark))
 
     def effects(self) -> list[Call]:
         return [call for call in self.api.writes() if call.verb == "PATCH" and "dryRun" not in call.query]

@@ -32,6 +32,8 @@ _APPLIERS = ARGO_CD_MANAGERS | {"kustomize-controller", "helm-controller", "helm
 
 
 _ID_PARTS = 4
+_MOST_EARLIER = 32
+"""Requests that one record names besides its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,23 @@ class Hold:
 
     request: str
     was: bool | None
+    earlier: tuple[str, ...] = ()
+    """Requests that it was taken over from, the newest first: theirs again if this one ends without an effect."""
+
+    @property
+    def requests(self) -> tuple[str, ...]:
+        """Every request that the suspension is for, or may be for again."""
+        return (self.request, *self.earlier)
+
+    def without(self, request: str) -> Hold | None:
+        """What is left when `request` does not need it; None if nobody else does."""
+        left = [one for one in self.requests if one != request]
+        return Hold(left[0], self.was, tuple(left[1:])) if left else None
+
+    def record(self) -> str:
+        """What `hold_of` reads."""
+        earlier = {"earlier": list(self.earlier)} if self.earlier else {}
+        return json.dumps({"request": self.request, "suspend": self.was, **earlier}, separators=(",", ":"))
 
 
 def suspended(body: Object) -> bool:
@@ -50,8 +69,9 @@ def suspended(body: Object) -> bool:
 def hold_of(body: Object) -> Hold | None:
     """The record of a suspension by a request; None if people suspended it, or nobody did."""
     try:
-        record = json.loads((body["metadata"].get("annotations") or {}).get(HOLD, "null"))
-        return Hold(str(record["request"]), record["suspend"]) if suspended(body) else None
+        record = dict(json.loads((body["metadata"].get("annotations") or {}).get(HOLD, "null")))
+        earlier = tuple(str(one) for one in record.get("earlier") or ())
+        return Hold(str(record["request"]), record["suspend"], earlier) if suspended(body) else None
     except (ValueError, TypeError, KeyError):
         return None
 
@@ -106,14 +126,15 @@ def _named(identity: str) -> str:
 def suspending(body: Object, request: str) -> list[Object]:
     """The JSON patch that suspends it for the request `request`; nothing if it is already.
 
-    The suspension of an earlier request becomes this one's, so that the end of that one does not end it. The object has
-    to be just as it was read: a patch without an answer may arrive when the suspension that was made since has ended.
+    The suspension of an earlier request becomes this one's, so that the end of that one does not end it; the record
+    names whose it was, for this one may end without an effect. The object has to be just as it was read: a patch
+    without an answer may arrive when the suspension that was made since has ended.
     """
     hold = hold_of(body)
-    if suspended(body) and (hold is None or hold.request == request):
+    if suspended(body) and (hold is None or request in hold.requests):
         return []
     metadata = body["metadata"]
-    record = json.dumps({"request": request, "suspend": before(body)}, separators=(",", ":"))
+    record = Hold(request, before(body), hold.requests[:_MOST_EARLIER] if hold is not None else ()).record()
     patch: list[Object] = [_as_it_was_read(body), {"op": "add", "path": "/spec/suspend", "value": True}]
     annotations = metadata.get("annotations")
     if annotations is None:
@@ -126,22 +147,43 @@ def suspending(body: Object, request: str) -> list[Object]:
 def releasing(body: Object, request: str, note: str | None = None) -> list[Object]:
     """The JSON patch that ends the suspension by `request` and leaves it as it was; nothing if that is not there.
 
-    With a `note`, which stays on the object, it is the end of a hold: then the object has to be just as it was read.
+    Without a `note` no effect was made: what was suspended for an earlier request stays so, for that one. With one,
+    which stays on the object, it is the end of a hold: then the object has to be just as it was read.
     """
     hold = hold_of(body)
-    if hold is None or hold.request != request:
+    if hold is None or request not in (hold.requests if note is None else (hold.request,)):
         return []
-    now = body["metadata"]["annotations"][HOLD]
+    left = hold.without(request) if note is None else None
+    if left is not None:
+        return _recording(body, left)
     back = (
         {"op": "remove", "path": "/spec/suspend"}
         if hold.was is None
         else {"op": "replace", "path": "/spec/suspend", "value": hold.was}
     )
+    return [*_as_recorded(body), back, *_noted(body, note)]
+
+
+def keeping(body: Object, request: str) -> list[Object]:
+    """The JSON patch by which `request`, whose effect is there, keeps the suspension; nothing if it does already.
+
+    From then on the end of its hold is the end of the suspension, and earlier requests need not wait for it.
+    """
+    hold = hold_of(body)
+    if hold is None or hold.request != request or not hold.earlier:
+        return []
+    return _recording(body, Hold(request, hold.was))
+
+
+def _recording(body: Object, hold: Hold) -> list[Object]:
+    return [*_as_recorded(body), {"op": "replace", "path": _HOLD_PATH, "value": hold.record()}]
+
+
+def _as_recorded(body: Object) -> list[Object]:
+    """Operations that make sure that it is the object that was read, and the suspension."""
     return [
         {"op": "test", "path": "/metadata/uid", "value": body["metadata"]["uid"]},
-        {"op": "test", "path": _HOLD_PATH, "value": now},
-        back,
-        *_noted(body, note),
+        {"op": "test", "path": _HOLD_PATH, "value": body["metadata"]["annotations"][HOLD]},
     ]
 
 
@@ -179,8 +221,18 @@ def _path_of(annotation: str) -> str:
 
 def resuming(suspension: Suspension) -> str:
     """The one command that ends a suspension by hand and leaves the object as it was."""
+    return _by_hand(suspension, {"metadata": {"annotations": {HOLD: None}}, "spec": {"suspend": suspension.was}})
+
+
+def handing_back(suspension: Suspension, body: Object, request: str) -> str | None:
+    """The one command that gives a suspension back by hand to whom `request` has it from; None if that is nobody."""
+    hold = hold_of(body)
+    left = hold.without(request) if hold is not None and request in hold.requests else None
+    return None if left is None else _by_hand(suspension, {"metadata": {"annotations": {HOLD: left.record()}}})
+
+
+def _by_hand(suspension: Suspension, patch: Object) -> str:
     group, _, plural = PLACES[suspension.kind]
-    patch = {"metadata": {"annotations": {HOLD: None}}, "spec": {"suspend": suspension.was}}
     body = json.dumps(patch, separators=(",", ":"))
     return f"kubectl -n {suspension.namespace} patch {plural}.{group} {suspension.name} --type merge -p '{body}'"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -116,23 +117,27 @@ class SuspensionWorker:
         self, request: Request, plan: Plan, one: Suspension, body: Object, account: ServiceAccount
     ) -> Standing:
         """How it stands with one suspension, which is ended if it is time."""
-        seen, hold = _seen(one, body), flux.hold_of(body)
-        ended = how_it_ended(body)
-        if body["metadata"]["uid"] != one.uid:
-            return Ends(Reason.NOT_HELD, f"{seen.name} was made anew since the rollback.", restore=False)
-        if hold is not None and hold.request != request.uid:
-            return Ends(Reason.NOT_HELD, f"A later rollback holds {seen.name} now.", restore=False)
-        if hold is None and flux.suspended(body):
-            return Ends(Reason.NOT_HELD, f"{seen.name} is suspended, but not for this request any more.", restore=False)
-        if hold is None and ended is not None and ended[1] == request.uid:
-            return ended[0]
+        over = _over(request, one, body)
+        if over is not None:
+            return over
+        seen, hold, now = _seen(one, body), flux.hold_of(body), datetime.now(UTC)
         orders, comparison = _orders(request, plan), None
+        if hold is not None and hold.request != request.uid:
+            return _lent(stands(orders, replace(seen, released=False), None, now))
+        body = await self._keep(one, body, request.uid, account)
         if asks_git(orders, seen):
             comparison = await self._compare(request, plan, one, body, account)
-        standing = stands(orders, seen, comparison, datetime.now(UTC))
+        standing = stands(orders, seen, comparison, now)
         if isinstance(standing, Ends):
             await self._end(one, body, request.uid, standing, account)
         return standing
+
+    async def _keep(self, one: Suspension, body: Object, key: str, account: ServiceAccount) -> Object:
+        """Have the suspension for good, whoever had it before, now that the request has ended with an effect."""
+        patch = flux.keeping(body, key)
+        if not patch:
+            return body
+        return await self._api.patch(owning.path_of(one.kind, one.namespace, one.name), patch, as_=account)
 
     async def _end(self, one: Suspension, body: Object, key: str, ends: Ends, account: ServiceAccount) -> None:
         note = ended_note(ends, key)
@@ -188,6 +193,24 @@ def _plan_of(request: Request) -> Plan | None:
     over = {one.status for one in status.conditions if one.type in (on.APPLIED, on.HELD)}
     about_application = status.targets[0].target.startswith(f"{ACROSS_NAMESPACES}/")
     return None if "False" in over or about_application else plan
+
+
+def _over(request: Request, one: Suspension, body: Object) -> Ends | None:
+    """Why the suspension is not this request's any more, if it is not."""
+    name, hold, ended = _seen(one, body).name, flux.hold_of(body), how_it_ended(body)
+    if body["metadata"]["uid"] != one.uid:
+        return Ends(Reason.NOT_HELD, f"{name} was made anew since the rollback.", restore=False)
+    if hold is not None and request.uid not in hold.requests:
+        return Ends(Reason.NOT_HELD, f"A later rollback holds {name} now.", restore=False)
+    if hold is None and flux.suspended(body):
+        return Ends(Reason.NOT_HELD, f"{name} is suspended, but not for this request any more.", restore=False)
+    return ended[0] if hold is None and ended is not None and ended[1] == request.uid else None
+
+
+def _lent(standing: Standing) -> Standing:
+    """How it stands while a later request has the suspension and may end without an effect: then it comes back."""
+    words = "A later rollback has taken that over and does not hold it yet: until it does, it is held for this one too."
+    return replace(standing, message=f"{standing.message} {words}")
 
 
 def _orders(request: Request, plan: Plan) -> Orders:
