@@ -24,6 +24,7 @@ from tests.unit.test_holds import Git, rolled_back
 
 UID = "uid-of-back"
 NAMED: Key = ("shop", "back")
+SHOP = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/shop"
 
 
 def suspended(
@@ -193,6 +194,22 @@ async def test_without_rights_on_it_that_is_said_with_the_command(verb: str) -> 
     said = world.condition()[2]
     assert "service account shop/mine may not look when that can end" in said
     assert "Give it the rights (examples/rbac-owners.yaml shows which). To end it by hand: kubectl -n flux-sys" in said
+
+
+async def test_an_end_that_the_api_server_does_not_take_is_said_and_others_are_looked_at() -> None:
+    other = made.kustomization()
+    other["metadata"]["name"] = "other"
+    both = (suspended(), suspended(other))
+    world = World(*both, fleet(), asked=request(*both))
+    world.git.differs = True
+    world.api.faults.append(failing(f"PATCH {SHOP}", errors.Invalid("denied by a webhook")))
+    assert await world.work() == 7
+    assert world.condition()[:2] == ("True", "CannotCompare")
+    assert "the API server does not take what is written to it: denied by a webhook. Remove" in world.condition()[2]
+    assert "suspend" not in world.api.current(other)["spec"]
+    world.api.faults.clear()
+    assert await world.work() is None
+    assert world.condition()[:2] == ("False", "TargetChanged")
 
 
 BY_PEOPLE: dict[str, tuple[World, str, bool | None]] = {

@@ -111,7 +111,12 @@ class SuspensionWorker:
                 f"{name} is suspended, and service account {account} may not look when that can end, or end it: "
                 f"{error}. Give it the rights ({_SHOWN} shows which). To end it by hand: {flux.resuming(one)}"
             )
-            return Goes(Reason.CANNOT_COMPARE, message, bad=True)
+        except errors.Invalid as error:
+            message = (
+                f"{name} is suspended, and the API server does not take what is written to it: {error}. Remove the "
+                f"cause, then it is tried again. To end it by hand: {flux.resuming(one)}"
+            )
+        return Goes(Reason.CANNOT_COMPARE, message, bad=True)
 
     async def _standing(
         self, request: Request, plan: Plan, one: Suspension, body: Object, account: ServiceAccount
