@@ -318,6 +318,19 @@ async def test_what_is_gone_is_made_anew() -> None:
     assert world.data() == ("good", "Z29vZA==")
 
 
+def test_what_is_made_anew_belongs_to_nobody_who_is_gone() -> None:
+    """The garbage collector deletes what names an owner whose uid is not there."""
+    kept_then = good()[1]
+    owner = {"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": "db", "uid": "uid-long-gone"}
+    kept_then["metadata"] |= {"ownerReferences": [owner], "finalizers": ["example.com/kept"], "labels": {"app": "db"}}
+    assert change.anew("Secret", manifests.bare(kept_then), UID)["metadata"] == {
+        "name": "db",
+        "namespace": "shop",
+        "labels": {"app": "db"},
+        "annotations": {REQUEST_ANNOTATION: UID},
+    }
+
+
 async def test_a_dry_run_tries_everything_and_changes_nothing() -> None:
     world = await Restoring.made(bad()[1], dryRun=True)
     await world.work()

@@ -32,6 +32,7 @@ _PARTS = {
 """What is put back. The type of a Secret cannot be changed: the API server says so if it would have to be."""
 _APPLIED = {**_PARTS, "Secret": ("data", "stringData")}
 """What of it people apply."""
+_OF_ITS_FORMER_LIFE = ("ownerReferences", "finalizers")
 
 
 def replacing(kind: str, live: Object, kept: Object, key: str) -> list[Object]:
@@ -47,8 +48,13 @@ def replacing(kind: str, live: Object, kept: Object, key: str) -> list[Object]:
 
 
 def anew(kind: str, kept: Object, key: str) -> Object:
-    """The object that is made where there is none any more, marked with `key`."""
-    metadata = {**kept["metadata"], "annotations": {**annotations_of(kept), REQUEST_ANNOTATION: key}}
+    """The object that is made where there is none any more, marked with `key`.
+
+    Its owners of then are left out, for the garbage collector deletes what names one that is gone; so are finalizers,
+    which whoever set them sets again.
+    """
+    metadata = {name: value for name, value in kept["metadata"].items() if name not in _OF_ITS_FORMER_LIFE}
+    metadata["annotations"] = {**annotations_of(kept), REQUEST_ANNOTATION: key}
     spec = {"spec": without_address(kept["spec"])} if kind == "Service" else {}
     return {**kept, **spec, "metadata": metadata}
 
