@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 from datetime import timedelta
 from typing import Any
@@ -33,7 +34,7 @@ from rollback_operator.policies import asking, looking, making, worker
 from rollback_operator.targets import manifests, podtemplate
 from rollback_operator.targets.podtemplate import Need
 from tests.unit.builders import NOW, revision
-from tests.unit.fakes import FakeApi, failing
+from tests.unit.fakes import Call, FakeApi, failing
 from tests.unit.objects import Object, deployment, replica_set, template
 from tests.unit.test_policies import Clock, orders, trigger
 from tests.unit.test_policies import World as Policies
@@ -314,6 +315,68 @@ async def test_what_is_too_large_for_a_secret_is_said(monkeypatch: pytest.Monkey
     monkeypatch.setattr(manifests, "LARGEST", 10)
     with pytest.raises(Unremembered, match=r"ConfigMap settings takes \d+ bytes, and a Secret holds 10"):
         await remembered(FakeApi(config_map()), CONFIG)
+
+
+def kept_by(api: FakeApi) -> set[str]:
+    """The Secrets that are there."""
+    return {path.rpartition("/")[2] for path in api._things if path.startswith(SECRETS)}
+
+
+async def test_while_one_is_too_large_nothing_is_kept_that_nothing_refers_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "LARGEST", 400)
+    noise = {f"key-{number}": hashlib.sha256(str(number).encode()).hexdigest() for number in range(20)}
+    api = FakeApi(config_map("large", **noise))
+    door: Any = api
+    memory = Memory(door)
+    for mode in ("fast", "slow", "off"):
+        api.put(config_map(mode=mode))
+        with pytest.raises(Unremembered, match="ConfigMap large takes"):
+            await memory.remember(whose(), [CONFIG, Need("ConfigMap", "large")], revision(3), NOW)
+    assert api.writes() == []
+
+
+async def test_what_is_made_again_stays_although_another_is_refused() -> None:
+    api = FakeApi(config_map("kept"))
+    door: Any = api
+    then = await remembered(api, Need("ConfigMap", "kept"))
+    api.put(config_map("refused"))
+    api.drop({"kind": "Secret", "metadata": {"namespace": "shop", "name": then.objects[0].secret}})
+    api.faults.append(failing("POST", errors.Invalid("denied by a webhook"), times=1))
+    needed = [Need("ConfigMap", name) for name in ("refused", "kept")]
+    memory = Memory(door)
+    with pytest.raises(Unremembered):
+        await memory.remember(whose(), needed, revision(3), NOW, (then,))
+    api.faults.append(lambda call: errors.Invalid("no") if call.verb == "POST" and kept_by(api) else None)
+    with pytest.raises(Unremembered):
+        await Memory(door).remember(whose(), needed[::-1], revision(3), NOW, (then,))
+    assert kept_by(api) == {then.objects[0].secret}
+
+
+@pytest.mark.parametrize("others", [["a", "b"], ["y", "z"]], ids=["before it", "after it"])
+async def test_while_one_is_refused_nothing_is_kept_that_nothing_refers_to(others: list[str]) -> None:
+    api = FakeApi(config_map("kept"), config_map("refused"))
+    door: Any = api
+    memory = Memory(door)
+    before = await memory.remember(whose(), [Need("ConfigMap", "kept")], revision(3), NOW)
+
+    def deny(call: Call) -> Exception | None:
+        of_it = call.verb == "POST" and "refused" in str(manifests.unpacked(call.body["data"]["manifests"]))
+        return errors.Invalid("denied by a webhook") if of_it else None
+
+    api.faults.append(deny)
+    needed = [Need("ConfigMap", name) for name in sorted(["kept", "refused", *others])]
+    tried = []
+    for mode in ("fast", "slow", "off"):
+        api.put(*(config_map(name, mode=mode) for name in others))
+        with pytest.raises(Unremembered, match="ConfigMap refused cannot be remembered"):
+            await memory.remember(whose(), needed, revision(3), NOW)
+        assert kept_by(api) == {before.objects[0].secret}
+        tried.append(len(api.writes()))
+    assert (tried[1] - tried[0], tried[2] - tried[1]) == (1, 1), "what was refused is tried before the others"
+
+    api.faults.clear()
+    found = await memory.remember(whose(), needed, revision(3), NOW)
+    assert {one.secret for one in found.kept} == kept_by(api)
 
 
 async def test_too_many_objects_are_said() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -78,19 +78,29 @@ class Memory:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._there: dict[tuple[str, str], float] = {}
+        self._refused: set[tuple[str, str, str]] = set()
 
-    async def remember(self, whose: Whose, needed: Iterable[Need], current: Revision, now: datetime) -> Remembered:
+    async def remember(
+        self,
+        whose: Whose,
+        needed: Iterable[Need],
+        current: Revision,
+        now: datetime,
+        known: Sequence[Remembered] = (),
+    ) -> Remembered:
         """Keep the configuration that runs with `current`; what is kept already costs no write.
 
+        `known`: what is remembered so far, and refers to Secrets.
+
         Raises:
-            Unremembered: rights are missing, or it is too much.
+            Unremembered: rights are missing, or it is too much; nothing was kept that is not referred to.
             kube.errors.KubeError: no answer.
         """
         found = await self._found(whose, to_remember(needed, whose.asked))
         changing = [one for one in found if may_change(*one)]
         _in_bounds(f"{len(changing)} objects would be remembered with each revision", len(changing), MAX_OBJECTS)
         fixed = [one for one in found if not may_change(*one)][: MAX_OBJECTS - len(changing)]
-        kept = await asyncio.gather(*(self._keep(whose, *one) for one in (*changing, *fixed)))
+        kept = await self._keep(whose, [*changing, *fixed], known)
         objects = tuple(kept[: len(changing)])
         return Remembered(
             fingerprint=current.fingerprint,
@@ -202,16 +212,49 @@ class Memory:
                 return None
             raise
 
-    async def _keep(self, whose: Whose, kind: str, thing: Object) -> RememberedObject:
-        kept = _as_kept(whose, kind, thing)
-        seen = (whose.account.namespace, kept.secret) in self._there
-        if seen and await self._is_there(whose.account, kept):
-            return kept
-        if seen:
-            log.warning("Secret %s, which keeps %s %s, was deleted, and is made again", kept.secret, kind, kept.name)
-        await self._create(whose, kind, thing, kept)
-        self._saw(whose.account, kept)
+    async def _keep(
+        self, whose: Whose, things: Sequence[tuple[str, Object]], known: Sequence[Remembered]
+    ) -> list[RememberedObject]:
+        """Keep them all, or none of those that are not kept yet and that nothing known refers to.
+
+        Raises:
+            Unremembered: one of them cannot be kept.
+            kube.errors.KubeError: no answer.
+        """
+        kept = [_as_kept(whose, *one) for one in things]
+        there = await asyncio.gather(*(self._stays(whose.account, one) for one in kept))
+        found = zip(things, kept, there, strict=True)
+        missing = [(one, _holding(whose, *thing, one)) for thing, one, stays in found if not stays]
+        await self._create_all(whose, missing, {one.secret for entry in known for one in entry.kept})
         return kept
+
+    async def _stays(self, account: ServiceAccount, kept: RememberedObject) -> bool:
+        """Whether the Secret was seen, and is there still."""
+        if (account.namespace, kept.secret) not in self._there:
+            return False
+        if await self._is_there(account, kept):
+            return True
+        log.warning("Secret %s, which keeps %s %s, was deleted, and is made again", kept.secret, kept.kind, kept.name)
+        return False
+
+    async def _create_all(
+        self, whose: Whose, missing: Sequence[tuple[RememberedObject, Object]], known: Collection[str]
+    ) -> None:
+        """Create Secrets; if one is refused, none is left but what is `known`: nobody would ever delete it.
+
+        What was refused before comes first, so that not every look creates and deletes the others.
+        """
+        made: list[str] = []
+        for kept, body in sorted(missing, key=lambda one: _of_policy(whose, one[0]) not in self._refused):
+            try:
+                new = await self._create(whose, kept, body)
+            except Unremembered:
+                self._refused.add(_of_policy(whose, kept))
+                await self.forget(whose.account, made)
+                raise
+            self._refused.discard(_of_policy(whose, kept))
+            self._saw(whose.account, kept)
+            made += [kept.secret] if new and kept.secret not in known else []
 
     async def mend(self, whose: Whose, then: Remembered) -> None:
         """Make Secrets again that somebody deleted, of what is as it was remembered.
@@ -227,7 +270,7 @@ class Memory:
         for one in (one for one, is_there in zip(objects, there, strict=True) if not is_there):
             thing = await self._read_to_keep(whose.account, one.kind, one.name)
             if thing is not None and _as_kept(whose, one.kind, thing) == one:
-                await self._keep(whose, one.kind, thing)
+                await self._keep(whose, [(one.kind, thing)], (then,))
 
     async def _is_there(self, account: ServiceAccount, kept: RememberedObject) -> bool:
         """Whether the Secret is there, as it was seen some minutes ago or is seen now.
@@ -251,32 +294,48 @@ class Memory:
             self._there.clear()
         self._there[account.namespace, kept.secret] = time.monotonic()
 
-    async def _create(self, whose: Whose, kind: str, thing: Object, kept: RememberedObject) -> None:
-        data = manifests.compressed(bare(kind, thing))
-        if len(data) > manifests.LARGEST:
-            message = (
-                f"{kind} {kept.name} takes {len(data)} bytes, and a Secret holds {manifests.LARGEST}: it cannot be "
-                "remembered. Make it smaller, or leave it out with remember.without."
-            )
-            raise Unremembered(Reason.NOT_REMEMBERED, message)
-        owner = {"apiVersion": API_VERSION, "kind": "RollbackPolicy", "name": whose.name, "uid": whose.uid}
-        place = (whose.account.namespace, kept.secret)
-        body = manifests.holding(place, SECRET_TYPE, {POLICY_LABEL: whose.uid}, owner, {MANIFESTS: data})
-        content_owner = owner_of(kind, thing)
-        if content_owner is not None:
-            body["metadata"]["annotations"] = {OWNER: content_owner}
+    async def _create(self, whose: Whose, kept: RememberedObject, body: Object) -> bool:
+        """Create the Secret that keeps an object; gives whether it was not there."""
         try:
-            await self._api.create(path_of(place[0], "Secret"), body, as_=whose.account)
+            await self._api.create(path_of(whose.account.namespace, "Secret"), body, as_=whose.account)
         except errors.AlreadyExists:
-            return
+            return False
         except errors.Forbidden as error:
             raise Unremembered(Reason.MAY_NOT_ROLL_BACK, _lacking(whose.account, "create secrets")) from error
         except errors.Invalid as error:
             message = (
-                f"{kind} {kept.name} cannot be remembered, because the API server does not take the Secret that would "
-                f"keep it: {error}"
+                f"{kept.kind} {kept.name} cannot be remembered, because the API server does not take the Secret that "
+                f"would keep it: {error}"
             )
             raise Unremembered(Reason.NOT_REMEMBERED, message) from error
+        return True
+
+
+def _holding(whose: Whose, kind: str, thing: Object, kept: RememberedObject) -> Object:
+    """The Secret that keeps an object.
+
+    Raises:
+        Unremembered: no Secret is large enough.
+    """
+    data = manifests.compressed(bare(kind, thing))
+    if len(data) > manifests.LARGEST:
+        message = (
+            f"{kind} {kept.name} takes {len(data)} bytes, and a Secret holds {manifests.LARGEST}: it cannot be "
+            "remembered. Make it smaller, or leave it out with remember.without."
+        )
+        raise Unremembered(Reason.NOT_REMEMBERED, message)
+    owner = {"apiVersion": API_VERSION, "kind": "RollbackPolicy", "name": whose.name, "uid": whose.uid}
+    place = (whose.account.namespace, kept.secret)
+    body = manifests.holding(place, SECRET_TYPE, {POLICY_LABEL: whose.uid}, owner, {MANIFESTS: data})
+    content_owner = owner_of(kind, thing)
+    if content_owner is not None:
+        body["metadata"]["annotations"] = {OWNER: content_owner}
+    return body
+
+
+def _of_policy(whose: Whose, kept: RememberedObject) -> tuple[str, str, str]:
+    """An object that a policy remembers, whatever it says."""
+    return whose.uid, kept.kind, kept.name
 
 
 def _in_bounds(what: str, number: int, most: int) -> None:

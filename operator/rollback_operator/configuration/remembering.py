@@ -74,7 +74,7 @@ class Remembering:
         whose = Whose(standing.key[1], standing.uid, standing.where.account, standing.spec.remember)
         known = remembered_of(standing)
         try:
-            found = await self._memory.remember(whose, needed, snapshot.current, now)
+            found = await self._memory.remember(whose, needed, snapshot.current, now, known)
         except Unremembered as error:
             standing.unremembered = error.reason, error.message
         else:
