@@ -1275,6 +1275,42 @@ async def test_its_history_is_kept_within_its_limit(clock: Clock, policy: Object
     assert {call.as_ for call in world.api.writes()} == {"the operator"}
 
 
+def went_back(name: str, at: float, held: str | None, suspends: tuple[Object, ...] = ()) -> Object:
+    """A request that had its effect, and perhaps says whether something is held for it."""
+    body = ended(name, at)
+    states = {"Applied": "True", **({"Held": held} if held else {})}
+    ref = {"revision": "2", "fingerprint": "v1:" + "0" * 64}
+    made = {"uid": "u", "from": ref, "to": ref, "serviceAccountName": "rollback", "suspends": list(suspends)}
+    plan = {"digest": "", "steps": [], "diff": "", **made}
+    body["status"] |= {
+        "phase": "Succeeded",
+        "conditions": [
+            {"type": kind, "status": state, "reason": "R", "message": "", "lastTransitionTime": "2026-03-01T03:00:00Z"}
+            for kind, state in states.items()
+        ],
+        "targets": [{"target": "Deployment/checkout", "phase": "Succeeded", "plan": plan}],
+    }
+    return body
+
+
+SHOP = {"kind": "Kustomization", "namespace": "flux-system", "name": "shop", "uid": "u"}
+KEPT: dict[str, tuple[Object, bool]] = {
+    "it holds an Application": (went_back("a", 1, "True"), True),
+    "it holds Flux": (went_back("a", 1, "True", (SHOP,)), True),
+    "it suspended Flux and does not say yet how that stands": (went_back("a", 1, None, (SHOP,)), True),
+    "its hold is over": (went_back("a", 1, "False", (SHOP,)), False),
+    "it held nothing": (went_back("a", 1, None), False),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+async def test_what_holds_something_is_kept_beyond_the_limit(clock: Clock, case: str) -> None:
+    body, kept = KEPT[case]
+    world = World(clock, *release(), body, ended("b", 2), policy=orders(historyLimit=1))
+    await world.turn()
+    assert deleted(world) == ([] if kept else ["a"])
+
+
 async def test_it_is_looked_after_when_a_request_ended(clock: Clock) -> None:
     world = World(clock, policy=orders(historyLimit=1))
     await world.go(30)

@@ -195,7 +195,9 @@ class PolicySpec(Resource):
         "Omitted: the operator's setting (rollback).",
     )
     history_limit: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=20, description="How many finished requests of this policy are kept; the oldest are deleted first."
+        default=20,
+        description="How many finished requests of this policy are kept; the oldest are deleted first. Those that the "
+        "breaker still counts, and those that hold something (condition Held), are kept besides.",
     )
 
     @field_validator("to", mode="before")

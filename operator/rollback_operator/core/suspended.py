@@ -16,10 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rollback_operator.api.common import Place
+from rollback_operator.api.common import ACROSS_NAMESPACES, Place
 from rollback_operator.api.owner import Suspension
+from rollback_operator.api.request import Plan
+from rollback_operator.core import conditions as on
 from rollback_operator.core.hold import Comparison
 from rollback_operator.core.owners import OwnerKind
+from rollback_operator.core.values import Request
 
 Object = dict[str, Any]
 
@@ -90,6 +93,20 @@ class InGit:
     now: str
     path: str
     also: tuple[str, ...] = ()
+
+
+def looked_after(request: Request) -> Plan | None:
+    """The plan of a request that has ended, and whose suspensions may go on; those beside a held Application are left.
+
+    There the condition Held is about the Application.
+    """
+    status = request.status
+    plan = status.targets[0].plan if status.targets else None
+    if plan is None or not plan.suspends or status.phase is None or not status.phase.final:
+        return None
+    over = {one.status for one in status.conditions if one.type in (on.APPLIED, on.HELD)}
+    about_application = status.targets[0].target.startswith(f"{ACROSS_NAMESPACES}/")
+    return None if "False" in over or about_application else plan
 
 
 def content_of(body: Object) -> str:

@@ -14,13 +14,12 @@ from typing import Any
 
 from rollback_operator import owning
 from rollback_operator.api import REQUESTS
-from rollback_operator.api.common import ACROSS_NAMESPACES, Place, TargetRef
+from rollback_operator.api.common import Place, TargetRef
 from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.hold import HoldOrders
 from rollback_operator.api.owner import Suspension
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Plan
-from rollback_operator.core import conditions as on
 from rollback_operator.core import flux
 from rollback_operator.core.hold import (
     Comparison,
@@ -36,7 +35,7 @@ from rollback_operator.core.hold import (
     wished,
 )
 from rollback_operator.core.life.times import made
-from rollback_operator.core.suspended import SOURCES, InGit, Source, at_once, by_source, source_of
+from rollback_operator.core.suspended import SOURCES, InGit, Source, at_once, by_source, looked_after, source_of
 from rollback_operator.core.values import Request
 from rollback_operator.gitobjects import GitObjects, Spot, Unknowable
 from rollback_operator.holds import telling
@@ -67,7 +66,7 @@ class SuspensionWorker:
         key = resources.key_of(body)
         targets = (body.get("status") or {}).get("targets") or []
         suspends = any((one.get("plan") or {}).get("suspends") for one in targets)
-        if not suspends or _plan_of(resources.parse_request(body)) is None:
+        if not suspends or looked_after(resources.parse_request(body)) is None:
             self.gone(key)
         elif key not in self._known:
             self._known.add(key)
@@ -85,7 +84,7 @@ class SuspensionWorker:
         """
         body = await resources.read(self._api, REQUESTS, key)
         request = resources.parse_request(body) if body is not None else None
-        plan = _plan_of(request) if request is not None else None
+        plan = looked_after(request) if request is not None else None
         if request is None or plan is None:
             self.gone(key)
             return None
@@ -184,20 +183,6 @@ class SuspensionWorker:
         except Unknowable as error:
             return shown.added_to(Comparison(changed=None, words=str(error)))
         return Comparison(before != now, f"{asked.path} at {asked.now[:12]}")
-
-
-def _plan_of(request: Request) -> Plan | None:
-    """The plan of a request that has ended, and whose suspensions may go on; those beside a held Application are left.
-
-    There the condition Held is about the Application.
-    """
-    status = request.status
-    plan = status.targets[0].plan if status.targets else None
-    if plan is None or not plan.suspends or status.phase is None or not status.phase.final:
-        return None
-    over = {one.status for one in status.conditions if one.type in (on.APPLIED, on.HELD)}
-    about_application = status.targets[0].target.startswith(f"{ACROSS_NAMESPACES}/")
-    return None if "False" in over or about_application else plan
 
 
 def _over(request: Request, one: Suspension, body: Object) -> Ends | None:

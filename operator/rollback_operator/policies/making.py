@@ -10,7 +10,10 @@ from rollback_operator.api import API_VERSION, GROUP, REQUESTS, WITHDRAWN_ANNOTA
 from rollback_operator.api.fields import format_duration, parse_duration
 from rollback_operator.api.policy import Verify
 from rollback_operator.api.request import RequestSpec
+from rollback_operator.core import conditions as on
 from rollback_operator.core.judge import Act
+from rollback_operator.core.suspended import looked_after
+from rollback_operator.core.values import Request
 from rollback_operator.kube import errors, resources
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import OPERATOR
@@ -75,11 +78,12 @@ async def withdraw(api: Api, standing: Standing, name: str) -> None:
 
 
 async def trim(api: Api, standing: Standing) -> None:
-    """Delete finished requests beyond the policy's `historyLimit`, the oldest first."""
+    """Delete finished requests beyond the policy's `historyLimit`, the oldest first, but for what is needed."""
     namespace, name = standing.key
     bodies = await resources.list_all(api, REQUESTS, namespace, f"spec.policyRef.name={name}")
     for body in surplus(bodies, standing.spec.history_limit):
-        if _counts(standing, body):
+        request = resources.parse_request(body)
+        if _counts(standing, request) or _holds(request):
             continue
         path = resources.path(REQUESTS, *resources.key_of(body))
         try:
@@ -88,9 +92,14 @@ async def trim(api: Api, standing: Standing) -> None:
             continue
 
 
-def _counts(standing: Standing, body: Object) -> bool:
+def _holds(request: Request) -> bool:
+    """Whether something is held for this request, or may be: without it nobody would look when that can end."""
+    return on.is_true(request.status.conditions, on.HELD) or looked_after(request) is not None
+
+
+def _counts(standing: Standing, request: Request) -> bool:
     """Whether the policy's breaker still counts this request."""
-    one = resources.other_of(resources.parse_request(body))
+    one = resources.other_of(request)
     age = datetime.now(UTC) - one.created
     return one.applied and one.policy_uid == standing.uid and age < parse_duration(standing.spec.breaker.window)
 
