@@ -16,6 +16,7 @@ from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.targets.base import Where, in_time
 
 Object = dict[str, Any]
 
@@ -46,26 +47,28 @@ def rights(suspends: Iterable[Suspension]) -> tuple[Right, ...]:
     return tuple(Right("patch", group, plural, one.namespace, one.name) for one, group, _, plural in places)
 
 
-async def suspend(api: Api, plan: Plan, key: str, account: ServiceAccount, *, dry_run: bool = False) -> Refused | None:
-    """Suspend what the plan says, marked with `key`; gives back once none of it applies anything any more.
+async def suspend(api: Api, plan: Plan, key: str, where: Where, *, dry_run: bool = False) -> Refused | None:
+    """Suspend what the plan of a target says, marked with `key`; gives back once none of it applies anything any more.
 
     Done a second time it changes nothing. Refused: one of them is not the one that the plan was made for.
 
     Raises:
-        kube.errors.NotDone: one of them is still applying something; the effect has to wait.
+        kube.errors.NotDone: one of them is still applying something, and the effect has to wait; or there is no time
+            left in this attempt: nobody would end a suspension that comes after the request has ended.
         kube.errors.KubeError: it could not be read or suspended.
     """
     for one in plan.suspends:
         path = path_of(one.kind, one.namespace, one.name)
         try:
-            body = await _the_same(api, one, account)
+            body = await _the_same(api, one, where.account)
         except errors.NotFound as error:
             return Refused(
                 Reason.OWNED_BY, f"{error}: nothing was changed. Look at what it is now, then write a new request."
             )
         patch = flux.suspending(body, key)
         if patch:
-            body = await api.patch(path, patch, as_=account, dry_run=dry_run)
+            in_time(where)
+            body = await api.patch(path, patch, as_=where.account, dry_run=dry_run)
         if flux.reconciling(body):
             raise errors.NotDone(f"{one.kind} {one.namespace}/{one.name} is still applying: {flux.said(body)}")
     return None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from rollback_operator import owning
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.common import TargetRef
 from rollback_operator.api.reasons import Reason
@@ -23,7 +25,7 @@ from rollback_operator.kube.resources import Key
 from rollback_operator.policies.arming import Arming, Disarmed
 from rollback_operator.settings import Settings
 from rollback_operator.targets import by_kind
-from rollback_operator.targets.base import Where
+from rollback_operator.targets.base import Where, in_time
 from rollback_operator.watching import standing_of
 from tests.unit.builders import message, states
 from tests.unit.fakes import Call, failing
@@ -168,6 +170,23 @@ async def test_an_effect_that_suspending_made_late_is_not_sent(monkeypatch: pyte
     await world.work()
     assert world.status().targets[0].steps[0].attempts == 2
     assert world.target["spec"]["template"] == GOOD
+
+
+async def test_a_suspension_that_reading_made_late_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request may have ended since, for all that others know: nobody would end it."""
+    world = by_flux()
+    sent: list[int] = []
+
+    def slow(where: Where) -> None:
+        assert where.send_by is not None
+        sent.append(len(changes(world)))
+        in_time(replace(where, send_by=datetime.now(UTC) - timedelta(seconds=1)) if len(sent) == 1 else where)
+
+    monkeypatch.setattr(owning, "in_time", slow)
+    await world.work()
+    assert sent == [0, 0], "the second attempt was the first to write"
+    assert world.status().targets[0].steps[0].attempts == 2
+    assert the_kustomization(world)["spec"]["suspend"] is True
 
 
 @pytest.mark.parametrize("denied", [False, True], ids=["then done", "then refused"])

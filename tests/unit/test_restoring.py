@@ -26,7 +26,7 @@ from rollback_operator.kube.client import FIELD_MANAGER
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Orders
 from rollback_operator.targets import manifests, podtemplate
-from rollback_operator.targets.base import Where
+from rollback_operator.targets.base import Where, in_time
 from rollback_operator.targets.deployment import DeploymentTarget
 from rollback_operator.targets.ownership import LAST_APPLIED
 from rollback_operator.targets.podtemplate import Need
@@ -545,14 +545,13 @@ async def test_a_target_that_is_refused_leaves_what_was_put_back_and_the_command
 
 async def test_an_attempt_that_takes_too_long_begins_no_other_write(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await Restoring.made()
-    real = restoring.in_time
     asked_for = [0]
 
     def slow(where: Any) -> None:
         asked_for[0] += 1
         if asked_for[0] == 2:
             raise errors.NotDone("the attempt took too long; the next one goes on")
-        real(where)
+        in_time(where)
 
     monkeypatch.setattr(restoring, "in_time", slow)
     await world.work()

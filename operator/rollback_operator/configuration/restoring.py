@@ -11,7 +11,6 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator.api import GROUP, REQUEST_ANNOTATION
@@ -26,7 +25,7 @@ from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import FIELD_MANAGER, Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets import dependencies, manifests, ownership
-from rollback_operator.targets.base import Where
+from rollback_operator.targets.base import Where, in_time
 from rollback_operator.targets.metadata import annotations_of
 
 OWNER = f"{GROUP}/content-owner"
@@ -184,16 +183,6 @@ class Restorer:
         held = await dependencies.read(self._api, path_of(account.namespace, "Secret", one.secret), account)
         managed, content = live["metadata"]["managedFields"], change.CONTENT[one.kind]
         return ownership.giving_back(FIELD_MANAGER, managed, content, _owner(held))
-
-
-def in_time(where: Where) -> None:
-    """Make sure that a write of the attempt may still be begun.
-
-    Raises:
-        kube.errors.NotDone: others may count the attempt as over.
-    """
-    if where.send_by is not None and datetime.now(UTC) > where.send_by:
-        raise errors.NotDone("the attempt took too long; the next one goes on")
 
 
 def is_as_remembered(one: PutBack, live: Object, policy_uid: str) -> bool:

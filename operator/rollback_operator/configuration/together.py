@@ -15,12 +15,12 @@ from rollback_operator.api.request import Phase, Plan
 from rollback_operator.configuration.identity import identified, template_of, told_apart
 from rollback_operator.configuration.memory import Memory, Whose
 from rollback_operator.configuration.recall import Recall, Recalled, nothing_put_back
-from rollback_operator.configuration.restoring import Restorer, in_time
+from rollback_operator.configuration.restoring import Restorer
 from rollback_operator.core.values import Beside, Other, Revision, Snapshot
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.kube.resources import Orders
-from rollback_operator.targets.base import Configured, Target, Where
+from rollback_operator.targets.base import Configured, Target, Where, in_time
 
 Object = dict[str, Any]
 

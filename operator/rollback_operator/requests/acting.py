@@ -73,7 +73,7 @@ class Actor:
     async def _rehearse(self, job: Job, target: Snapshot, plan: Plan) -> Answer:
         key, account = job.request.uid, job.where.account
         try:
-            moved = await owning.suspend(self.api, plan, key, account, dry_run=True)
+            moved = await owning.suspend(self.api, plan, key, job.where, dry_run=True)
             if moved is not None:
                 return replace(moved, plan=plan)
             await self.together.apply(job.ref.kind, job.where, target, plan, key, dry_run=True)
@@ -119,7 +119,7 @@ class Actor:
     async def _apply(self, job: Job, target: Snapshot, plan: Plan) -> None:
         request, heard = job.request, job.heard
         try:
-            moved = await owning.suspend(self.api, plan, request.uid, job.where.account)
+            moved = await owning.suspend(self.api, plan, request.uid, job.where)
             heard.answer = moved or heard.answer
             if moved is not None or _too_late(request):
                 heard.note_answered(request)

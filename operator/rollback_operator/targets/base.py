@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
 from rollback_operator.api.options import Options
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.values import Findings, Health, Revision, Snapshot
+from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.podtemplate import Need
@@ -27,6 +28,16 @@ class Where:
     """When whoever asks wants to be done, if it is a request that has begun."""
     send_by: datetime | None = None
     """Until when each write of an attempt has to be begun: after that, others count the attempt as over."""
+
+
+def in_time(where: Where) -> None:
+    """Make sure that a write of the attempt may still be begun.
+
+    Raises:
+        kube.errors.NotDone: others may count the attempt as over.
+    """
+    if where.send_by is not None and datetime.now(UTC) > where.send_by:
+        raise errors.NotDone("the attempt took too long; the next one goes on")
 
 
 @dataclass(frozen=True, slots=True)
