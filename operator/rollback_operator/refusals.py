@@ -35,6 +35,11 @@ def example(kind: str, verb: str, resource: str) -> str:
     return "examples/rbac.yaml"
 
 
+def lacks_rights(error: errors.KubeError) -> bool:
+    """Whether it is rights that are missing: a quota or an admission plugin answers 403 in other words."""
+    return isinstance(error, errors.Forbidden) and _RIGHTS.search(str(error)) is not None
+
+
 def refusal(error: errors.KubeError, ref: TargetRef, account: ServiceAccount) -> Refused:
     """Why the effect on `ref` was refused: rights of the account, of the operator, or the change itself."""
     said = str(error)

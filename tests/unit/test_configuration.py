@@ -288,7 +288,9 @@ async def test_what_is_not_there_is_not_remembered() -> None:
     assert found.objects == ()
 
 
-LACKING = errors.Forbidden("no")
+LACKING = errors.Forbidden(
+    'secrets is forbidden: User "x" cannot create resource "secrets" in API group "" in the namespace "shop"'
+)
 REFUSED: dict[str, tuple[str, Reason, str]] = {
     "a ConfigMap may not be read": (
         "GET /api/v1/namespaces/shop/configmaps/settings",
@@ -309,6 +311,22 @@ async def test_a_right_that_is_missing_is_named(case: str) -> None:
     assert raised.value.reason is reason
     assert says in raised.value.message
     assert "examples/rbac-remember.yaml" in raised.value.message
+
+
+QUOTA = 'secrets "rollback-config-1" is forbidden: exceeded quota: compute, requested: secrets=1, used: secrets=20'
+
+
+@pytest.mark.parametrize("error", [errors.Forbidden(QUOTA), errors.Invalid("denied by a webhook")])
+async def test_a_refusal_for_another_cause_than_rights_is_told_in_its_words(error: errors.KubeError) -> None:
+    api = FakeApi(config_map())
+    api.faults.append(failing(f"POST {SECRETS}", error))
+    with pytest.raises(Unremembered) as raised:
+        await remembered(api, CONFIG)
+    assert raised.value.reason is Reason.NOT_REMEMBERED
+    assert raised.value.message == (
+        "ConfigMap settings cannot be remembered, because the API server does not take the Secret that would keep it: "
+        f"{error}"
+    )
 
 
 async def test_what_is_too_large_for_a_secret_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

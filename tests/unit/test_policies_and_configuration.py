@@ -617,7 +617,8 @@ async def test_a_copy_that_may_not_be_made_again_disarms(clock: Clock) -> None:
     shop = await proved(clock)
     (first,) = shop.said.remembered
     shop.api.drop(secret_of(first.objects[0].secret))
-    shop.api.faults.append(failing(f"POST {SECRETS}", errors.Forbidden("no")))
+    no = errors.Forbidden('secrets is forbidden: User "x" cannot create resource "secrets" in API group ""')
+    shop.api.faults.append(failing(f"POST {SECRETS}", no))
     await shop.go(660)
     (armed,) = [one for one in shop.said.conditions if one.type == "Armed"]
     assert (armed.reason, "may not create secrets" in armed.message) == ("MayNotRollBack", True)

@@ -31,6 +31,7 @@ from rollback_operator.kube import errors
 from rollback_operator.kube.access import Right
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
+from rollback_operator.refusals import lacks_rights
 from rollback_operator.targets import dependencies, manifests
 from rollback_operator.targets.podtemplate import Need
 
@@ -300,9 +301,9 @@ class Memory:
             await self._api.create(path_of(whose.account.namespace, "Secret"), body, as_=whose.account)
         except errors.AlreadyExists:
             return False
-        except errors.Forbidden as error:
-            raise Unremembered(Reason.MAY_NOT_ROLL_BACK, _lacking(whose.account, "create secrets")) from error
-        except errors.Invalid as error:
+        except (errors.Forbidden, errors.Invalid) as error:
+            if lacks_rights(error):
+                raise Unremembered(Reason.MAY_NOT_ROLL_BACK, _lacking(whose.account, "create secrets")) from error
             message = (
                 f"{kept.kind} {kept.name} cannot be remembered, because the API server does not take the Secret that "
                 f"would keep it: {error}"
