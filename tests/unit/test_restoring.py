@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from rollback_operator.api import REQUEST_ANNOTATION
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remember import Remember, Remembered, RememberedObject
 from rollback_operator.configuration import change, restoring
 from rollback_operator.configuration.digest import whole
 from rollback_operator.configuration.memory import Memory, Whose
-from rollback_operator.configuration.recall import Recalled
+from rollback_operator.configuration.recall import Recall, Recalled
 from rollback_operator.configuration.together import Together
 from rollback_operator.core.life import running
 from rollback_operator.core.values import Beside
@@ -688,6 +689,35 @@ def test_a_service_keeps_its_address() -> None:
     assert (spec["clusterIP"], spec["ports"]) == ("10.0.0.2", [{"port": 80}])
     assert "clusterIP" not in change.anew("Service", service("10.0.0.1", 80), UID)["spec"]
     assert change.anew("Service", service("None", 80), UID)["spec"]["clusterIP"] == "None"
+
+
+HEADLESS: dict[str, tuple[str, str, str | None]] = {
+    "it is headless now": ("None", "10.0.0.1", "it is headless now (clusterIP: None)"),
+    "it was headless then": ("10.0.0.1", "None", "it was headless then (clusterIP: None)"),
+    "it has another address": ("10.0.0.2", "10.0.0.1", None),
+    "it is headless as it was": ("None", "None", None),
+}
+
+
+@pytest.mark.parametrize("case", HEADLESS)
+async def test_a_service_is_in_the_way_only_where_it_got_or_lost_its_address(case: str) -> None:
+    now, then, says = HEADLESS[case]
+    asked_for = Remember.model_validate({"also": [{"kind": "Service", "name": "web"}]})
+    whose = Whose("checkout", "uid-of-policy", ACCOUNT, asked_for)
+    live, was = service(now, 81), service(then, 80)
+    for one in (live, was):
+        one["metadata"]["namespace"] = "shop"
+    api: Any = FakeApi(was)
+    known = await Memory(api).remember(whose, [], revision(2), NOW)
+    api.put(live)
+    recalled = await Recall(api).look(whose, (known,), revision(2), restores=True)
+    if says is None:
+        assert recalled.obstacle is None
+    else:
+        assert recalled.obstacle is not None
+        assert recalled.obstacle.reason is Reason.REJECTED
+        assert recalled.obstacle.message.startswith(f"Service web cannot be put back as it was, because {says}, and ")
+        assert "Delete it and write a new request: then it is made anew." in recalled.obstacle.message
 
 
 APPLIED: dict[str, tuple[Object | None, Object]] = {

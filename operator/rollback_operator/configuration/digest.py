@@ -56,7 +56,16 @@ def says(kind: str, thing: Object) -> Object:
 
 def without_address(spec: Object) -> Object:
     """The spec of a Service without the address that the API server gave it; that it is to have none is kept."""
-    return spec if spec.get("clusterIP") == "None" else {k: v for k, v in spec.items() if k not in ADDRESS}
+    return spec if _has_none(spec) else {k: v for k, v in spec.items() if k not in ADDRESS}
+
+
+def headless(service: Object) -> bool:
+    """Whether a Service is to have no address."""
+    return _has_none(service.get("spec") or {})
+
+
+def _has_none(spec: Object) -> bool:
+    return spec.get("clusterIP") == "None"
 
 
 def digest_of(kind: str, thing: Object, salt: str) -> str:

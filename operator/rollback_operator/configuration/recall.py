@@ -11,7 +11,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remember import Remembered, RememberedObject
 from rollback_operator.api.request import PutBack, Restoration
 from rollback_operator.configuration import change
-from rollback_operator.configuration.digest import belonging, may_change
+from rollback_operator.configuration.digest import belonging, headless, may_change
 from rollback_operator.configuration.memory import Memory, Whose, restoring
 from rollback_operator.configuration.restoring import Restorer, bare, rights
 from rollback_operator.core.owners import recognised
@@ -175,7 +175,7 @@ def _in_the_way(differing: Iterable[Differing]) -> Obstacle | None:
                 f"{one.one} by hand, and write a new request. {INSTEAD}"
             )
             return Obstacle(Reason.MISSING_DEPENDENCY, message)
-        fixed = _fixed(one.live, one.kept)
+        fixed = _fixed(one.one.kind, one.live, one.kept)
         if fixed is not None:
             message = (
                 f"{one.one} cannot be put back as it was, because {fixed}: nothing was changed. Delete it and write "
@@ -185,12 +185,17 @@ def _in_the_way(differing: Iterable[Differing]) -> Obstacle | None:
     return None
 
 
-def _fixed(live: Object | None, kept: Object) -> str | None:
+def _fixed(kind: str, live: Object | None, kept: Object) -> str | None:
     """What of the object the API server lets nobody change."""
-    if live is not None and live.get("immutable") is True:
+    if live is None:
+        return None
+    if live.get("immutable") is True:
         return "it is immutable now"
-    if live is not None and live.get("type") != kept.get("type"):
+    if live.get("type") != kept.get("type"):
         return "its type is another one now, and the type of a Secret cannot be changed"
+    if kind == "Service" and headless(live) != headless(kept):
+        which = "is headless now" if headless(live) else "was headless then"
+        return f"it {which} (clusterIP: None), and whether a Service has an address cannot be changed"
     return None
 
 
