@@ -180,6 +180,13 @@ VOLUMES: dict[str, tuple[Object, tuple[str, ...]]] = {
     "what is optional": ({"configMap": {"name": "web", "optional": True}}, ()),
     "an optional Secret": ({"secret": {"secretName": "tls", "optional": True}}, ()),
     "an empty directory": ({"emptyDir": {}}, ()),
+    "what a driver is given": ({"csi": {"driver": "d", "nodePublishSecretRef": {"name": "key"}}}, ("Secret key",)),
+    "what a driver is given no Secret for": ({"csi": {"driver": "d"}}, ()),
+    "a share of Azure": ({"azureFile": {"shareName": "s", "secretName": "key"}}, ("Secret key",)),
+    **{
+        f"a volume of {driver}": ({driver: {"secretRef": {"name": "key"}}}, ("Secret key",))
+        for driver in ("cephfs", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos")
+    },
 }
 
 
@@ -195,6 +202,10 @@ def test_a_container_needs(case: str, where: str) -> None:
 def test_a_volume_needs(case: str) -> None:
     fields, expected = VOLUMES[case]
     assert tuple(str(need) for need in needs({"spec": {"volumes": [{"name": "v", **fields}]}})) == expected
+
+
+def test_what_images_are_pulled_with_is_no_part_of_what_pods_are_given() -> None:
+    assert refers_to({"spec": {"imagePullSecrets": [{"name": "registry"}]}}) == ()
 
 
 OPTIONAL: dict[str, tuple[Object, str]] = {

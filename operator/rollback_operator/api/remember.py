@@ -39,7 +39,8 @@ class Remember(Resource):
         default=False,
         description="The ConfigMaps and Secrets that the pod template refers to, optional references included. "
         "Immutable ones, and those whose names end in a hash of their content (kustomize), are kept to be made anew "
-        "where they are gone; they make no release of their own, for another content has another name.",
+        "where they are gone; they make no release of their own, for another content has another name. Left out are "
+        "imagePullSecrets: they are renewed by themselves, and no program reads them.",
     )
     without: tuple[LeftOut, ...] = Field(
         default=(),

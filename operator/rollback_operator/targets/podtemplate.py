@@ -16,6 +16,12 @@ from typing import Any
 HASH_LABEL = "pod-template-hash"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
+_SECRETS_OF_DRIVERS = {
+    "csi": "nodePublishSecretRef",
+    **dict.fromkeys(("cephfs", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"), "secretRef"),
+}
+"""Volumes that are mounted with what a Secret says, and the field that names it (core/v1, Volume)."""
+
 Template = dict[str, Any]
 
 
@@ -132,6 +138,9 @@ def _of_volume(volume: dict[str, Any]) -> Iterator[Need]:
         yield from _reference("ConfigMap", source.get("configMap"))
         secret = source.get("secret") or {}
         yield from _reference("Secret", {"name": secret.get("secretName") or secret.get("name"), **secret})
+    for driver, name in _SECRETS_OF_DRIVERS.items():
+        yield from _reference("Secret", (volume.get(driver) or {}).get(name))
+    yield from _reference("Secret", {"name": (volume.get("azureFile") or {}).get("secretName")})
     claim = volume.get("persistentVolumeClaim")
     if claim:
         yield Need("PersistentVolumeClaim", claim["claimName"])
