@@ -384,7 +384,7 @@ async def test_a_trigger_that_asks_people_first_makes_a_request_that_waits(clock
     assert world.requests()[0]["spec"]["grace"] == "2m"
 
 
-@pytest.mark.parametrize("given,wanted", [("5m", None), ("30m", "35m")])
+@pytest.mark.parametrize("given,wanted", [("5m", None), ("30m", "35m"), ("23h56m", "24h"), ("24h", "24h")])
 async def test_a_request_has_the_time_that_the_policy_gives_it_to_be_verified(
     clock: Clock, given: str, wanted: str | None
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rollback_operator import metrics
 from rollback_operator.api import API_VERSION, GROUP, REQUESTS, WITHDRAWN_ANNOTATION
-from rollback_operator.api.fields import format_duration, parse_duration
+from rollback_operator.api.fields import LONGEST_TIMEOUT, format_duration, parse_duration
 from rollback_operator.api.policy import Verify
 from rollback_operator.api.request import RequestSpec
 from rollback_operator.core import conditions as on
@@ -58,8 +58,11 @@ async def create(api: Api, standing: Standing, act: Act) -> Object:
 
 
 def _time(verify: Verify) -> Object:
-    """The `timeout`, where a request's own would be over before what the policy gives it to be verified."""
-    needed = parse_duration(verify.timeout) + _UP_TO_THE_EFFECT
+    """The `timeout`, where a request's own would be over before what the policy gives it to be verified.
+
+    Never longer than what a request may have: the API server would take none of them.
+    """
+    needed = min(parse_duration(verify.timeout) + _UP_TO_THE_EFFECT, parse_duration(LONGEST_TIMEOUT))
     return {"timeout": format_duration(needed)} if needed > parse_duration(_OWN) else {}
 
 
