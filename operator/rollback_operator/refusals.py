@@ -108,6 +108,24 @@ def cannot_look(error: errors.Forbidden, ref: TargetRef, account: ServiceAccount
     return f"Service account {account} may not look at {ref}. Give it the rights: {shown} shows which. {error}"
 
 
+def not_made(error: errors.KubeError) -> str:
+    """Why a policy's request was not taken: by whoever admits requests, by a quota, or for want of own rights."""
+    return f"The request could not be made: {_of_own_request(error)}"
+
+
+def not_taken_back(error: errors.KubeError, name: str) -> str:
+    """Why a policy's request, which waits for people while it should not run any more, goes on waiting."""
+    return (
+        f"{name}, which was waiting for people, could not be taken back: abort it (abort: true), or it runs when its "
+        f"grace is over. {_of_own_request(error)}"
+    )
+
+
+def _of_own_request(error: errors.KubeError) -> str:
+    lacking = isinstance(error, errors.Forbidden) and _RIGHTS.search(str(error)) is not None
+    return own_rights(error, then="") if lacking else str(error)
+
+
 def own_rights(error: errors.KubeError, then: str = ", then write a new request") -> str:
     """The operator itself lacks a right that its deploy/ folder gives it, or one of the components there.
 

@@ -74,6 +74,8 @@ class Standing:
     """When it was last checked whether the target could be rolled back (monotonic seconds)."""
     armed_without: frozenset[str] = frozenset()
     """Fingerprints that requests had rolled back from then."""
+    armed_is_seen: bool = False
+    """Whether that could be checked since the operator started, with these orders."""
     disarmed: tuple[Any, str] | None = None
     remembered: tuple[Remembered, ...] | None = None
     """Configuration beside revisions; newer than the status' until that is written. None: nobody looked yet."""

@@ -521,6 +521,66 @@ async def test_a_request_of_its_name_that_it_did_not_make_is_told_of_and_left_al
     assert len(world.requests()) == 1
 
 
+QUOTA = errors.Forbidden(f"POST {REQUESTS} as the operator: 403 exceeded quota: count/rollbackrequests=10")
+RIGHTS = errors.Forbidden(
+    f"POST {REQUESTS} as the operator: 403 rollbackrequests.rollback.dev is forbidden: User "
+    '"system:serviceaccount:rollback-system:rollback-operator" cannot create resource "rollbackrequests" in API group '
+    '"rollback.dev" in the namespace "shop"'
+)
+REFUSALS = {
+    "a quota": (QUOTA, f"The request could not be made: {QUOTA}"),
+    "a schema": (errors.Invalid("422 spec.to: no"), "The request could not be made: 422 spec.to: no"),
+    "its own rights": (
+        RIGHTS,
+        (
+            "The request could not be made: The operator's own rights do not suffice: apply its deploy/ folder again. "
+            f"{RIGHTS}"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+async def test_a_request_that_is_refused_is_told_of_and_made_once_it_is_taken(clock: Clock, case: str) -> None:
+    error, said = REFUSALS[case]
+    world = World(clock, policy=orders(trigger(interval="1s")))
+    await world.go(30)
+    world.forget_calls()
+    world.api.faults.append(failing(f"POST {REQUESTS}", error))
+    world.signal.says["errors"] = BREACH
+    await world.go(100)
+    kind, reason, message = world.condition("Alert")
+    assert (kind, reason) == ("True", "CouldNotRollBack")
+    assert message.endswith(f"of requests (policy checkout). {said}")
+    assert (world.status["verdict"], world.status["triggers"][0]["firing"]) == ("Breach", True)
+    assert len(world.written()) == 1
+    assert world.events() == ["CouldNotRollBack"]
+    assert 9 <= len(world.requests()) <= 11, "now and then, not in a tight loop"
+    world.api.faults.clear()
+    await world.go(30)
+    assert world.why() == "RollingBack"
+    assert "lastRequest" in world.status
+
+
+async def test_a_request_without_an_answer_is_told_of_and_made_at_once(clock: Clock) -> None:
+    world = World(clock)
+    await world.go(30)
+    world.forget_calls()
+    world.api.faults.append(failing(f"POST {REQUESTS}", errors.Unavailable("500 calling a webhook failed")))
+    world.signal.says["errors"] = BREACH
+    for expected in ("RollingBack", "CouldNotRollBack", "CouldNotRollBack", "CouldNotRollBack"):
+        with pytest.raises(errors.Unavailable, match="webhook"):
+            await world.turn()
+        assert world.why() == expected
+    message = "It is not known yet whether the request was made; it is tried again: 500 calling a webhook failed"
+    assert world.condition("Alert")[2].endswith(message)
+    assert world.status["verdict"] == "Breach"
+    assert len(world.written()) == 2
+    world.api.faults.clear()
+    await world.turn()
+    assert world.why() == "RollingBack"
+
+
 async def test_a_try_that_changed_nothing_is_made_again_and_not_for_ever(clock: Clock) -> None:
     world = World(clock, policy=orders(historyLimit=1))
     world.signal.says["errors"] = BREACH
@@ -631,6 +691,38 @@ async def test_a_request_that_changes_while_it_is_taken_back_is_looked_at_again(
         await waiting.go(30)
     await waiting.turn()
     assert only(waiting)["spec"]["abort"] is True
+
+
+async def test_a_request_that_may_not_be_taken_back_is_told_of(waiting: World) -> None:
+    name = only(waiting)["metadata"]["name"]
+    waiting.api.faults.append(failing(f"PATCH {REQUESTS}", errors.Forbidden("403 only people abort")))
+    await waiting.go(120)
+    assert waiting.condition("Alert") == (
+        "True",
+        "NotTakenBack",
+        (
+            f"{name}, which was waiting for people, could not be taken back: abort it (abort: true), or it runs when "
+            "its grace is over. 403 only people abort"
+        ),
+    )
+    assert waiting.status["verdict"] == "Healthy"
+    assert len(waiting.written()) == 1
+    waiting.api.faults.clear()
+    await waiting.go(30)
+    assert only(waiting)["spec"]["abort"] is True
+    assert waiting.why() == "NothingWrong"
+
+
+async def test_what_is_seen_is_said_while_a_request_cannot_be_taken_back(waiting: World) -> None:
+    waiting.api.faults.append(failing(f"PATCH {REQUESTS}", errors.Unavailable("no answer")))
+    for _ in range(3):
+        with pytest.raises(errors.Unavailable):
+            await waiting.go(30)
+        assert (waiting.status["verdict"], waiting.why()) == ("Healthy", "RollingBack")
+    assert len(waiting.written()) == 1
+    waiting.api.faults.clear()
+    await waiting.turn()
+    assert waiting.why() == "NothingWrong"
 
 
 # Another policy has the target.
@@ -958,7 +1050,7 @@ async def test_another_revision_begins_anew(clock: Clock) -> None:
     assert request["metadata"]["name"] == world.status["lastRequest"]["name"]
 
 
-@pytest.mark.parametrize("what", ["PUT ", f"GET {POLICY}", "POST /apis/authorization"])
+@pytest.mark.parametrize("what", ["PUT ", f"GET {POLICY}"])
 async def test_an_outage_is_not_blamed_on_what_came_meanwhile_even_if_that_is_written_late(
     clock: Clock, what: str
 ) -> None:
@@ -1098,6 +1190,51 @@ async def test_whether_it_could_is_looked_at_when_a_request_is_over_that_no_watc
     world.api.put(body)
     await world.go(30)
     assert world.condition("Armed")[:2] == ("False", "NothingToRollBackTo")
+
+
+REVIEWS = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+@pytest.mark.parametrize("restart", [True, False], ids=["started anew", "known"])
+@pytest.mark.parametrize("armed", ["True", "False"])
+async def test_a_release_is_judged_although_it_cannot_be_seen_whether_it_could_be_rolled_back(
+    clock: Clock,
+    armed: str,
+    restart: bool,  # noqa: FBT001
+) -> None:
+    world = World(clock)
+    world.api.lacking = set() if armed == "True" else {"patch"}
+    await world.go(60)
+    before = world.condition("Armed")
+    assert before[0] == armed
+    world.api.faults.append(failing(REVIEWS, errors.Unavailable("500 an authorizer failed")))
+    if restart:
+        world.start()
+    world.deploy(4)
+    world.signal.says["errors"] = BREACH
+    world.forget_calls()
+    await world.go(120)
+    assert (world.why(), len(world.requests())) == ("RollingBack", 1)
+    assert (world.condition("Armed"), world.status["current"]["revision"]) == (before, "4")
+    asked = [call for call in world.api.calls if str(call) == REVIEWS]
+    assert len(asked) <= 5, "once a turn"
+    written = len(world.written())
+    world.api.faults.clear()
+    world.api.lacking = set()
+    await world.go(60)
+    assert world.condition("Armed")[0] == "True"
+    assert len(world.written()) - written == (0 if armed == "True" else 1)
+
+
+async def test_nothing_is_said_of_armed_before_it_could_be_seen(clock: Clock) -> None:
+    world = World(clock)
+    world.api.faults.append(failing(REVIEWS, errors.Unavailable("500 an authorizer failed")))
+    await world.go(60)
+    assert {one["type"] for one in world.status["conditions"]} == {"Ready", "Alert"}
+    assert len(world.written()) == 1
+    world.api.faults.clear()
+    await world.go(30)
+    assert world.why("Armed") == "Armed"
 
 
 async def test_whether_it_could_is_looked_at_when_the_target_changes(calm: World) -> None:

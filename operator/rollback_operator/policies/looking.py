@@ -28,7 +28,7 @@ from rollback_operator.policies import making
 from rollback_operator.policies.arming import Arming
 from rollback_operator.policies.asking import Asker
 from rollback_operator.policies.rivals import named
-from rollback_operator.refusals import cannot_look
+from rollback_operator.refusals import cannot_look, not_made, not_taken_back
 from rollback_operator.settings import Settings
 from rollback_operator.targets.base import Composed, Target
 from rollback_operator.watching import Standing, Watching, parse_status, version_of
@@ -160,25 +160,23 @@ class Looker:
         standing.unproved = long_enough and not proved
         entries = learned(known.ledger, known.current, standing.current, requests, now, soaked=proved)
         scene = replace(self._scene(standing, requests, crowd), entries=entries)
-        judgement = judge(standing.spec, scene, now) if settled else Judgement(_said(known))
+        judgement = judge(standing.spec, scene, now) if settled else Judgement(_said(known, ALERT))
         last = _newest(known.last_request, requests, standing.uid)
         found = Findings(
             standing.generation,
             _trouble(standing),
-            standing.unremembered or standing.disarmed,
+            standing.unremembered or (standing.disarmed if standing.armed_is_seen else _said(known, ARMED)),
             judgement.alert,
             last,
-            armed_is_known=settled or on.find(known.conditions, ARMED) is not None,
+            armed_is_known=standing.armed_is_seen or _said(known, ARMED) is not None,
             remembered=standing.remembered,
         )
-        if judgement.act is not None:
-            found = await self._make_or_wait(standing, judgement.act, found, now)
-        if judgement.withdraw is not None:
-            await making.withdraw(self._api, standing, judgement.withdraw)
-        if standing.status is not known:
-            return  # somebody else wrote it meanwhile: all of it is looked at again
-        standing.crowded = crowd is not None
-        await self._write(standing, scene, found)
+        found, unanswered = await self._do(standing, judgement, found, now)
+        if standing.status is known:  # else somebody else wrote it meanwhile: all of it is looked at again
+            standing.crowded = crowd is not None
+            await self._write(standing, scene, found)
+        if unanswered is not None:
+            raise unanswered
 
     async def _gather(self, standing: Standing) -> tuple[Snapshot | None, tuple[Other, ...]]:
         namespace, ref = standing.key[0], standing.spec.target
@@ -205,13 +203,14 @@ class Looker:
         account, status = standing.where.account, standing.status
         message = cannot_look(error, standing.spec.target, account)
         standing.disarmed = Reason.MAY_NOT_ROLL_BACK, message
-        found = Findings(standing.generation, _trouble(standing), standing.disarmed, _said(status), status.last_request)
+        alert = _said(status, ALERT)
+        found = Findings(standing.generation, _trouble(standing), standing.disarmed, alert, status.last_request)
         await self._write(standing, self._scene(standing), found)
 
     async def _arm(
         self, standing: Standing, snapshot: Snapshot | None, requests: tuple[Other, ...], *, look_closely: bool
     ) -> None:
-        """Whether the target could be rolled back now.
+        """Whether the target could be rolled back now; if that cannot be seen, what is known of it stands for a while.
 
         What requests rolled back from counts too: where no watch told that one of them has ended, it is seen here.
         """
@@ -219,8 +218,14 @@ class Looker:
         known = standing.generation == standing.status.observed_generation and left == standing.armed_without
         if known and not look_closely and time.monotonic() - standing.armed_at < ARMED_EVERY:
             return
-        standing.disarmed = await self._arming.look(standing, snapshot, requests)
-        standing.armed_without = left
+        try:
+            standing.disarmed = await self._arming.look(standing, snapshot, requests)
+        except errors.KubeError as error:
+            context = {"policy": "/".join(standing.key)}
+            log.warning("It cannot be seen whether it could be rolled back: %s", error, extra=context)
+            standing.armed_at = time.monotonic() - ARMED_EVERY + PAUSE
+            return
+        standing.armed_without, standing.armed_is_seen = left, True
         standing.armed_at = time.monotonic()
 
     async def rest(self, standing: Standing, rivals: list[Key]) -> None:
@@ -231,6 +236,29 @@ class Looker:
         trouble = _taken(standing, rivals) if rivals else None
         await self._write(standing, self._scene(standing), Findings(standing.generation, trouble, asked=False))
         await making.trim(self._api, standing)
+
+    async def _do(
+        self, standing: Standing, judgement: Judgement, found: Findings, now: datetime
+    ) -> tuple[Findings, errors.Unavailable | None]:
+        """Make the request, or take one back. What keeps that from being done keeps nothing from being said.
+
+        Gives what is to be said, and why it is to be done again at once.
+        """
+        try:
+            if judgement.act is not None:
+                return await self._make_or_wait(standing, judgement.act, found, now), None
+            if judgement.withdraw is not None:
+                return await self._withdraw(standing, judgement.withdraw, found), None
+        except errors.Unavailable as error:
+            return replace(found, alert=_unanswered(standing, judgement, error)), error
+        return found, None
+
+    async def _withdraw(self, standing: Standing, name: str, found: Findings) -> Findings:
+        try:
+            await making.withdraw(self._api, standing, name)
+        except (errors.Forbidden, errors.Invalid) as error:
+            return replace(found, alert=(Reason.NOT_TAKEN_BACK, not_taken_back(error, name)))
+        return found
 
     async def _make_or_wait(self, standing: Standing, act: Act, found: Findings, now: datetime) -> Findings:
         """Make the request, once it is written which configuration is meant: the request reads it there."""
@@ -245,7 +273,10 @@ class Looker:
         if not await self._still_orders(standing):
             return found
         key = (standing.key[0], act.name)
-        there = await resources.read(self._api, REQUESTS, key) or await making.create(self._api, standing, act)
+        try:
+            there = await resources.read(self._api, REQUESTS, key) or await making.create(self._api, standing, act)
+        except (errors.Forbidden, errors.Invalid) as error:
+            return replace(found, alert=(Reason.COULD_NOT_ROLL_BACK, f"{act.reason}. {not_made(error)}"))
         if (there["spec"].get("policyRef") or {}).get("uid") != standing.uid:
             message = f"{act.reason}. {in_the_way(act.name)}"
             return replace(found, alert=(Reason.COULD_NOT_ROLL_BACK, message))
@@ -342,7 +373,17 @@ def _newest(known: LastRequest | None, requests: tuple[Other, ...], policy_uid: 
     return LastRequest(name=newest.name, at=newest.created)
 
 
-def _said(status: PolicyStatus) -> tuple[Reason, str] | None:
-    """The alert as it stands."""
-    alert = on.find(status.conditions, ALERT)
-    return (Reason(alert.reason), alert.message) if alert is not None else None
+def _said(status: PolicyStatus, kind: str) -> tuple[Reason, str] | None:
+    """A condition as it stands."""
+    condition = on.find(status.conditions, kind)
+    return (Reason(condition.reason), condition.message) if condition is not None else None
+
+
+def _unanswered(standing: Standing, judgement: Judgement, error: errors.Unavailable) -> tuple[Reason, str] | None:
+    """The alert while nobody knows whether the request was made, or taken back; if that goes on, it was not."""
+    if judgement.act is None:
+        return _said(standing.status, ALERT)
+    goes_on = alert_of(standing.status) in (Reason.ROLLING_BACK, Reason.COULD_NOT_ROLL_BACK)
+    reason = Reason.COULD_NOT_ROLL_BACK if goes_on else Reason.ROLLING_BACK
+    words = f"It is not known yet whether the request was made; it is tried again: {error}"
+    return reason, f"{judgement.act.reason}. {words}"
