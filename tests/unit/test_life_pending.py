@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.api.common import TargetRef
 from rollback_operator.api.policy import Correction, Entry, Proof, Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, PolicyRef, RequestStatus, StepState
@@ -623,6 +624,42 @@ def test_what_people_are_asked_about_is_noted_once_its_controller_numbered_it() 
     assert second.status.from_ == "4"
     third = advance(step_on(asked, second), Observation(target=snapshot("abcde")), after(9))
     assert third.status.from_ == "4"
+
+
+ELSEWHERE: dict[str, tuple[RequestStatus, str]] = {
+    "while people are asked": (RequestStatus(phase=Phase.AWAITING_APPROVAL, from_="3"), "Deployment/checkout"),
+    "while it waits in line": (RequestStatus(phase=Phase.PENDING), "Deployment/checkout"),
+    "of another namespace": (RequestStatus(phase=Phase.PENDING), "Application/argocd/checkout"),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+@pytest.mark.parametrize("fields", [{}, {"approve": True}, {"abort": True}], ids=["waiting", "approved", "aborted"])
+def test_a_policy_that_is_pointed_elsewhere_takes_no_request_with_it(case: str, fields: dict[str, Any]) -> None:
+    """Nobody was asked about the other object."""
+    status, target = ELSEWHERE[case]
+    status = status.model_copy(update={"target": target})
+    kind = target.partition("/")[0]
+    asked = request(status, **BY_POLICY, grace="5m", **fields)
+    cart = policy(target=TargetRef.model_validate({"kind": kind, "name": "cart"}))
+    ended = decide(asked, Observation(policy=cart, target=snapshot()), after(10)).status
+    assert (ended.target, ended.targets) == (target, ())
+    if fields.get("abort"):
+        assert (ended.phase, why(ended)) == (Phase.ABORTED, Reason.ABORTED)
+        return
+    assert (ended.phase, why(ended)) == (Phase.SUPERSEDED, Reason.POLICY_CHANGED)
+    assert message(ended) == (
+        f"RollbackPolicy checkout was about {target} when this request was taken up, and is about {kind}/cart now: "
+        "nothing was changed. Write a new request for what is to be rolled back."
+    )
+
+
+def test_a_policy_that_only_spells_its_target_otherwise_is_about_the_same() -> None:
+    status = RequestStatus(phase=Phase.PENDING, target="Application/shop")
+    same = policy(target=TargetRef(kind="Application", name="shop", namespace="shop"))
+    assert isinstance(
+        advance(request(status, **BY_POLICY), Observation(policy=same, target=snapshot()), after(10)).action, Examine
+    )
 
 
 def test_in_its_grace_a_request_may_be_about_a_target_that_is_not_there_yet() -> None:

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     NEWER_RELEASE = "NewerRelease"
     TARGET_RECREATED = "TargetRecreated"
     ALREADY_ROLLED_BACK = "AlreadyRolledBack"
+    POLICY_CHANGED = "PolicyChanged"
 
     # Failed.
     TARGET_NOT_FOUND = "TargetNotFound"

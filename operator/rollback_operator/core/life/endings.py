@@ -61,6 +61,16 @@ def nobody_asked(request: Request, ref: TargetRef) -> Ending:
     return Ending(Phase.SUPERSEDED, Reason.NEWER_RELEASE, message)
 
 
+def pointed_elsewhere(request: Request, ref: TargetRef) -> Ending:
+    """What the request was taken up for is no longer what its policy is about."""
+    assert request.spec.policy_ref is not None
+    message = (
+        f"RollbackPolicy {request.spec.policy_ref.name} was about {request.status.target} when this request was taken "
+        f"up, and is about {ref} now: nothing was changed. Write a new request for what is to be rolled back."
+    )
+    return Ending(Phase.SUPERSEDED, Reason.POLICY_CHANGED, message)
+
+
 def too_late(request: Request, target: str) -> Ending:
     """Its time was over before an effect."""
     message = (

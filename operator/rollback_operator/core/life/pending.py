@@ -21,6 +21,7 @@ from rollback_operator.core.life.endings import (
     no_target,
     nobody_asked,
     not_what_was_seen,
+    pointed_elsewhere,
     too_late,
 )
 from rollback_operator.core.life.freeing import freed_by_dry_run, made_already, rather_freed
@@ -58,18 +59,27 @@ from rollback_operator.core.values import (
 def prepare(request: Request, seen: Observation, now: datetime) -> Decision:
     """Nothing was done yet: wait, end, or write the plan."""
     ref = current_target(request, seen.policy)
-    named = {"target": str(ref)} if ref is not None else {}
+    named = {"target": str(ref)} if ref is not None and request.status.target is None else {}
     if request.spec.abort:
         return end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, UNTOUCHED), **named)
     if ref is None:
         return _without_policy(request, now)
+    over = _over(request, ref, now)
+    if over is not None:
+        return end(request, now, over, **named)
     if grace_left(request, now) > timedelta():
         return _await(request, ref, seen.target, now)
-    if overdue(request, now):
-        return end(request, now, too_late(request, str(ref)), **named)
     if isinstance(seen.answer, Refused):
         return _refused(request, ref, seen.answer, now)
     return _take_turn(request, ref, seen, now)
+
+
+def _over(request: Request, ref: TargetRef, now: datetime) -> Ending | None:
+    """Why it does not run any more: its policy is about another object by now, or it is too late."""
+    taken_up = TargetRef.of(request.status.target) if request.status.target is not None else ref
+    if taken_up.place(request.namespace) != ref.place(request.namespace):
+        return pointed_elsewhere(request, ref)
+    return too_late(request, str(ref)) if overdue(request, now) else None
 
 
 def _await(request: Request, ref: TargetRef, target: Snapshot | None, now: datetime) -> Decision:
