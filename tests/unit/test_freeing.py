@@ -10,8 +10,10 @@ import pytest
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.options import Options, StatefulSetOptions
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.request import Phase
+from rollback_operator.api.request import Phase, RequestStatus
 from rollback_operator.core.life import advance
+from rollback_operator.core.life.times import FINISH_TRIES
+from rollback_operator.core.life.verifying import FREEING_TRIES
 from rollback_operator.core.values import (
     Apply,
     Decision,
@@ -27,6 +29,7 @@ from rollback_operator.core.values import (
     Request,
     Snapshot,
 )
+from rollback_operator.kube import errors
 from rollback_operator.requests.worker import RequestWorker
 from rollback_operator.settings import Settings
 from rollback_operator.targets.statefulset import StatefulSetTarget
@@ -49,7 +52,7 @@ from tests.unit.builders import (
     step_on,
     why,
 )
-from tests.unit.fakes import FakeApi, failing
+from tests.unit.fakes import Call, FakeApi, failing
 from tests.unit.objects import Object, request_body
 from tests.unit.sets import STATEFUL_COUNTS, record, set_pod, stateful_set
 from tests.unit.test_controllerrevisions import HERE
@@ -391,3 +394,78 @@ async def test_a_pod_of_that_name_that_came_after_stays() -> None:
     await world.work()
     assert world.outcome() == ("Succeeded", "Completed")
     assert world.api.current(pod(2))["metadata"]["uid"] == "another"
+
+
+# Fields that may not be given back.
+
+
+class Refusing(World):
+    """A StatefulSet that is rolled back from a release that broke a pod; giving fields back is refused so often."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        status = dict(zip(STATEFUL_COUNTS, (3, 2, 2, 1), strict=True))
+        self.given_back = 0
+
+        def refuse(call: Call) -> Exception | None:
+            if not call.query.get("fieldManager", "").endswith("-give-back"):
+                return None
+            self.given_back += 1
+            return errors.Forbidden("403 a webhook says no") if self.given_back <= times else None
+
+        undo = self.api.current(request_body("undo"))
+        self.api = FakeApi(stateful_set("shop:3", status=status), record(1), record(2, "shop:2"), BAD, pod(2), undo)
+        self.api.faults.append(refuse)
+        self.worker = self.another_worker()
+
+    async def go_back(self, *, abort: bool = False) -> None:
+        """The effect is made, its controller sees it, and the fields are the operator's own."""
+        await self.work()
+        body = self.api.current(WAITING)
+        body["status"] |= {"observedGeneration": body["metadata"]["generation"], "updatedReplicas": 0}
+        body["metadata"]["managedFields"] = [
+            {"manager": "rollback-operator", "operation": "Update", "apiVersion": "apps/v1", "fieldsV1": TEMPLATE},
+            {"manager": "kubectl", "operation": "Apply", "apiVersion": "apps/v1", "fieldsV1": TEMPLATE},
+        ]
+        self.api.drop(record(2, "shop:2"))
+        self.api.put(body, {**record(2, "shop:2"), "revision": 4})
+        if abort:
+            self.api.edit(request_body("undo"), lambda asked: asked["spec"].update(abort=True))
+            self.worker.saw(self.api.current(request_body("undo")))
+
+    def said(self) -> str:
+        return message(RequestStatus.model_validate(self.api.current(request_body("undo"))["status"]))
+
+
+TEMPLATE: Object = {"f:spec": {"f:template": {}}}
+
+
+@pytest.mark.parametrize("times, tries", [(0, 1), (1, 2), (4, 5), (99, FINISH_TRIES)])
+async def test_a_set_is_freed_although_giving_fields_back_is_refused(times: int, tries: int) -> None:
+    world = Refusing(times)
+    await world.go_back()
+    for _ in range(FINISH_TRIES + 3):
+        await world.work()
+    assert (world.deleted(), world.given_back) == (["checkout-2"], tries)
+    assert world.outcome() == ("Verifying", "RollingOut")
+
+
+async def test_why_nothing_is_freed_is_said_when_all_is_refused() -> None:
+    world = Refusing(99)
+    world.api.faults.append(failing("DELETE", errors.Forbidden("403 nor may pods be deleted")))
+    await world.go_back()
+    for _ in range(FINISH_TRIES + FREEING_TRIES + 3):
+        await world.work()
+    assert (world.given_back, world.deleted()) == (FINISH_TRIES, ["checkout-2"] * FREEING_TRIES)
+    assert world.outcome() == ("Verifying", "PodsFailing")
+    assert "it waits for pod checkout-2 of revision 3, not ready" in world.said()
+    assert "403 nor may pods be deleted" in world.said()
+
+
+async def test_after_an_abort_nothing_is_deleted_whatever_was_refused() -> None:
+    world = Refusing(99)
+    await world.go_back(abort=True)
+    for _ in range(FINISH_TRIES + FREEING_TRIES):
+        await world.work()
+    assert (world.outcome(), world.deleted()) == (("Aborted", "Aborted"), [])
+    assert world.given_back == 1

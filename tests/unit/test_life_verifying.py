@@ -15,7 +15,7 @@ from rollback_operator.api.request import Phase, PolicyRef, StepState
 from rollback_operator.core import conditions as on
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import FINISH_TRIES, HEALTH_POLL, verify_deadline
-from rollback_operator.core.life.verifying import STOP_TRIES, judged
+from rollback_operator.core.life.verifying import FREEING_TRIES, STOP_TRIES, judged
 from rollback_operator.core.values import (
     Apply,
     Finish,
@@ -427,9 +427,14 @@ def test_whatever_comes_fields_are_given_back_first(asked: Request, at: float, c
 
 @pytest.mark.parametrize("case", HOLDING)
 def test_a_refused_give_back_keeps_nothing_from_ending(case: str) -> None:
-    kept = Observation(target=HOLDING[case], answer=BROKEN)
-    free = Observation(target=replace(HOLDING[case], unfinished=False))
-    assert advance(verifying(), kept, after(2)) == advance(verifying(), free, after(2))
+    """While it has not ended, a refusal that may pass is tried again a few times."""
+    refused = Observation(target=HOLDING[case], answer=BROKEN)
+    free = advance(verifying(), Observation(target=replace(HOLDING[case], unfinished=False)), after(2))
+    for tries in range(FINISH_TRIES):
+        decision = advance(verifying(), replace(refused, kept=tries), after(2))
+        assert decision.status == free.status
+        assert isinstance(decision.action, Finish) != (free.status.phase is not None and free.status.phase.final)
+    assert advance(verifying(), replace(refused, kept=FINISH_TRIES), after(2)) == free
 
 
 @pytest.mark.parametrize("case", HOLDING)
@@ -490,6 +495,33 @@ def test_that_they_could_not_be_dealt_with_is_told_at_once_and_at_the_end() -> N
     for status in (decision.status, ended.status):
         ready = next(one for one in status.conditions if one.type == "Ready")
         assert BROKEN.message in ready.message
+
+
+def holding_up(case: str, tries: int) -> Observation:
+    """Pods are in the way, and wait until fields are given back, which is refused."""
+    return Observation(target=replace(HOLDING[case], obstructed=True), answer=BROKEN, kept=tries)
+
+
+@pytest.mark.parametrize("case", FREEING)
+def test_pods_need_not_wait_for_a_give_back_that_is_refused_for_good(case: str) -> None:
+    for tries in range(FINISH_TRIES + FREEING_TRIES):
+        decision = advance(verifying(), holding_up(case, tries), after(2))
+        assert isinstance(decision.action, Finish)
+        assert decision.action.freeing == (tries >= FINISH_TRIES)
+    decision = advance(verifying(), holding_up(case, FINISH_TRIES + FREEING_TRIES), after(2))
+    assert (decision.action, why(decision.status)) == (None, Reason.PODS_FAILING)
+    assert BROKEN.message in message(decision.status)
+
+
+@pytest.mark.parametrize("case", FREEING)
+@pytest.mark.parametrize("tries", [0, FINISH_TRIES, 99])
+@pytest.mark.parametrize("asked, at", [(verifying(timeout="1m"), 60), (changed(verifying(), abort=True), 2)])
+def test_a_request_that_ends_deals_with_no_pods_for_want_of_a_give_back(
+    asked: Request, at: float, tries: int, case: str
+) -> None:
+    decision = advance(asked, holding_up(case, tries), after(at))
+    assert decision.action is None
+    assert decision.status.phase in (Phase.FAILED, Phase.ABORTED)
 
 
 # Calling off what others still carry out.

@@ -367,15 +367,15 @@ async def test_without_the_right_it_is_refused() -> None:
         await module.finish(HERE, seen)
 
 
+OWNER = {"manager": "kubectl", "operation": "Apply", "fieldsV1": {"f:spec": {"f:template": {}}}}
+HELD = stateful_set("shop:2", status={"updatedReplicas": 0, "availableReplicas": 2}, more={"managed": [OWNER, OURS]})
+
+
 async def test_fields_are_given_back_before_pods_are_deleted() -> None:
-    owner = {"manager": "kubectl", "operation": "Apply", "fieldsV1": {"f:spec": {"f:template": {}}}}
-    held = stateful_set(
-        "shop:2", status={"updatedReplicas": 0, "availableReplicas": 2}, more={"managed": [owner, OURS]}
-    )
-    module, api = target(held, *HISTORY, bad_pod())
+    module, api = target(HELD, *HISTORY, bad_pod())
     seen = await module.observe(HERE, Phase.VERIFYING, PLAN)
     assert seen is not None
-    assert (seen.unfinished, seen.freeing) == (True, False)
+    assert (seen.unfinished, seen.freeing, seen.obstructed) == (True, False, True)
 
     assert await freed(api, module, seen) == []
 
@@ -383,3 +383,11 @@ async def test_fields_are_given_back_before_pods_are_deleted() -> None:
     assert seen is not None
     assert (seen.unfinished, seen.freeing) == (True, True)
     assert [name for name, *_ in await freed(api, module, seen)] == ["checkout-2"]
+
+
+async def test_when_giving_back_was_given_up_pods_are_deleted_all_the_same() -> None:
+    module, api = target(HELD, *HISTORY, bad_pod())
+    seen = await module.observe(HERE, Phase.VERIFYING, PLAN)
+    assert seen is not None
+    assert [name for name, *_ in await freed(api, module, replace(seen, freeing=True))] == ["checkout-2"]
+    assert [call for call in api.writes() if call.verb == "PATCH"] == []

@@ -120,6 +120,8 @@ class Snapshot:
     unfinished: bool = False
     freeing: bool = False
     """What is unfinished touches pods: a request that ends does not do it any more."""
+    obstructed: bool = False
+    """Pods are in the way of the rollout, and go once nothing else is left to be done."""
     owners: tuple[Owner, ...] = ()
     """Who else manages it, the nearest first."""
     raw: Any = field(default=None, compare=False, repr=False)
@@ -324,6 +326,8 @@ class Finish:
     """Do what is left to be done after the effect."""
 
     plan: Plan
+    freeing: bool = False
+    """Only deal with the pods that are in the way: the rest was tried, and was refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from rollback_operator import metrics, owning
 from rollback_operator.api.common import TargetRef
-from rollback_operator.api.request import Plan
+from rollback_operator.api.request import Phase, Plan
 from rollback_operator.backups import Backups, given_up
 from rollback_operator.configuration.together import Together
 from rollback_operator.core import backups
@@ -87,7 +87,7 @@ class Actor:
         Gives the seconds until the next round, if it should not follow at once.
         """
         if isinstance(action, Finish):
-            return await self._finish(job, target)
+            return await self._finish(job, target, freeing=action.freeing)
         assert target is not None
         if isinstance(action, Stop):
             return await self._stop(job, target)
@@ -142,10 +142,12 @@ class Actor:
             what = "Not done, and tried again" if not_done else "No answer, looking at the target"
             self._say(job, logging.WARNING, what, error)
 
-    async def _finish(self, job: Job, target: Snapshot | None) -> float | None:
+    async def _finish(self, job: Job, target: Snapshot | None, *, freeing: bool) -> float | None:
         heard, plan = job.heard, plan_of(job.request)
         heard.kept += 1
         assert plan is not None
+        if target is not None and freeing:
+            target = replace(target, freeing=True)
         try:
             await self.together.finish(job.ref.kind, job.where, target, plan, job.request.uid)
         except (errors.Forbidden, errors.Invalid) as error:
@@ -156,6 +158,8 @@ class Actor:
             level = logging.DEBUG if conflict else logging.WARNING
             self._say(job, level, "What the effect left to do could not be done", error)
         else:
+            if job.request.status.phase is Phase.VERIFYING and not freeing:
+                heard.answer = None  # what was refused is done; before the effect is seen, that of the effect stands
             if heard.kept == 1:
                 return None
         return pause(heard.kept).total_seconds()

@@ -75,12 +75,12 @@ class StatefulSetTarget(ControllerRevisionTarget):
         return replace(found, steps=(*found.steps, f"Then delete {bad}: the StatefulSet would wait for them."))
 
     async def finish(self, where: Where, target: Snapshot) -> None:
-        """See `Target.finish`. Gives fields back; when that is done, deletes the pods that are in the way.
+        """See `Target.finish`. Gives fields back; when that is done or given up, deletes the pods that are in the way.
 
         A pod is deleted just as it was seen: one that got ready meanwhile stays.
         """
         reading: Reading = target.raw
-        if held(reading.body):
+        if held(reading.body) and not target.freeing:
             await super().finish(where, target)
             return
         for pod in reading.in_the_way:
@@ -140,8 +140,8 @@ class StatefulSetTarget(ControllerRevisionTarget):
             waits = f"{waits}: delete it by hand (freeStuckPods is off)"
             return replace(target, health=Health(Wellbeing.FAILING, waits))
         free = not target.unfinished
-        raw = replace(reading, in_the_way=bad)
-        return replace(target, health=replace(health, message=waits), unfinished=True, freeing=free, raw=raw)
+        seen = replace(target, health=replace(health, message=waits), raw=replace(reading, in_the_way=bad))
+        return replace(seen, unfinished=True, freeing=free, obstructed=True)
 
     async def _stuck_pods(self, where: Where, target: Snapshot, plan: Plan) -> tuple[Object, ...]:
         """Pods that are not ready, and that a controller with the old template waits for."""

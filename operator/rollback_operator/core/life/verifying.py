@@ -25,6 +25,8 @@ from rollback_operator.core.values import (
 )
 from rollback_operator.core.verdicts import Streak, Verdict
 
+FREEING_TRIES = 5
+"""How often pods are tried to be dealt with although giving fields back was given up."""
 STOP_TRIES = 5
 """How often an effect that is still under way is tried to be called off before a request ends without."""
 
@@ -59,9 +61,11 @@ def _fare(request: Request, seen: Observation, now: datetime) -> Decision:
 def _own(target: Snapshot, seen: Observation) -> Health:
     """What the target says of itself, and why pods that hold it up could not be dealt with.
 
-    That what was called off failed says nothing that was not known before.
+    A refusal may be that of giving fields back, which comes first. That what was called off failed says nothing that
+    was not known before.
     """
-    if target.freeing and isinstance(seen.answer, Refused):
+    left = target.freeing or (target.obstructed and seen.kept >= FINISH_TRIES + FREEING_TRIES)
+    if left and isinstance(seen.answer, Refused):
         return Health(Wellbeing.FAILING, f"{target.health.message}. {seen.answer.message}")
     if seen.stopped and target.health.final:
         return Health(Wellbeing.PROGRESSING, target.health.message)
@@ -91,7 +95,8 @@ def judged(health: Health, plan: Plan, made: datetime | None, streaks: Mapping[s
 def _finishing(request: Request, seen: Observation, decision: Decision) -> Decision:
     """`decision`, but what the effect took is given back first; an end waits for a few tries of that, not for ever.
 
-    So it does if others are still carrying the effect out: after the end, nothing more is to happen.
+    So it does if others are still carrying the effect out: after the end, nothing more is to happen. A refusal may
+    pass, so it is tried again; if it lasts, pods that are in the way need not wait for it.
     """
     plan, _ = planned(request)
     if seen.target is None or seen.target.uid != plan.uid:
@@ -101,7 +106,11 @@ def _finishing(request: Request, seen: Observation, decision: Decision) -> Decis
         return Decision(request.status, Stop(plan))
     if not seen.target.unfinished and not seen.beside.held:
         return decision
-    if isinstance(seen.answer, Refused) or (ends and (seen.target.freeing or seen.kept >= FINISH_TRIES)):
+    given_up = seen.target.freeing or seen.kept >= FINISH_TRIES
+    if isinstance(seen.answer, Refused) and not ends and given_up:
+        frees = seen.target.obstructed and not seen.target.freeing and seen.kept < FINISH_TRIES + FREEING_TRIES
+        return Decision(decision.status, Finish(plan, freeing=True), decision.again) if frees else decision
+    if ends and (given_up or isinstance(seen.answer, Refused)):
         return decision
     return Decision(request.status if ends else decision.status, Finish(plan), decision.again)
 
