@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from rollback_operator.api.common import Place
 from rollback_operator.api.fields import parse_duration
 from rollback_operator.api.options import Options
@@ -20,7 +18,7 @@ from rollback_operator.api.remember import Remembered
 from rollback_operator.api.trigger import Action
 from rollback_operator.core.verdicts import Rule, Streak, Verdict
 from rollback_operator.kube.identity import ServiceAccount
-from rollback_operator.kube.resources import Key
+from rollback_operator.kube.resources import Key, parse_status
 from rollback_operator.signals.base import Question
 from rollback_operator.targets.base import Where
 
@@ -146,33 +144,6 @@ def where_of(spec: PolicySpec, namespace: str, service_account: str) -> Where:
     """Where the target of a policy is, and with whose rights it is read and rolled back."""
     account = ServiceAccount(namespace, spec.service_account_name or service_account)
     return Where(spec.target.namespace or namespace, spec.target.name, account, spec.options or Options())
-
-
-def parse_status(body: Object) -> PolicyStatus:
-    """The status of a policy. Of one that cannot be read as a whole (written before an upgrade, say), what can be."""
-    status: Object = body.get("status") or {}
-    try:
-        return PolicyStatus.model_validate(status)
-    except ValidationError as error:
-        where = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
-        log.warning("Parts of the status cannot be read, and are dropped: %s", error, extra={"policy": where})
-    legible = {name: _legible(name, value) for name, value in status.items()}
-    return PolicyStatus.model_validate({name: value for name, value in legible.items() if value is not None})
-
-
-def _legible(name: str, value: Any) -> Any:
-    """A field of a status, or what can be read of a list; None if nothing can."""
-    if isinstance(value, list):
-        return [one for one in value if _fits(name, [one])]
-    return value if _fits(name, value) else None
-
-
-def _fits(name: str, value: Any) -> bool:
-    try:
-        PolicyStatus.model_validate({name: value})
-    except ValidationError:
-        return False
-    return True
 
 
 def _inherit(standing: Standing, before: Standing) -> None:

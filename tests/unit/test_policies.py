@@ -885,6 +885,20 @@ async def test_a_status_that_cannot_be_read_is_written_anew_with_what_can(clock:
     assert world.status["ledger"] == [good]
 
 
+async def test_an_alert_whose_reason_is_not_known_keeps_nothing_from_being_said(clock: Clock) -> None:
+    """It was written by a later version, and the target is between two revisions."""
+    world = World(clock)
+    await world.go(30)
+    body = world.api.current(world.policy)
+    for one in body["status"]["conditions"]:
+        one["reason"] = "OfLaterTimes"
+    world.api.put(body, deployment("shop:4", number=4, generation=4, observed=3))
+    world.start()
+    await world.turn()
+    assert world.why() == "NothingWrong"
+    assert [one["type"] for one in world.status["conditions"]] == ["Ready", "Alert"]
+
+
 # Asking.
 
 
@@ -1473,13 +1487,32 @@ async def test_what_the_breaker_counts_is_kept_until_it_does_not(clock: Clock) -
     assert deleted(world) == ["b", "a"]
 
 
-@pytest.mark.parametrize("error", [errors.NotFound("gone"), errors.Conflict("another of that name")], ids=str)
-async def test_what_is_gone_already_holds_nothing_up(clock: Clock, error: errors.KubeError) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NotFound("gone"),
+        errors.Conflict("another of that name"),
+        errors.Forbidden("evidence is kept"),
+        errors.Invalid("not like that"),
+    ],
+    ids=str,
+)
+async def test_what_is_gone_already_or_may_not_go_holds_nothing_up(clock: Clock, error: errors.KubeError) -> None:
     policy = policy_body(historyLimit=1)
     world = World(clock, *release(), ended("a", 1), ended("b", 2), ended("c", 3), policy=policy)
     world.api.faults.append(failing(f"DELETE {REQUESTS}/a", error))
     await world.turn()
     assert deleted(world) == ["a", "b"]
+
+
+async def test_a_request_that_cannot_be_read_is_kept_and_holds_nothing_up(clock: Clock) -> None:
+    """Whether the breaker counts it, nobody can say."""
+    odd = ended("a", 1)
+    odd["status"]["targets"] = [{"target": "Deployment/checkout", "phase": "OfLaterTimes"}]
+    world = World(clock, *release(), odd, ended("b", 2), ended("c", 3), policy=orders(historyLimit=1))
+    await world.turn()
+    assert deleted(world) == ["b"]
+    assert world.why("Ready") == "Evaluating"
 
 
 @given(st.lists(st.none() | st.integers(0, 5), max_size=8), st.integers(1, 5))

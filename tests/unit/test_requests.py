@@ -153,6 +153,47 @@ async def test_what_is_planned_goes_on_without_its_policy() -> None:
     assert world.outcome() == ("Succeeded", "Completed")
 
 
+ILLEGIBLE: dict[str, Object] = {
+    "its orders": {"spec": {"target": {"kind": "Deployment", "name": "checkout"}, "mode": "OfLaterTimes"}},
+    "its status": {"status": {"verdict": "Splendid", "observedGeneration": 1}},
+}
+
+
+@pytest.mark.parametrize("case", ILLEGIBLE)
+async def test_what_is_planned_goes_on_although_its_policy_cannot_be_read(case: str) -> None:
+    orders = policy_body()
+    world = World(orders, undo=asked(policyRef={"name": "checkout"}))
+    await world.work()
+    world.api.put({**world.api.current(orders), **ILLEGIBLE[case]})
+    world.controller()
+    await world.work()
+    assert world.outcome() == ("Succeeded", "Completed")
+
+
+@pytest.mark.parametrize("abort", [False, True])
+async def test_by_orders_that_cannot_be_read_nothing_is_done(*, abort: bool) -> None:
+    orders = {**policy_body(), **ILLEGIBLE["its orders"]}
+    fields: dict[str, Any] = {"abort": True} if abort else {}
+    world = World(orders, undo=asked(policyRef={"name": "checkout"}, **fields))
+    await world.work()
+    assert world.effects() == []
+    if abort:
+        assert world.outcome() == ("Aborted", "Aborted")
+        return
+    assert world.outcome() == ("Failed", "PolicyNotFound")
+    assert message(world.status()) == (
+        "RollbackPolicy checkout in namespace shop cannot be read (mode: Input should be 'Enforce', 'Observe' or "
+        "'Suspend'): nothing was changed. Apply crds/ of the operator's own version, write the policy anew, and then "
+        "a new request."
+    )
+
+
+async def test_of_a_policy_whose_status_cannot_be_read_the_orders_count() -> None:
+    world = World({**policy_body(to="1"), **ILLEGIBLE["its status"]}, undo=asked(policyRef={"name": "checkout"}))
+    await world.work()
+    assert world.status().to == "1"
+
+
 async def test_what_was_deleted_is_nobodys_work() -> None:
     world = World()
     world.api.drop(world.undo)

@@ -72,6 +72,23 @@ async def test_a_policy_is_read_with_its_ledger() -> None:
     assert found.ledger == (known,)
 
 
+async def test_of_a_policy_whose_status_cannot_be_read_what_can_be_is() -> None:
+    known = entry("b", Proof.GOOD)
+    status = {"verdict": "Splendid", "ledger": [{"fingerprint": 7}, known.dump()]}
+    _, api = door(policy_body() | {"status": status})
+    found = await resources.read_policy(api, ("shop", "checkout"))
+    assert found is not None
+    assert found.ledger == (known,)
+
+
+async def test_orders_that_cannot_be_read_are_refused_with_where_and_without_what_stands_there() -> None:
+    _, api = door(policy_body(mode="OfLaterTimes", soak=7))
+    with pytest.raises(resources.IllegibleError) as raised:
+        await resources.read_policy(api, ("shop", "checkout"))
+    assert str(raised.value).startswith("mode: Input should be 'Enforce', 'Observe' or 'Suspend'; soak: ")
+    assert "OfLaterTimes" not in str(raised.value)
+
+
 class Pages:
     """A server that gives a list in pages."""
 

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from rollback_operator.api.policy import PolicyStatus
 from rollback_operator.core.verdicts import Streak, Verdict
-from rollback_operator.watching import Standing, Watching, horizon, parse_status, standing_of
+from rollback_operator.kube.resources import parse_status
+from rollback_operator.watching import Standing, Watching, horizon, standing_of
 from tests.unit.builders import NOW, said
 from tests.unit.objects import Object, policy_body
 

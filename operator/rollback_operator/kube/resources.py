@@ -29,6 +29,8 @@ Object = dict[str, Any]
 Key = tuple[str, str]
 """Namespace and name."""
 
+_FEW = 3
+"""Mistakes that are told of what cannot be read."""
 _KINDS = {REQUESTS: "RollbackRequest", POLICIES: "RollbackPolicy"}
 
 
@@ -87,13 +89,58 @@ class Orders:
     remembered: tuple[Remembered, ...] = ()
 
 
+class IllegibleError(Exception):
+    """What is stored is not what the schema promises (written before an upgrade, say); the message says where."""
+
+
 async def read_policy(api: Api, key: Key) -> Orders | None:
-    """The orders of a policy, its ledger and what it remembers, or None if there is none."""
+    """The orders of a policy, its ledger and what it remembers, or None if there is none.
+
+    Raises:
+        IllegibleError: there is one, and what it orders cannot be read.
+    """
     body = await read(api, POLICIES, key)
     if body is None:
         return None
-    spec, status = PolicySpec.model_validate(body["spec"]), PolicyStatus.model_validate(body.get("status") or {})
+    try:
+        spec = PolicySpec.model_validate(body["spec"])
+    except ValidationError as error:
+        raise IllegibleError(_mistakes(error)) from error
+    status = parse_status(body)
     return Orders(key[1], body["metadata"]["uid"], spec, status.ledger, status.remembered)
+
+
+def _mistakes(error: ValidationError) -> str:
+    """Where the first few of them are, and what is wrong there; never what stands there."""
+    found = error.errors(include_input=False, include_url=False)[:_FEW]
+    return "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in found)
+
+
+def parse_status(body: Object) -> PolicyStatus:
+    """The status of a policy. Of one that cannot be read as a whole (written before an upgrade, say), what can be."""
+    status: Object = body.get("status") or {}
+    try:
+        return PolicyStatus.model_validate(status)
+    except ValidationError as error:
+        where = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+        log.warning("Parts of the status cannot be read, and are dropped: %s", error, extra={"policy": where})
+    legible = {name: _legible(name, value) for name, value in status.items()}
+    return PolicyStatus.model_validate({name: value for name, value in legible.items() if value is not None})
+
+
+def _legible(name: str, value: Any) -> Any:
+    """A field of a status, or what can be read of a list; None if nothing can."""
+    if isinstance(value, list):
+        return [one for one in value if _fits(name, [one])]
+    return value if _fits(name, value) else None
+
+
+def _fits(name: str, value: Any) -> bool:
+    try:
+        PolicyStatus.model_validate({name: value})
+    except ValidationError:
+        return False
+    return True
 
 
 async def write_status(api: Api, plural: str, body: Object, status: Resource) -> Object:

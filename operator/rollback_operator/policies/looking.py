@@ -23,7 +23,7 @@ from rollback_operator.core.turn import rolled_back_from
 from rollback_operator.core.values import Other, Snapshot, Wellbeing
 from rollback_operator.kube import errors, events, resources
 from rollback_operator.kube.client import Api
-from rollback_operator.kube.resources import Key
+from rollback_operator.kube.resources import Key, parse_status
 from rollback_operator.policies import making
 from rollback_operator.policies.arming import Arming
 from rollback_operator.policies.asking import Asker
@@ -31,7 +31,7 @@ from rollback_operator.policies.rivals import named
 from rollback_operator.refusals import cannot_look, not_made, not_taken_back
 from rollback_operator.settings import Settings
 from rollback_operator.targets.base import Composed, Target
-from rollback_operator.watching import Standing, Watching, parse_status, version_of
+from rollback_operator.watching import Standing, Watching, version_of
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -374,9 +374,10 @@ def _newest(known: LastRequest | None, requests: tuple[Other, ...], policy_uid: 
 
 
 def _said(status: PolicyStatus, kind: str) -> tuple[Reason, str] | None:
-    """A condition as it stands."""
+    """A condition as it stands; None also if its reason is not known (another version's, say)."""
     condition = on.find(status.conditions, kind)
-    return (Reason(condition.reason), condition.message) if condition is not None else None
+    known = condition is not None and condition.reason in {reason.value for reason in Reason}
+    return (Reason(condition.reason), condition.message) if condition is not None and known else None
 
 
 def _unanswered(standing: Standing, judgement: Judgement, error: errors.Unavailable) -> tuple[Reason, str] | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from pydantic import ValidationError
 
 from rollback_operator import metrics
 from rollback_operator.api import API_VERSION, GROUP, REQUESTS, WITHDRAWN_ANNOTATION
@@ -19,6 +22,7 @@ from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import OPERATOR
 from rollback_operator.watching import Standing
 
+log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 _OWN: str = RequestSpec.model_fields["timeout"].default
@@ -81,18 +85,31 @@ async def withdraw(api: Api, standing: Standing, name: str) -> None:
 
 
 async def trim(api: Api, standing: Standing) -> None:
-    """Delete finished requests beyond the policy's `historyLimit`, the oldest first, but for what is needed."""
+    """Delete finished requests beyond the policy's `historyLimit`, the oldest first, but for what is needed.
+
+    One that may not go is kept.
+    """
     namespace, name = standing.key
     bodies = await resources.list_all(api, REQUESTS, namespace, f"spec.policyRef.name={name}")
     for body in surplus(bodies, standing.spec.history_limit):
-        request = resources.parse_request(body)
-        if _counts(standing, request) or _holds(request):
+        if _is_needed(standing, body):
             continue
         path = resources.path(REQUESTS, *resources.key_of(body))
         try:
             await api.delete(path, as_=OPERATOR, uid=body["metadata"]["uid"])
         except (errors.NotFound, errors.Conflict):
             continue
+        except (errors.Forbidden, errors.Invalid) as error:
+            log.warning("A finished request is kept: %s", error, extra={"policy": f"{namespace}/{name}"})
+
+
+def _is_needed(standing: Standing, body: Object) -> bool:
+    """Whether the policy's breaker counts it, or something is held for it; of one that cannot be read nobody knows."""
+    try:
+        request = resources.parse_request(body)
+    except ValidationError:
+        return True
+    return _counts(standing, request) or _holds(request)
 
 
 def _holds(request: Request) -> bool:

@@ -48,10 +48,19 @@ class Reader:
     streaks: Callable[[Key], Mapping[str, Streak]]
 
     async def policy(self, request: Request) -> Orders | None:
-        """The policy that it names, as it is now."""
+        """The policy that it names, as it is now. Once there is a plan, one that cannot be read is as good as none.
+
+        Raises:
+            kube.resources.IllegibleError: it cannot be read, and it says what is to be done.
+        """
         if request.spec.policy_ref is None:
             return None
-        return await resources.read_policy(self.api, (request.namespace, request.spec.policy_ref.name))
+        try:
+            return await resources.read_policy(self.api, (request.namespace, request.spec.policy_ref.name))
+        except resources.IllegibleError:
+            if begun(request):
+                return None
+            raise
 
     async def gather(self, request: Request, ref: TargetRef | None, orders: Orders | None, heard: Heard) -> Observation:
         """Everything that is decided on.

@@ -17,6 +17,7 @@ from rollback_operator.api.request import Phase, RequestStatus
 from rollback_operator.backups import Backups
 from rollback_operator.configuration.together import Together
 from rollback_operator.core.life import advance
+from rollback_operator.core.life.pending import without_orders
 from rollback_operator.core.life.times import untold
 from rollback_operator.core.values import (
     Action,
@@ -109,7 +110,10 @@ class RequestWorker:
 
     async def _one_round(self, body: Object, request: Request) -> tuple[Object | None, float | None]:
         """One decision, written and acted on; gives the request as it is then and, if it has to wait, for how long."""
-        orders = await self._reader.policy(request)
+        try:
+            orders = await self._reader.policy(request)
+        except resources.IllegibleError as error:
+            return await self._end(body, request, without_orders(request, str(error), datetime.now(UTC))), None
         ref = current_target(request, orders.spec if orders is not None else None)
         async with self._claim(request, ref):
             observation = await self._reader.gather(request, ref, orders, self._heard_of(request))
@@ -121,6 +125,13 @@ class RequestWorker:
         if decision.action is not None and ref is not None:
             return body, await self._act(resources.parse_request(body), ref, observation.target, decision.action)
         return body, self._patience(request, decision, ref)
+
+    async def _end(self, body: Object, request: Request, decision: Decision) -> Object | None:
+        """Write how it ends, if nobody changed it meanwhile; gives the request as it is then."""
+        try:
+            return await self._report(body, request, decision)
+        except (errors.Conflict, errors.NotFound):
+            return await self._afresh(request)
 
     def _patience(self, request: Request, decision: Decision, ref: TargetRef | None) -> float | None:
         """The seconds until the next look. Of some kinds no event tells how a rollback of them fares."""

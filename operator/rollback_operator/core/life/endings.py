@@ -61,6 +61,16 @@ def nobody_asked(request: Request, ref: TargetRef) -> Ending:
     return Ending(Phase.SUPERSEDED, Reason.NEWER_RELEASE, message)
 
 
+def illegible(request: Request, why: str) -> Ending:
+    """The policy that it names is written in a way that is not known here."""
+    assert request.spec.policy_ref is not None
+    message = (
+        f"RollbackPolicy {request.spec.policy_ref.name} in namespace {request.namespace} cannot be read ({why}): "
+        "nothing was changed. Apply crds/ of the operator's own version, write the policy anew, and then a new request."
+    )
+    return Ending(Phase.FAILED, Reason.POLICY_NOT_FOUND, message)
+
+
 def pointed_elsewhere(request: Request, ref: TargetRef) -> Ending:
     """What the request was taken up for is no longer what its policy is about."""
     assert request.spec.policy_ref is not None

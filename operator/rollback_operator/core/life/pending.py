@@ -17,6 +17,7 @@ from rollback_operator.core.life.endings import (
     blocked,
     counts_as_bad,
     end,
+    illegible,
     missing,
     no_target,
     nobody_asked,
@@ -110,6 +111,13 @@ def _without_policy(request: Request, now: datetime) -> Decision:
         return end(request, now, Ending(Phase.FAILED, Reason.POLICY_NOT_FOUND, message))
     message = f"Waiting for RollbackPolicy {name} to be created."
     return Decision(progress.waiting(request, now, Reason.WAITING_FOR_POLICY, message), again=timedelta(seconds=1))
+
+
+def without_orders(request: Request, why: str, now: datetime) -> Decision:
+    """There is a policy, and what it orders cannot be read."""
+    if request.spec.abort:
+        return end(request, now, Ending(Phase.ABORTED, Reason.ABORTED, UNTOUCHED))
+    return end(request, now, illegible(request, why))
 
 
 def select(request: Request, ref: TargetRef, seen: Observation, now: datetime) -> Decision:
