@@ -254,7 +254,7 @@ def test_people_veto_a_rollback(watched: Watched) -> None:
     watched.answer(name, abort=True)
 
     assert outcome(watched.ended(name)) == ("Aborted", "Aborted")
-    assert "somebody aborted it" in watched.says("Alert", "CouldNotRollBack")
+    assert "somebody aborted it" in watched.says("Alert", "Vetoed")
     assert (watched.image(), watched.requests()) == ("shop:2", [name])
 
 

@@ -255,7 +255,7 @@ WITHHELD: dict[str, tuple[PolicySpec, Scene, Reason, str]] = {
     "it was made, and deleted": (
         orders(),
         scene(last_request=name_of()),
-        Reason.COULD_NOT_ROLL_BACK,
+        Reason.VETOED,
         (
             f"errors: 7% > 5%. {name_of()} was made for that, and somebody deleted it: for this "
             "release, the policy makes no other. If it is to be rolled back, write a request."
@@ -264,7 +264,7 @@ WITHHELD: dict[str, tuple[PolicySpec, Scene, Reason, str]] = {
     "it was made, and vetoed": (
         orders(),
         scene(requests=(ours(phase=Phase.ABORTED, age=7200),)),
-        Reason.COULD_NOT_ROLL_BACK,
+        Reason.VETOED,
         (
             f"errors: 7% > 5%. {name_of()} was made for that, and somebody aborted it: for this "
             "release, the policy makes no other. If it is to be rolled back, write a request."

@@ -468,7 +468,7 @@ async def test_an_operator_that_knew_nothing_of_it_makes_no_request_again_that_p
     world.api.drop(request_body(made_once["metadata"]["name"]))
     await other.go(120)
     assert world.requests() == [made_once]
-    assert other.why() == "CouldNotRollBack"
+    assert other.why() == "Vetoed"
 
 
 async def test_a_request_that_another_made_at_the_same_moment_is_ours(clock: Clock) -> None:
@@ -596,6 +596,36 @@ async def test_a_try_that_changed_nothing_is_made_again_and_not_for_ever(clock: 
     assert "was the last of 3 tries" in world.condition("Alert")[2]
 
 
+async def test_that_a_try_was_vetoed_is_said_instead_of_when_it_is_tried_again(clock: Clock) -> None:
+    world = World(clock)
+    world.signal.says["errors"] = BREACH
+    await world.turn()
+    name = world.requests()[0]["metadata"]["name"]
+    world.end(name, "Failed")
+    await world.go(20)
+    assert "It is tried again at" in world.condition("Alert")[2]
+    world.api.drop(request_body(name))
+    await world.go(600)
+    assert world.why() == "Vetoed"
+    assert f"{name} was made for that, and somebody deleted it" in world.condition("Alert")[2]
+    assert len(world.requests()) == 1
+
+
+async def test_what_it_made_last_is_kept_whatever_the_limit_and_tried_again(clock: Clock) -> None:
+    world = World(clock, policy=orders(historyLimit=1))
+    world.signal.says["errors"] = BREACH
+    await world.turn()
+    name = world.requests()[0]["metadata"]["name"]
+    world.end(name, "Failed")
+    later = (datetime.fromtimestamp(clock.now + 5, UTC)).isoformat().replace("+00:00", "Z")
+    by_hand = ended("by-hand", 5)
+    by_hand["status"]["finishedAt"] = later
+    world.api.put(ended("before", 0), by_hand)
+    await world.go(100)
+    assert deleted(world) == ["before"]
+    assert len(world.requests()) == 2
+
+
 async def test_the_orders_are_read_anew_before_a_request_is_made(clock: Clock) -> None:
     """Somebody suspends the policy, and the watch is behind."""
     world = World(clock)
@@ -668,7 +698,7 @@ async def test_a_request_that_people_aborted_is_a_veto(waiting: World) -> None:
     waiting.end(only(waiting)["metadata"]["name"], "Aborted", "Aborted")
     await waiting.go(900)
     assert waiting.requests() == []
-    assert waiting.why() == "CouldNotRollBack"
+    assert waiting.why() == "Vetoed"
 
 
 async def test_a_request_that_was_hastened_meanwhile_is_not_taken_back(waiting: World) -> None:
@@ -1474,7 +1504,7 @@ async def test_it_is_looked_after_when_a_request_ended(clock: Clock) -> None:
 
 
 async def test_what_the_breaker_counts_is_kept_until_it_does_not(clock: Clock) -> None:
-    counts = [ended(name, at, uid=UID) for at, name in enumerate("abc")]
+    counts = [made(at - 60, ended(name, at, uid=UID)) for at, name in enumerate("abc")]
     for body in counts:
         body["status"]["conditions"] = [condition("Applied", "True", "Applied")]
     counts[1]["spec"]["policyRef"]["uid"] = "uid-of-another"

@@ -96,6 +96,7 @@ class Reason(StrEnum):
     AUTOMATIC_ROLLBACKS_OFF = "AutomaticRollbacksOff"
     MANY_AT_ONCE = "ManyAtOnce"
     COULD_NOT_ROLL_BACK = "CouldNotRollBack"
+    VETOED = "Vetoed"
     NOT_TAKEN_BACK = "NotTakenBack"
 
 

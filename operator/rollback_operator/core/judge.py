@@ -380,14 +380,14 @@ def _after(
     """Why nothing more is done after this attempt; None if there may be another."""
     if made is None:
         return (
-            Reason.COULD_NOT_ROLL_BACK,
+            Reason.VETOED,
             f"{cause.words}. {names[attempt]} was made for that, and somebody deleted it{_BY_HAND}",
         )
     if made.applied:
         return Reason.ROLLED_BACK, f"{made.name} ended: {made.message}"
     if made.phase is Phase.ABORTED and not made.withdrawn:
         return (
-            Reason.COULD_NOT_ROLL_BACK,
+            Reason.VETOED,
             f"{cause.words}. {made.name} was made for that, and somebody aborted it{_BY_HAND}",
         )
     if attempt + 1 == len(names):

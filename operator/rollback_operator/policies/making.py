@@ -87,12 +87,14 @@ async def withdraw(api: Api, standing: Standing, name: str) -> None:
 async def trim(api: Api, standing: Standing) -> None:
     """Delete finished requests beyond the policy's `historyLimit`, the oldest first, but for what is needed.
 
-    One that may not go is kept.
+    One that may not go is kept. So is the one that the policy made last: without it, it looks as if people had deleted
+    it, which is a veto.
     """
     namespace, name = standing.key
+    last = standing.status.last_request
     bodies = await resources.list_all(api, REQUESTS, namespace, f"spec.policyRef.name={name}")
     for body in surplus(bodies, standing.spec.history_limit):
-        if _is_needed(standing, body):
+        if _is_needed(standing, body) or (last is not None and body["metadata"]["name"] == last.name):
             continue
         path = resources.path(REQUESTS, *resources.key_of(body))
         try:

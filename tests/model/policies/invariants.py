@@ -121,7 +121,7 @@ def of_rest(case: Case, world: World) -> str | None:
     if alert == "EarlierRevision" and world.target.letter in left:
         return FORGOTTEN
     unwell = any(it.reason == "Unhealthy" and it.to and it.to[0] == world.target.letter for it in world.requests)
-    gave_up = alert == "CouldNotRollBack" and not unwell and why not in world.vetoed
+    gave_up = alert in ("CouldNotRollBack", "Vetoed") and not unwell and why not in world.vetoed
     made = sum(what == why for _, what in world.made)
     could = gave_up and len(tries) == made < limit_of(case) + 1 and all(it.reason == "Forbidden" for it in tries)
     return GAVE_UP if could else None
