@@ -13,6 +13,7 @@ from rollback_operator.api.policy import Correction, Entry, Proof, Verify
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, PolicyRef, RequestStatus, StepState
 from rollback_operator.core import conditions as on
+from rollback_operator.core import progress
 from rollback_operator.core.half import half_of
 from rollback_operator.core.life import advance
 from rollback_operator.core.life.times import CONTROLLER_POLL, HEALTH_POLL, POLICY_GRACE, QUEUE_POLL, verify_deadline
@@ -288,6 +289,39 @@ def test_a_policy_that_comes_within_the_grace_is_used() -> None:
     waiting = step_on(asked, advance(asked, Observation(), NOW))
     decision = advance(waiting, Observation(policy=policy(), target=snapshot()), after(2))
     assert isinstance(decision.action, Examine)
+
+
+def test_a_policy_that_came_while_the_operator_was_down_is_not_used_any_more() -> None:
+    for asked, last in (
+        (request(**BY_POLICY, timeout="1m"), 60),
+        (request(**BY_POLICY, timeout="1m", grace="5m"), 360),
+    ):
+        waiting = step_on(asked, advance(asked, Observation(), NOW))
+        assert why(waiting.status) == Reason.WAITING_FOR_POLICY
+        come = Observation(policy=policy(), target=snapshot())
+        assert isinstance(advance(waiting, come, after(last - 0.1)).action, Examine)
+        late = advance(waiting, come, after(last))
+        assert (late.status.phase, why(late.status), late.action) == (Phase.FAILED, Reason.TIMEOUT, None)
+
+
+def going_by_the_owner() -> Request:
+    asked = request(timeout="1m")
+    release = TargetRef(kind="Helm", name="shop")
+    return replace(asked, status=progress.going_by(asked, NOW, release, "Release shop manages it."))
+
+
+def test_a_request_that_went_by_the_owner_before_the_operator_was_down_starts_no_effect_too_late() -> None:
+    seen = Observation(target=snapshot())
+    assert isinstance(decide(going_by_the_owner(), seen, after(59.9)).action, Apply)
+    late = decide(going_by_the_owner(), seen, after(60))
+    assert (late.status.phase, why(late.status), late.action) == (Phase.FAILED, Reason.TIMEOUT, None)
+
+
+def test_waiting_in_the_owners_line_costs_nothing_either() -> None:
+    asked = going_by_the_owner()
+    queued = step_on(asked, advance(asked, Observation(target=snapshot(), others=(other("earlier"),)), after(1)))
+    assert (why(queued.status), queued.status.started_at) == (Reason.QUEUED, None)
+    assert isinstance(decide(queued, Observation(target=snapshot()), after(3600)).action, Apply)
 
 
 # Who rolled back meanwhile.

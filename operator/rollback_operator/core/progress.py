@@ -124,7 +124,8 @@ def going_by(request: Request, now: datetime, ref: TargetRef, message: str) -> R
     """Pending, about another target than the one that was named; whatever was noted of that one is forgotten."""
     mine = TargetStatus(target=str(ref), phase=Phase.PENDING)
     why = (Reason.GOING_BY_OWNER, message)
-    return _moved(request, now, Phase.PENDING, why, target=str(ref), from_=None, targets=(mine,))
+    started = request.status.started_at or now
+    return _moved(request, now, Phase.PENDING, why, target=str(ref), from_=None, targets=(mine,), started_at=started)
 
 
 def planned(request: Request, now: datetime, ref: TargetRef, plan: Plan) -> RequestStatus:

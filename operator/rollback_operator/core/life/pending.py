@@ -96,7 +96,8 @@ def _take_turn(request: Request, ref: TargetRef, seen: Observation, now: datetim
     first = ahead(request, seen.others)
     if first is not None:
         message = f"Waiting for {first.name}, which is rolling back {ref} and came first."
-        return Decision(progress.waiting(request, now, Reason.QUEUED, message, target=str(ref)), again=QUEUE_POLL)
+        queued = progress.waiting(request, now, Reason.QUEUED, message, target=str(ref), started_at=None)
+        return Decision(queued, again=QUEUE_POLL)
     return select(request, ref, seen, now)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rollback_operator.api.fields import parse_duration
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan, Step
+from rollback_operator.core import conditions as on
 from rollback_operator.core.values import Request
 
 SEND_WITHIN = timedelta(seconds=3)
@@ -72,13 +74,18 @@ def deadline(request: Request) -> datetime:
 def overdue(request: Request, now: datetime) -> bool:
     """Whether it is too late for an effect.
 
-    A request that nobody has taken up could have run since its creation, or at the latest since its grace was over:
-    nobody knows when it was approved.
+    A request that nobody has taken up, or that waited for its policy, could have run since its creation, or at the
+    latest since its grace was over: nobody knows when it was approved.
     """
     started = request.status.started_at
-    if started is None and request.status.phase in (None, Phase.AWAITING_APPROVAL):
+    if started is None and (request.status.phase in (None, Phase.AWAITING_APPROVAL) or _waited_for_policy(request)):
         started = request.created + grace(request)
     return started is not None and now >= started + parse_duration(request.spec.timeout)
+
+
+def _waited_for_policy(request: Request) -> bool:
+    ready = on.find(request.status.conditions, on.READY)
+    return ready is not None and ready.reason == Reason.WAITING_FOR_POLICY
 
 
 def grace_left(request: Request, now: datetime) -> timedelta:
