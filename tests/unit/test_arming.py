@@ -21,6 +21,7 @@ from rollback_operator.watching import standing_of
 from tests.unit.builders import called, entry, fingerprint, other
 from tests.unit.fakes import FakeApi, failing
 from tests.unit.objects import Object, deployment, policy_body, replica_set, template
+from tests.unit.sets import record, stateful_set
 
 KEY = ("shop", "checkout")
 
@@ -134,6 +135,16 @@ async def test_its_account_may_not(named: str | None) -> None:
             "examples/rbac.yaml shows which."
         ),
     )
+
+
+async def test_it_is_armed_without_the_right_to_delete_pods() -> None:
+    """A StatefulSet goes back all the same, and the plan has a note."""
+    api: Any = FakeApi(stateful_set(), *(record(number) for number in (1, 2, 3)))
+    api.lacking = {"delete"}
+    targets = by_kind(api)
+    standing = standing_of(policy_body(target={"kind": "StatefulSet", "name": "checkout"}), None, "rollback")
+    snapshot = await targets["StatefulSet"].observe(standing.where, None, None)
+    assert await Arming(api, targets, Settings()).look(standing, snapshot, ()) is None
 
 
 async def test_what_cannot_be_asked_is_not_made_up() -> None:

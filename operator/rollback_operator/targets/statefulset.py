@@ -44,10 +44,6 @@ class StatefulSetTarget(ControllerRevisionTarget):
 
     kind = "StatefulSet"
 
-    def rights(self, where: Where) -> tuple[Right, ...]:
-        """See `Target.rights`."""
-        return (*super().rights(where), *((_deleting(where),) if _may_free(where) else ()))
-
     async def observe(self, where: Where, phase: Phase | None, plan: Plan | None) -> Snapshot | None:
         """See `Target.observe`. Before an effect, one call more if the set is not rolled out."""
         seen = await super().observe(where, phase, plan)
