@@ -394,7 +394,7 @@ def test_a_right_to_read_alone_changes_nothing(shop: Shop) -> None:
     not_held(shop.app())
 
 
-def test_git_that_is_away_fails_the_sync_and_the_hold_says_what_is_off(shop: Shop) -> None:
+def test_git_that_is_away_fails_the_sync_and_the_hold_stands(shop: Shop) -> None:
     shop.settled(shop.releases("shop:1", "shop:2")[-1])
     shop.argocd.repo_server.down()
     shop.argocd.repo_server.forget()  # or it goes on from what it has, as Argo CD does
@@ -440,7 +440,9 @@ def test_a_project_that_forbids_it_fails_the_sync(shop: Shop) -> None:
     body = shop.back(timeout="150s")
 
     assert outcome(body) == ("Failed", "HalfApplied")
-    assert "not" in condition(body, "Ready")["message"]
+    message = condition(body, "Ready")["message"]
+    assert "Argo CD could not sync it" in message
+    assert "do not match any of the allowed destinations in project" in message
     assert shop.image() == "shop:2"
 
 

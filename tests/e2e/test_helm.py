@@ -428,8 +428,15 @@ def test_hooks_are_left_out_when_that_is_asked_for(shop: Shop) -> None:
     assert shop.kubectl("get", "jobs", "-o", "name") == ""
 
 
-@pytest.mark.parametrize("data", ["bm90IGEgcmVsZWFzZQ==", "Ynl0ZXM="], ids=["not base64 inside", "not gzip inside"])
-def test_a_newest_record_that_is_corrupt_is_an_end_and_no_crash(shop: Shop, data: str) -> None:
+CORRUPT = {
+    "not base64 inside": ("bm90IGEgcmVsZWFzZQ==", "its data is not base64 as Helm writes it"),
+    "not gzip inside": ("Ym05MElHRWdjbVZzWldGelpRPT0=", "it is not gzip"),
+}
+
+
+@pytest.mark.parametrize("case", CORRUPT)
+def test_a_newest_record_that_is_corrupt_is_an_end_and_no_crash(shop: Shop, case: str) -> None:
+    data, why = CORRUPT[case]
     shop.upgrade("shop:1")
     shop.upgrade("shop:2")
     shop.kubectl(
@@ -440,6 +447,7 @@ def test_a_newest_record_that_is_corrupt_is_an_end_and_no_crash(shop: Shop, data
 
     assert outcome(body) == ("Failed", "UnreadableRecord")
     assert "Secret sh.helm.release.v1.shop.v2" in message(body)
+    assert why in message(body)
     assert shop.image() == "shop:2"
 
 
