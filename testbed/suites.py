@@ -7,6 +7,7 @@ nothing any more. A suite's output is shown as a whole, when it has ended.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ _APART = {"e2e": ("-n", "2", "--dist", "loadfile")}
 _NOTHING_COLLECTED = 5
 _REPORT_EVERY = 60.0
 _CORES = os.cpu_count() or 1
+_running: list[subprocess.Popen[bytes]] = []
+_stopped = threading.Event()
 
 
 def main() -> int:
@@ -32,6 +35,7 @@ def main() -> int:
     options, passed_on = parser.parse_known_args()
     selection = [] if options.deep else ["-m", "not deep"]
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, _stop)
     rows = _run_lanes([*selection, *passed_on])
     print(_table(rows, time.monotonic() - started))
     return int(any(result == "failed" for _, result, _ in rows))
@@ -49,7 +53,15 @@ def _run_lanes(arguments: list[str]) -> list[_Row]:
 
 
 def _run_lane(lane: Sequence[str], arguments: list[str], telling: threading.Lock) -> list[_Row]:
-    return [_run(_TESTS / name, arguments, telling) for name in lane if (_TESTS / name).is_dir()]
+    suites = (_TESTS / name for name in lane if (_TESTS / name).is_dir())
+    return [_run(suite, arguments, telling) for suite in suites if not _stopped.is_set()]
+
+
+def _stop(*_: object) -> None:
+    """Whoever ends this ends the suites that are running; they end what they have started."""
+    _stopped.set()
+    for one in _running:
+        one.terminate()
 
 
 def _run(suite: Path, arguments: list[str], telling: threading.Lock) -> _Row:
@@ -59,6 +71,7 @@ def _run(suite: Path, arguments: list[str], telling: threading.Lock) -> _Row:
     command = [sys.executable, "-m", "pytest", str(suite), *apart, *arguments]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         with subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as running:
+            _running.append(running)
             while True:
                 try:
                     code = running.wait(_REPORT_EVERY)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from unittest import mock
 
 from rollback_operator.requests import acting, reading, worker
+from rollback_operator.targets import base
 
 Start = TypeVar("Start")
 Answered = TypeVar("Answered")
@@ -20,7 +21,7 @@ Outcome = TypeVar("Outcome")
 def by_the_clock(clock: object) -> Iterator[None]:
     """The shell of requests asks `clock` what time it is."""
     with contextlib.ExitStack() as stack:
-        for module in (acting, reading, worker):
+        for module in (acting, reading, worker, base):
             stack.enter_context(mock.patch.object(module, "datetime", clock))
         yield
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -279,9 +281,20 @@ async def test_a_new_rollback_takes_no_old_wish_to_end_the_hold() -> None:
 
 
 MANGLED = ["", "{}", "[]", "null", '{"request": 1}', json.dumps({"request": "x", "since": "yesterday"})]
+MANGLED += ["[" * 100_000, '{"request": "x", "since": "0001-01-01T00:00:00+14:00"}']
 
 
-@pytest.mark.parametrize("text", MANGLED)
+async def test_what_others_may_count_as_over_is_not_written() -> None:
+    """The API server may take its time over the question what it would make of it."""
+    api = FakeApi(application())
+    seen = await look(api)
+    late = replace(where(), send_by=datetime.now(UTC) - timedelta(seconds=1))
+    with pytest.raises(errors.NotDone):
+        await ApplicationTarget(api).apply(late, seen, plan_of(seen.history[1]), KEY)  # type: ignore[arg-type]
+    assert [call.query for call in api.writes()] == [{"dryRun": "All"}]
+
+
+@pytest.mark.parametrize("text", MANGLED, ids=range(len(MANGLED)))
 def test_a_hold_that_somebody_mangled_is_not_taken_for_one(text: str) -> None:
     with pytest.raises(ValueError, match="is not what the operator wrote"):
         Hold.load(text)

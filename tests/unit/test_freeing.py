@@ -468,4 +468,4 @@ async def test_after_an_abort_nothing_is_deleted_whatever_was_refused() -> None:
     for _ in range(FINISH_TRIES + FREEING_TRIES):
         await world.work()
     assert (world.outcome(), world.deleted()) == (("Aborted", "Aborted"), [])
-    assert world.given_back == 1
+    assert world.given_back == FINISH_TRIES

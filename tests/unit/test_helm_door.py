@@ -464,6 +464,20 @@ async def test_the_record_stays_pending_until_no_write_without_an_answer_can_arr
     assert clock.slept == [doors.WRITE + 1]
 
 
+async def test_so_it_does_until_no_second_record_can_arrive(
+    store: tuple[Store, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If somebody uninstalled the release before that, there would be one that nobody works on."""
+    kept, api = store
+    clock = Clock(monkeypatch)
+    async with child(api) as helm:
+        kept.instead = [("POST", 0, False)]
+        assert await helm.create() == 201
+        assert await helm.write() == 200
+
+    assert sum(clock.slept) == pytest.approx(doors.RECORD_WRITE + 1)
+
+
 @pytest.mark.parametrize("answer", [200, 403, 429, 500])
 async def test_a_write_with_an_answer_keeps_the_record_open_no_longer(
     store: tuple[Store, Api], monkeypatch: pytest.MonkeyPatch, answer: int

@@ -18,6 +18,7 @@ from rollback_operator.core.life import running
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import FIELD_MANAGER
 from rollback_operator.requests import acting, reading, worker
+from rollback_operator.targets import base
 from tests.unit.builders import message, why
 from tests.unit.fakes import Call
 from tests.unit.objects import Object, deployment, template
@@ -212,7 +213,7 @@ async def violation(fault: str, monkeypatch: pytest.MonkeyPatch, *, deleted: boo
         if deleted and "settings" in person[0]:
             continue  # there are none to be changed
         clock = Clock()
-        for module in (acting, reading, worker, restoring):
+        for module in (acting, reading, worker, base):
             monkeypatch.setattr(module, "datetime", clock)
         world = await (Restoring.made(secret(value="YmFk")) if deleted else Restoring.made())
         walk = Walk(world, clock, (fault, at), person)

@@ -20,7 +20,7 @@ from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remember import Remembered, RememberedObject
 from rollback_operator.api.request import PutBack, RequestStatus
-from rollback_operator.configuration import identity, restoring, together
+from rollback_operator.configuration import identity, together
 from rollback_operator.configuration.digest import digest_of, secret_name, whole
 from rollback_operator.configuration.memory import SECRET_TYPE
 from rollback_operator.configuration.restoring import OWNER, bare
@@ -248,7 +248,7 @@ class ConfiguredScene:
         return Shop(deployment=only) if self.alone else Shop()
 
     def patch(self, stack: ExitStack, api: ScriptedApi[Shop]) -> None:
-        for module in (together, restoring, effects):
+        for module in (together, effects):
             stack.enter_context(mock.patch.object(module, "datetime", Clock(api)))
 
     def get(self, api: ScriptedApi[Shop], path: str, query: Object) -> Object:

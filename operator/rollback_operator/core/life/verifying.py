@@ -110,7 +110,7 @@ def _finishing(request: Request, seen: Observation, decision: Decision) -> Decis
     if isinstance(seen.answer, Refused) and not ends and given_up:
         frees = seen.target.obstructed and not seen.target.freeing and seen.kept < FINISH_TRIES + FREEING_TRIES
         return Decision(decision.status, Finish(plan, freeing=True), decision.again) if frees else decision
-    if ends and (given_up or isinstance(seen.answer, Refused)):
+    if ends and given_up:
         return decision
     return Decision(request.status if ends else decision.status, Finish(plan), decision.again)
 

@@ -122,7 +122,7 @@ class Hold:
                 automated=dict(body["automated"]),
                 bad=tuple(tuple(Piece.load(piece) for piece in one) for one in body["bad"]),
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"the annotation {HOLD_ANNOTATION} is not what the operator wrote") from error
 
 

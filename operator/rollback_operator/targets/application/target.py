@@ -17,7 +17,7 @@ from rollback_operator.targets import dependencies, manifests
 from rollback_operator.targets.application import effect, operation, reading
 from rollback_operator.targets.application.content import Content, shown
 from rollback_operator.targets.application.held import is_automated
-from rollback_operator.targets.base import Kept, Watched, Where
+from rollback_operator.targets.base import Kept, Watched, Where, in_time
 from rollback_operator.targets.diff import unified
 
 Object = dict[str, Any]
@@ -94,7 +94,7 @@ class ApplicationTarget:
         """See `Target.apply`. One PUT of exactly the version that was read: either all of it happens, or nothing.
 
         Before it the API server is asked what it would make of it: an older definition of Applications drops
-        `enabled`, and with it would leave automation on.
+        `enabled`, and with it would leave automation on. That may take its time.
         """
         app: Object = target.raw
         to = reading.content_of(app, plan.to.revision, plan.to.fingerprint)
@@ -116,6 +116,7 @@ class ApplicationTarget:
 
         answer = await self._rehearse(where, written(removing=False))
         if not dry_run:
+            in_time(where)
             await self._api.replace(_path(where), written(removing=not effect.took_it_off(answer)), as_=where.account)
 
     async def _rehearse(self, where: Where, app: Object) -> Object:

@@ -254,7 +254,9 @@ class Door:
                 if status == HTTPStatus.CONFLICT:
                     self.outrun = True
                     break
-                unsure = unsure or answers.transient(status)
+                if answers.transient(status):
+                    unsure = True
+                    self._may_arrive[object()] = time.monotonic() + RECORD_WRITE + 1
                 if not answers.transient(status) or time.monotonic() - self._opened > CREATE_WITHIN:
                     break
                 await asyncio.sleep(0.2)

@@ -16,7 +16,7 @@ from typing import Any
 from rollback_operator.api.options import HelmOptions
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import Api
-from rollback_operator.targets.base import Where
+from rollback_operator.targets.base import Where, in_time
 from rollback_operator.targets.helm import effect, records
 from rollback_operator.targets.helm.door import Door, Errand
 from rollback_operator.targets.helm.effect import Finished
@@ -188,9 +188,9 @@ class Rollback:
         again = [one for one in self._standing.attempts if one.request == key]
         hooks = self._options.hooks and (self._options.rerun_hooks or not any(one.hooks_ran for one in again))
         if self._standing.mend is not None:
-            self._in_time()
+            in_time(self._where)
             await self._mend(self._standing.mend)
-        self._in_time()
+        in_time(self._where)
         door = self._door(key)
         done = await self._run(door, [], key, hooks=hooks)
         if door.record is None:
@@ -199,16 +199,6 @@ class Rollback:
             await self._after(door, done, earlier=len(again))
         for name in door.doomed:
             await self._remove(name)
-
-    def _in_time(self) -> None:
-        """Make sure that it is not too late: what was looked at before may have taken its time.
-
-        Raises:
-            kube.errors.NotDone: others may count the attempt as over.
-        """
-        until = self._where.send_by
-        if until is not None and datetime.now(UTC) > until:
-            raise errors.NotDone("it took too long to look at the release: the rollback was not begun")
 
     def _door(self, key: str, *, dry_run: bool = False) -> Door:
         errand = Errand(self._newest.number + 1, key, int(self._to), dry_run=dry_run)
