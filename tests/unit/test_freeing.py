@@ -462,6 +462,21 @@ async def test_why_nothing_is_freed_is_said_when_all_is_refused() -> None:
     assert "403 nor may pods be deleted" in world.said()
 
 
+async def test_that_fields_could_not_be_given_back_at_first_keeps_no_pod_from_being_deleted() -> None:
+    """The second try is made, and its answer is lost."""
+    world = Refusing(1)
+
+    def lost(call: Call) -> Exception | None:
+        back = call.query.get("fieldManager", "").endswith("-give-back")
+        return errors.Unavailable("no answer") if back and world.given_back >= 2 else None
+
+    world.api.late_faults.append(lost)
+    await world.go_back()
+    for _ in range(FINISH_TRIES + FREEING_TRIES):
+        await world.work()
+    assert world.deleted() == ["checkout-2"]
+
+
 async def test_after_an_abort_nothing_is_deleted_whatever_was_refused() -> None:
     world = Refusing(99)
     await world.go_back(abort=True)

@@ -186,38 +186,19 @@ def test_helm_keeps_what_says_so_in_just_these_letters(noted: str) -> None:
 def test_what_an_interrupted_rollback_may_have_left_is_named_beside_what_it_made() -> None:
     extra = "---\n# Source: shop/extra.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\n"
 
-    assert set(objects(manifest.with_what_may_be_left(OLD, NEW + extra))) == {
+    assert set(objects(manifest.with_what_may_be_left(OLD, manifest.parts_of(NEW + extra)))) == {
         WEB,
         PASSWORD,
         Name("", "ConfigMap", "", "extra"),
     }
-    assert objects(manifest.with_what_may_be_left(OLD, NEW + extra))[WEB] == objects(OLD)[WEB]
-    assert manifest.with_what_may_be_left(OLD, NEW) == OLD
+    assert objects(manifest.with_what_may_be_left(OLD, manifest.parts_of(NEW + extra)))[WEB] == objects(OLD)[WEB]
+    assert manifest.with_what_may_be_left(OLD, manifest.parts_of(NEW)) == OLD
 
 
-TILLS = """---
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: tills.example.com}
-spec: {group: example.com, names: {kind: Till}}
----
-apiVersion: example.com/v1
-kind: Till
-metadata: {name: first}
----
-apiVersion: example.com/v1
-kind: Drawer
-metadata: {name: second}
-"""
-
-
-def test_of_what_goes_with_its_definition_nothing_is_left() -> None:
+def test_of_kinds_that_are_gone_nothing_is_left() -> None:
     """Helm fails over an object of a kind that is gone, also over one that it is about to delete."""
-    both = set(objects(manifest.with_what_may_be_left(OLD, NEW + TILLS))) - set(objects(OLD))
-    assert {name.kind for name in both} == {"CustomResourceDefinition", "Drawer"}
-    served = set(objects(manifest.with_what_may_be_left(OLD, NEW + TILLS, {("example.com/v1", "Drawer")})))
-    assert {name.kind for name in served - set(objects(OLD))} == {"CustomResourceDefinition"}
-    kept = objects(
-        manifest.with_what_may_be_left(OLD + TILLS.partition("---\napiVersion: example.com")[0], NEW + TILLS)
-    )
-    assert {name.kind for name in kept if name.group == "example.com"} == {"Till", "Drawer"}, "the definition stays"
+    extra = "---\napiVersion: example.com/v1\nkind: Drawer\nmetadata: {name: second}\n"
+    before = manifest.parts_of(NEW + extra)
+
+    assert Name("example.com", "Drawer", "", "second") in objects(manifest.with_what_may_be_left(OLD, before))
+    assert manifest.with_what_may_be_left(OLD, before, {("example.com/v1", "Drawer")}) == OLD

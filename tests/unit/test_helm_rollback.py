@@ -34,7 +34,12 @@ NOTHING: Any = None
 SERVED = {
     "/apis/apps/v1": [{"name": "deployments", "kind": "Deployment", "namespaced": True}],
     "/api/v1": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}],
+    "/apis/example.com/v1": [{"name": "tills", "kind": "Till", "namespaced": True}],
+    "/apis/apiextensions.k8s.io/v1": [
+        {"name": "customresourcedefinitions", "kind": "CustomResourceDefinition", "namespaced": False}
+    ],
 }
+_DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tills.example.com"
 
 
 class Server(FakeApi):
@@ -43,10 +48,13 @@ class Server(FakeApi):
     def __init__(self, *things: Object, tells: bool = True) -> None:
         super().__init__(*things)
         self.tells = tells
+        self.definition: Object = {}
 
     async def get(
         self, path: str, *, as_: Identity, query: Object | None = None, metadata_only: bool = False
     ) -> Object:
+        if path == _DEFINITION:
+            return self.definition
         if path not in SERVED:
             return await super().get(path, as_=as_, query=query, metadata_only=metadata_only)
         if not self.tells:
@@ -282,7 +290,7 @@ async def test_so_does_one_that_is_given_up() -> None:
 
 LEFT = {
     "a kind that is served": ("v1", True, True),
-    "a kind that is not served any more": ("example.com/v1", True, False),
+    "a kind that is not served any more": ("example.com/v2", True, False),
     "nobody tells which are": ("v1", False, True),
 }
 
@@ -300,6 +308,36 @@ async def test_nothing_is_left_of_a_kind_that_is_gone(case: str) -> None:
 
     (written,) = kept.written
     assert ("only-in-2" in decode(written)["manifest"]) is left
+
+
+DEFINITION = """---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: tills.example.com}
+spec: {group: example.com, names: {kind: Till}}
+---
+apiVersion: example.com/v1
+kind: Till
+metadata: {name: first}
+"""
+
+
+@pytest.mark.parametrize("ending", [True, False])
+async def test_what_goes_with_its_definition_is_not_named_and_what_stays_is(*, ending: bool) -> None:
+    """A definition may be kept, and its kind is served until the last of its objects is gone."""
+    kept = Kept(secret(1, release(1)), secret(2, _with_more(DEFINITION)))
+    api = Server()
+    api.definition = {"metadata": {"name": "tills.example.com", **({"deletionTimestamp": "now"} if ending else {})}}
+    door: Any = SimpleNamespace(
+        record=secret(3, release(3, status="pending-rollback")), outrun=False, broken={}, touched=set(), quiet=_at_once
+    )
+
+    await rollback(records(1, 2), 1, kept, api)._after(door, Finished(1, "a hook"), 0)
+
+    (written,) = kept.written
+    text = decode(written)["manifest"]
+    assert "kind: CustomResourceDefinition" in text
+    assert ("kind: Till\n" in text) is not ending
 
 
 async def test_that_the_record_may_come_yet_is_no_refusal() -> None:

@@ -341,10 +341,19 @@ async def test_a_release_over_which_an_attempt_broke_off_is_gone_back_to_and_doe
     found = await seen(revision(1, "a"), revision(2, "b", "deployed"), dead)
 
     assert (found.current.name, found.current.fingerprint, found.settled) == ("2", half_of(B), True)
-    assert isinstance(choose("2", SHOP, found, {}), Chosen)
+    again = choose("2", SHOP, found, {})
+    assert isinstance(again, Chosen)
+    assert _plan(found, again).from_.fingerprint == half_of(B), "it is no way from it to itself"
+    earlier = choose("Previous", SHOP, found, {})
+    assert isinstance(earlier, Chosen)
+    assert _plan(found, earlier).from_.fingerprint == B, "who leaves it in parts leaves it"
     target = helm(revision(1, "a"), revision(2, "b", "deployed"), dead)
     assert isinstance(target, Composed)
     assert (await target.wellbeing(WHERE, found)).state is Wellbeing.FAILING
+
+
+def _plan(target: Snapshot, chosen: Chosen) -> Plan:
+    return make_plan(target, chosen, Findings((), ""), account="rollback", verify=None)
 
 
 async def test_what_such_an_attempt_left_is_part_of_what_is_left() -> None:

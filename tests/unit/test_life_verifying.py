@@ -489,7 +489,7 @@ def test_that_they_could_not_be_dealt_with_is_told_at_once_and_at_the_end() -> N
     asked, seen = verifying(timeout="1m"), Observation(target=FREEING["rolling out"], answer=BROKEN)
     decision = advance(asked, seen, after(2))
     assert why(decision.status) == Reason.PODS_FAILING
-    assert decision.action is None
+    assert isinstance(decision.action, Finish), "a refusal may pass"
     ended = advance(asked, seen, after(60))
     assert (ended.status.phase, why(ended.status)) == (Phase.FAILED, Reason.UNHEALTHY)
     for status in (decision.status, ended.status):

@@ -167,6 +167,30 @@ async def test_what_an_earlier_version_did_not_remember_makes_no_release_either(
     assert now.config != known.config
 
 
+async def test_what_a_template_requires_and_was_not_looked_at_before_makes_no_release(clock: Clock) -> None:
+    """An earlier version did not know where else a template refers to Secrets."""
+    mounted = template("shop:3", envFrom=[{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "vault"}}])
+    shop = Shop(clock)
+    shop.api.drop(replica_set(3, pods=pods()))
+    shop.api.put(deployment(pods=mounted), made(-DAY, replica_set(3, pods=mounted)))
+    shop.api.put({"apiVersion": "v1", "kind": "Secret", "metadata": _named("vault"), "data": {"p": "eA=="}})
+    await shop.go(150)
+    (known,) = shop.said.remembered
+    assert [one.name for one in known.objects] == ["settings", "vault"]
+
+    def older(body: Object) -> None:
+        (one,) = body["status"]["remembered"]
+        one["objects"] = one["objects"][:1]
+        one["config"] = "c1:" + "0" * 12
+
+    shop.api.edit(shop.policy, older)
+    shop.start()
+    shop.signal.past = {"errors": [(at, HEALTHY) for at in range(-600, int(shop.at), 10)]}
+    await shop.go(LONG + 60)
+    (now,) = shop.said.remembered
+    assert (now.identity, now.objects) == (known.identity, known.objects)
+
+
 async def test_what_was_deleted_before_the_first_look_of_a_newer_version_is_a_release(clock: Clock) -> None:
     shop = await proved(clock)
     (known,) = shop.said.remembered

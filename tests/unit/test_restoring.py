@@ -15,7 +15,7 @@ import pytest
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remember import Remember, Remembered, RememberedObject
-from rollback_operator.configuration import change, restoring
+from rollback_operator.configuration import change, recall, restoring
 from rollback_operator.configuration.digest import whole
 from rollback_operator.configuration.memory import Memory, Whose
 from rollback_operator.configuration.recall import Recall, Recalled
@@ -718,6 +718,15 @@ async def test_a_service_is_in_the_way_only_where_it_got_or_lost_its_address(cas
         assert recalled.obstacle.reason is Reason.REJECTED
         assert recalled.obstacle.message.startswith(f"Service web cannot be put back as it was, because {says}, and ")
         assert "Delete it and write a new request: then it is made anew." in recalled.obstacle.message
+
+
+@pytest.mark.parametrize("outside", ["then", "now"])
+async def test_a_service_that_stands_for_a_name_outside_gets_or_loses_its_address(outside: str) -> None:
+    then, now = service("None", 80), service("None", 81)
+    spec: Object = (then if outside == "then" else now)["spec"]
+    del spec["clusterIP"]
+    spec |= {"type": "ExternalName", "externalName": "db.example.com"}
+    assert recall._fixed("Service", now, then) is None
 
 
 APPLIED: dict[str, tuple[Object | None, Object]] = {

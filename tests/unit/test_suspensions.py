@@ -283,6 +283,48 @@ async def test_nobody_looks_for_a_request(case: str) -> None:
     assert world.api.writes() == []
 
 
+def lent(to: str, **noted: str) -> Object:
+    """shop, whose suspension a later request took over."""
+    body = suspended(noted=noted)
+    record = {"request": to, "suspend": None, "earlier": [UID]}
+    body["metadata"]["annotations"][flux.HOLD] = json.dumps(record)
+    return body
+
+
+def later(**status: Any) -> Object:
+    """A request for an Application that suspended shop as well."""
+    body = request(**status)
+    body["metadata"] |= {"name": "later", "uid": "uid-of-later"}
+    body["status"]["target"] = body["status"]["targets"][0]["target"] = "Application/argocd/shop"
+    return body
+
+
+async def test_what_a_request_for_an_application_took_over_is_its_own_once_it_has_ended() -> None:
+    """The hold that it tells of is the Application's."""
+    world = World(lent("uid-of-later"), fleet(), later())
+    assert await world.work() == 7
+    world.worker.request_changed(world.api.current(later()))
+    assert world.woken[-1] == ("shop", "later")
+    assert await world.worker.work(("shop", "later")) is None
+    assert "earlier" not in json.loads(world.shop()["metadata"]["annotations"][flux.HOLD])
+    assert world.shop()["spec"]["suspend"] is True
+    assert await world.work() is None
+    assert world.condition()[:2] == ("False", "NotHeld")
+    before = len(world.api.writes())
+    assert await world.worker.work(("shop", "later")) is None
+    assert len(world.api.writes()) == before
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_people_may_end_what_a_request_took_over_that_is_gone(*, gone: bool) -> None:
+    """Of one that is there, the effect may be under way: it would be undone."""
+    body = later(phase="Running")
+    world = World(lent("uid-of-later", **{RELEASE_ANNOTATION: "true"}), fleet(), *(() if gone else (body,)))
+    assert await world.work() == (None if gone else 7)
+    assert ("suspend" in world.shop()["spec"]) is not gone
+    assert world.condition()[:2] == (("False", "ReleasedByHand") if gone else ("True", "Holding"))
+
+
 async def test_a_request_that_was_deleted_is_forgotten() -> None:
     world = World(suspended(), fleet())
     world.api.drop(world.asked)

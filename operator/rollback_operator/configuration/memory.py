@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -79,7 +79,8 @@ class Memory:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._there: dict[tuple[str, str], float] = {}
-        self._refused: set[tuple[str, str, str]] = set()
+        self._unsaid: dict[str, set[str]] = {}
+        """By policy: Secrets that were made before another one was refused, so that no status speaks of them."""
 
     async def remember(
         self,
@@ -94,7 +95,8 @@ class Memory:
         `known`: what is remembered so far, and refers to Secrets.
 
         Raises:
-            Unremembered: rights are missing, or it is too much; nothing was kept that is not referred to.
+            Unremembered: rights are missing, or it is too much. What was kept nevertheless is deleted by a later call,
+                unless that refers to it.
             kube.errors.KubeError: no answer.
         """
         found = await self._found(whose, to_remember(needed, whose.asked))
@@ -216,7 +218,7 @@ class Memory:
     async def _keep(
         self, whose: Whose, things: Sequence[tuple[str, Object]], known: Sequence[Remembered]
     ) -> list[RememberedObject]:
-        """Keep them all, or none of those that are not kept yet and that nothing known refers to.
+        """Keep them all.
 
         Raises:
             Unremembered: one of them cannot be kept.
@@ -226,7 +228,11 @@ class Memory:
         there = await asyncio.gather(*(self._stays(whose.account, one) for one in kept))
         found = zip(things, kept, there, strict=True)
         missing = [(one, _holding(whose, *thing, one)) for thing, one, stays in found if not stays]
-        await self._create_all(whose, missing, {one.secret for entry in known for one in entry.kept})
+        needed = {one.secret for one in kept} | {one.secret for entry in known for one in entry.kept}
+        unsaid = self._unsaid.get(whose.uid, set())
+        await self.forget(whose.account, sorted(unsaid - needed))
+        self._unsaid.pop(whose.uid, None)
+        await self._create_all(whose, missing, unsaid & needed)
         return kept
 
     async def _stays(self, account: ServiceAccount, kept: RememberedObject) -> bool:
@@ -239,23 +245,18 @@ class Memory:
         return False
 
     async def _create_all(
-        self, whose: Whose, missing: Sequence[tuple[RememberedObject, Object]], known: Collection[str]
+        self, whose: Whose, missing: Sequence[tuple[RememberedObject, Object]], unsaid: set[str]
     ) -> None:
-        """Create Secrets; if one is refused, none is left but what is `known`: nobody would ever delete it.
-
-        What was refused before comes first, so that not every look creates and deletes the others.
-        """
-        made: list[str] = []
-        for kept, body in sorted(missing, key=lambda one: _of_policy(whose, one[0]) not in self._refused):
-            try:
-                new = await self._create(whose, kept, body)
-            except Unremembered:
-                self._refused.add(_of_policy(whose, kept))
-                await self.forget(whose.account, made)
-                raise
-            self._refused.discard(_of_policy(whose, kept))
-            self._saw(whose.account, kept)
-            made += [kept.secret] if new and kept.secret not in known else []
+        """Create Secrets. If that ends early, those that were made stay `unsaid`: each look would make them again."""
+        try:
+            for kept, body in missing:
+                if await self._create(whose, kept, body):
+                    unsaid.add(kept.secret)
+                self._saw(whose.account, kept)
+        except BaseException:
+            if unsaid:
+                self._unsaid[whose.uid] = unsaid
+            raise
 
     async def mend(self, whose: Whose, then: Remembered) -> None:
         """Make Secrets again that somebody deleted, of what is as it was remembered.
@@ -332,11 +333,6 @@ def _holding(whose: Whose, kind: str, thing: Object, kept: RememberedObject) -> 
     if content_owner is not None:
         body["metadata"]["annotations"] = {OWNER: content_owner}
     return body
-
-
-def _of_policy(whose: Whose, kept: RememberedObject) -> tuple[str, str, str]:
-    """An object that a policy remembers, whatever it says."""
-    return whose.uid, kept.kind, kept.name
 
 
 def _in_bounds(what: str, number: int, most: int) -> None:

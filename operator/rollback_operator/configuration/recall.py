@@ -193,7 +193,8 @@ def _fixed(kind: str, live: Object | None, kept: Object) -> str | None:
         return "it is immutable now"
     if live.get("type") != kept.get("type"):
         return "its type is another one now, and the type of a Secret cannot be changed"
-    if kind == "Service" and headless(live) != headless(kept):
+    types = [(one.get("spec") or {}).get("type") for one in (live, kept)]
+    if kind == "Service" and "ExternalName" not in types and headless(live) != headless(kept):
         which = "is headless now" if headless(live) else "was headless then"
         return f"it {which} (clusterIP: None), and whether a Service has an address cannot be changed"
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from rollback_operator.api.policy import PolicyStatus
@@ -17,6 +17,7 @@ from rollback_operator.core.values import Other, Snapshot
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.base import Configured, Target
+from rollback_operator.targets.podtemplate import Need
 from rollback_operator.watching import Standing
 
 
@@ -80,6 +81,7 @@ class Remembering:
         else:
             standing.unremembered = None
             ordered = standing.generation != standing.status.observed_generation or is_of_before(known)
+            ordered = ordered or _is_known_of_more(known, found, needed)
             required = to_remember((one for one in needed if not one.optional), standing.spec.remember)
             known = (ordered_anew(known, found, required) if ordered else None) or learned(
                 known, _dated(found, snapshot, known, now), _good(standing), required
@@ -98,6 +100,15 @@ class Remembering:
         gone = forgotten(before.remembered, standing.status.remembered)
         if gone:
             await self._memory.forget(account, gone)
+
+
+def _is_known_of_more(known: Sequence[Remembered], found: Remembered, needed: Iterable[Need]) -> bool:
+    """Whether more is looked at than before: what a template requires was there as long as that ran."""
+    if not known or known[-1].fingerprint != found.fingerprint:
+        return False
+    required = {(one.kind, one.name) for one in needed if not one.optional}
+    then = {(one.kind, one.name) for one in known[-1].kept}
+    return any((one.kind, one.name) in required - then for one in found.objects)
 
 
 def remembered_of(standing: Standing) -> tuple[Remembered, ...]:

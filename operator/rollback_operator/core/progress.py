@@ -30,7 +30,7 @@ from rollback_operator.core import conditions as on
 from rollback_operator.core.backups import restoring
 from rollback_operator.core.choice import Chosen
 from rollback_operator.core.stance import NOTHING_ELSE, Go
-from rollback_operator.core.values import Ending, Findings, Request, Snapshot
+from rollback_operator.core.values import Ending, Findings, Request, Revision, Snapshot
 
 STEP = "Rollback"
 _LOST = "It was sent, and what it did could not be seen any more: nobody can tell."
@@ -49,7 +49,7 @@ def make_plan(
     standing: Go = NOTHING_ELSE,
 ) -> Plan:
     """The plan as it is written down: everything that the effect will be held to."""
-    to, left = chosen.revision, chosen.frees.by if chosen.frees else target.current
+    to, left = chosen.revision, chosen.frees.by if chosen.frees else _left(target, chosen)
     findings = replace(findings, copy=None) if chosen.frees else findings  # nothing is replaced
     affected = _affected(findings, standing)
     plan = Plan(
@@ -73,6 +73,12 @@ def make_plan(
     )
     canonical = json.dumps(plan.dump(), sort_keys=True, separators=(",", ":"))
     return plan.model_copy(update={"digest": "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()})
+
+
+def _left(target: Snapshot, chosen: Chosen) -> Revision:
+    """What is left: of what stands in parts only the whole, unless that is brought back."""
+    whole = target.whole
+    return target.current if whole is None or whole.fingerprint == chosen.revision.fingerprint else whole
 
 
 def _notes(chosen: Chosen, findings: Findings, standing: Go, count: int) -> tuple[str, ...]:

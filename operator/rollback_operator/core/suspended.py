@@ -109,6 +109,16 @@ def looked_after(request: Request) -> Plan | None:
     return None if "False" in over or about_application else plan
 
 
+def made_beside(request: Request) -> Plan | None:
+    """The plan of a request for an Application that has ended with an effect: what it suspended is its own for good."""
+    status = request.status
+    plan = status.targets[0].plan if status.targets else None
+    about_application = plan is not None and status.targets[0].target.startswith(f"{ACROSS_NAMESPACES}/")
+    if plan is None or not plan.suspends or not about_application or status.phase is None or not status.phase.final:
+        return None
+    return None if any(one.type == on.APPLIED and one.status == "False" for one in status.conditions) else plan
+
+
 def content_of(body: Object) -> str:
     """A digest of what its spec says of what it applies."""
     spec = body.get("spec") or {}

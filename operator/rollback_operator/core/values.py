@@ -118,6 +118,8 @@ class Snapshot:
     obstacle: Obstacle | None = None
     marks: frozenset[str] = frozenset()
     unfinished: bool = False
+    whole: Revision | None = None
+    """What is current in parts only by now: an attempt broke off over it, and its request is gone."""
     freeing: bool = False
     """What is unfinished touches pods: a request that ends does not do it any more."""
     obstructed: bool = False

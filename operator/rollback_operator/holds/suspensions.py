@@ -35,7 +35,16 @@ from rollback_operator.core.hold import (
     wished,
 )
 from rollback_operator.core.life.times import made
-from rollback_operator.core.suspended import SOURCES, InGit, Source, at_once, by_source, looked_after, source_of
+from rollback_operator.core.suspended import (
+    SOURCES,
+    InGit,
+    Source,
+    at_once,
+    by_source,
+    looked_after,
+    made_beside,
+    source_of,
+)
 from rollback_operator.core.values import Request
 from rollback_operator.gitobjects import GitObjects, Spot, Unknowable
 from rollback_operator.holds import telling
@@ -66,7 +75,8 @@ class SuspensionWorker:
         key = resources.key_of(body)
         targets = (body.get("status") or {}).get("targets") or []
         suspends = any((one.get("plan") or {}).get("suspends") for one in targets)
-        if not suspends or looked_after(resources.parse_request(body)) is None:
+        request = resources.parse_request(body) if suspends else None
+        if request is None or (looked_after(request) is None and made_beside(request) is None):
             self.gone(key)
         elif key not in self._known:
             self._known.add(key)
@@ -85,6 +95,10 @@ class SuspensionWorker:
         body = await resources.read(self._api, REQUESTS, key)
         request = resources.parse_request(body) if body is not None else None
         plan = looked_after(request) if request is not None else None
+        beside = made_beside(request) if request is not None else None
+        if request is not None and beside is not None:
+            await self._keep_beside(request, beside)
+            return None
         if request is None or plan is None:
             self.gone(key)
             return None
@@ -127,7 +141,10 @@ class SuspensionWorker:
         seen, hold, now = _seen(one, body), flux.hold_of(body), datetime.now(UTC)
         orders, comparison = _orders(request, plan), None
         if hold is not None and hold.request != request.uid:
-            return _lent(stands(orders, replace(seen, released=False), None, now))
+            if not seen.released or await self._is_there(hold.request):
+                return _lent(stands(orders, replace(seen, released=False), None, now))
+            body = await self._patch(one, flux.releasing(body, hold.request), account)
+            return await self._standing(request, plan, one, body, account)
         body = await self._keep(one, body, request.uid, account)
         if asks_git(orders, seen):
             comparison = await self._compare(request, plan, one, body, account)
@@ -139,15 +156,31 @@ class SuspensionWorker:
     async def _keep(self, one: Suspension, body: Object, key: str, account: ServiceAccount) -> Object:
         """Have the suspension for good, whoever had it before, now that the request has ended with an effect."""
         patch = flux.keeping(body, key)
-        if not patch:
-            return body
+        return await self._patch(one, patch, account) if patch else body
+
+    async def _keep_beside(self, request: Request, plan: Plan) -> None:
+        """Have what a request for an Application suspended for good: earlier requests need not wait for it."""
+        account = ServiceAccount(request.namespace, plan.service_account_name)
+        for one in plan.suspends:
+            try:
+                body = await self._api.get(owning.path_of(one.kind, one.namespace, one.name), as_=account)
+                await self._keep(one, body, request.uid, account)
+            except (errors.NotFound, errors.Forbidden, errors.Invalid) as error:
+                log.warning("%s %s/%s is left as it is: %s", one.kind, one.namespace, one.name, error)
+
+    async def _is_there(self, uid: str) -> bool:
+        """Whether there is a request of that uid."""
+        found = await resources.list_all(self._api, REQUESTS, None)
+        return any(one["metadata"]["uid"] == uid for one in found)
+
+    async def _patch(self, one: Suspension, patch: list[Object], account: ServiceAccount) -> Object:
         return await self._api.patch(owning.path_of(one.kind, one.namespace, one.name), patch, as_=account)
 
     async def _end(self, one: Suspension, body: Object, key: str, ends: Ends, account: ServiceAccount) -> None:
         note = ended_note(ends, key)
         patch = flux.releasing(body, key, note) if ends.restore else flux.forgetting(body, key, note)
         if patch:
-            await self._api.patch(owning.path_of(one.kind, one.namespace, one.name), patch, as_=account)
+            await self._patch(one, patch, account)
             log.info("%s: %s", ends.reason, ends.message, extra={"target": f"{one.kind}/{one.namespace}/{one.name}"})
 
     async def _compare(

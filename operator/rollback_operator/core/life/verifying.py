@@ -106,13 +106,14 @@ def _finishing(request: Request, seen: Observation, decision: Decision) -> Decis
         return Decision(request.status, Stop(plan))
     if not seen.target.unfinished and not seen.beside.held:
         return decision
-    given_up = seen.target.freeing or seen.kept >= FINISH_TRIES
-    if isinstance(seen.answer, Refused) and not ends and given_up:
-        frees = seen.target.obstructed and not seen.target.freeing and seen.kept < FINISH_TRIES + FREEING_TRIES
-        return Decision(decision.status, Finish(plan, freeing=True), decision.again) if frees else decision
-    if ends and given_up:
+    enough = seen.kept >= FINISH_TRIES
+    if ends:
+        return decision if seen.target.freeing or enough else Decision(request.status, Finish(plan), decision.again)
+    refused = isinstance(seen.answer, Refused)
+    if refused and seen.kept >= FINISH_TRIES + (FREEING_TRIES if seen.target.obstructed else 0):
         return decision
-    return Decision(request.status if ends else decision.status, Finish(plan), decision.again)
+    only_pods = refused and enough and seen.target.obstructed
+    return Decision(decision.status, Finish(plan, freeing=only_pods), decision.again)
 
 
 def _stale(request: Request, target: Snapshot, now: datetime) -> bool:

@@ -269,8 +269,10 @@ class Door:
         try:
             path = secrets(self._where, name)
             noted = _notes(await self._api.get(path, as_=self._where.account, metadata_only=True))
-        except errors.KubeError:
-            noted = {}  # its description still names the request
+        except errors.NotFound:
+            noted = {}
+        except errors.KubeError as error:
+            return answers.status(HTTPStatus.TOO_MANY_REQUESTS, str(error), _RETRY)
         new["metadata"] = {**new["metadata"], "annotations": {**noted, **_notes(new)}}
         return await self._pass_on(request, json.dumps(new).encode(), {"Content-Type": JSON})
 

@@ -55,6 +55,10 @@ class Name:
         return f"{self.kind} {self.name}" + (f" in namespace {self.namespace}" if self.namespace else "")
 
 
+Parts = tuple[tuple[str, dict[Name, Object]], ...]
+"""Texts, each with the objects in it."""
+
+
 def documents(manifest: str) -> Iterator[tuple[str, str]]:
     """The parts of a manifest, each with the template it came from."""
     for part in _SEPARATOR.split(manifest):
@@ -165,15 +169,13 @@ def _with_template(thing: Object, path: tuple[str, ...], salt: str) -> Object:
     return {**thing, path[0]: changed}
 
 
-def _defined_by(definition: Object) -> tuple[str, str]:
+def defined_by(definition: Object) -> tuple[str, str]:
     """Group and kind of the objects of a CustomResourceDefinition."""
     spec = definition.get("spec")
     names = spec.get("names") if isinstance(spec, dict) else None
-    return (
-        (str(spec.get("group")), str(names.get("kind")))
-        if isinstance(spec, dict) and isinstance(names, dict)
-        else ("", "")
-    )
+    if not isinstance(spec, dict) or not isinstance(names, dict):
+        return "", ""
+    return str(spec.get("group")), str(names.get("kind"))
 
 
 def definitions_left_out(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> tuple[Object, ...]:
@@ -192,25 +194,31 @@ def type_of(thing: Object) -> tuple[str, str]:
     return str(thing.get("apiVersion", "")), str(thing["kind"])
 
 
-def with_what_may_be_left(manifest: str, before: str, unserved: Container[tuple[str, str]] = ()) -> str:
-    """`manifest`, and those parts of the manifest `before` whose objects it does not have.
+def parts_of(manifest: str) -> Parts:
+    """The parts of a manifest, and the objects of each.
 
-    What an interrupted rollback may have left standing: the next one deletes what its own manifest does not name.
-    Nothing is left of objects whose kind (see `type_of`) is not served, and those of a definition go with it.
+    Without their templates' names: what a release is may not depend on what another one left.
 
     Raises:
-        ManifestError: one of them cannot be understood.
+        ManifestError: it cannot be understood.
     """
-    after, room = objects(manifest), Room(MOST_VALUES)
-    defined = {_defined_by(one) for one in definitions_left_out(objects(before), after)}
-    parts = [(text, _objects_in((source, text), room)) for source, text in documents(before)]
-    # Without their templates' names: what a release is may not depend on what another one left.
+    room = Room(MOST_VALUES)
+    return tuple((_SOURCE.sub("", text), _objects_in((source, text), room)) for source, text in documents(manifest))
+
+
+def with_what_may_be_left(manifest: str, before: Parts, gone: Container[tuple[str, str]] = ()) -> str:
+    """`manifest`, and those of the parts `before` whose objects it does not have.
+
+    What an interrupted rollback may have left standing: the next one deletes what its own manifest does not name.
+    Nothing is left of objects whose kind (see `type_of`) is `gone`.
+
+    Raises:
+        ManifestError: it cannot be understood.
+    """
+    after = objects(manifest)
     left = [
-        _SOURCE.sub("", text)
-        for text, found in parts
-        if any(
-            name not in after and type_of(one) not in unserved and (name.group, name.kind) not in defined
-            for name, one in found.items()
-        )
+        text
+        for text, found in before
+        if any(name not in after and type_of(one) not in gone for name, one in found.items())
     ]
     return "\n---\n".join([manifest.strip(), *left]) + "\n" if left else manifest

@@ -65,6 +65,12 @@ class Kinds:
         return found
 
 
+def path_of_definition(definition: Object) -> str:
+    """Path of a CustomResourceDefinition."""
+    version, name = (quote(str(one)) for one in (definition.get("apiVersion"), definition["metadata"].get("name")))
+    return f"/apis/{version}/customresourcedefinitions/{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """The objects of hooks that are to be run. `deleted`: those that Helm deletes, before or when they are done."""
@@ -112,9 +118,8 @@ class Changes:
         return tuple(str(one["metadata"]["name"]) for one, lost in zip(left_out, doomed, strict=True) if lost)
 
     async def _is_deleted(self, definition: Object) -> bool:
-        version, name = (quote(str(one)) for one in (definition.get("apiVersion"), definition["metadata"].get("name")))
         try:
-            there = await self._api.get(f"/apis/{version}/customresourcedefinitions/{name}", as_=self._where.account)
+            there = await self._api.get(path_of_definition(definition), as_=self._where.account)
         except errors.NotFound:
             return False
         except errors.Forbidden:

@@ -285,6 +285,7 @@ def _snapshot(where: Where, standing: Standing, health: Health, verified: Plan |
         uid=_uid(where, standing),
         generation=newest.number,
         current=_current(standing, verified),
+        whole=_revision(current) if standing.in_parts else None,
         history=tuple(_revision(one) for one in standing.history),
         settled=not standing.busy,
         health=health,
