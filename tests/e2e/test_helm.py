@@ -583,6 +583,16 @@ def test_a_revision_that_was_pruned_cannot_be_gone_back_to(shop: Shop) -> None:
     assert "it has 2 and 3. Older ones are removed by Helm's --history-max" in message(body)
 
 
+def test_older_ones_are_removed_when_the_rollback_is_made(shop: Shop) -> None:
+    for number in (1, 2, 3, 4):
+        shop.upgrade(f"shop:{number}")
+
+    body = shop.back("back", options={"helm": {"historyMax": 3}})
+
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert shop.history() == [(3, "superseded"), (4, "superseded"), (5, "deployed")]
+
+
 def test_the_revision_that_is_gone_back_to_is_not_pruned_by_that(shop: Shop) -> None:
     for number in (1, 2, 3):
         shop.upgrade(f"shop:{number}")

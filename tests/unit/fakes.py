@@ -122,6 +122,11 @@ class FakeApi:
                 return {"metadata": {}, "items": list(self._listed(path, query or {}))}
             return self._existing(path)
 
+    async def metadata(self, path: str, *, as_: Identity) -> Object:
+        """The metadata of one object."""
+        found: Object = (await self.get(path, as_=as_))["metadata"]
+        return found
+
     async def create(self, path: str, body: Object, *, as_: Identity, dry_run: bool = False) -> Object:
         """Create an object."""
         with self._answering(Call("POST", path, str(as_), {"dryRun": "All"} if dry_run else {}, body)):

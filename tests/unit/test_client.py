@@ -407,6 +407,14 @@ async def test_a_list_can_be_asked_for_without_content(api: Api, server: Scripte
     assert headers["Accept"] == "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
 
+async def test_an_object_can_be_asked_for_without_content(api: Api, server: Scripted) -> None:
+    server.plays(answer(body={"metadata": {"name": "x"}}))
+
+    assert await api.metadata(PATH, as_=ROLLBACK) == {"name": "x"}
+    (_, _, _, headers, _) = server.asked[-1]
+    assert headers["Accept"] == "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+
+
 async def test_trying_to_apply_stores_nothing(api: Api, server: Scripted) -> None:
     await api.try_to_apply(PATH, {"kind": "Deployment"}, as_=ROLLBACK, field_manager="helm", force=False)
 

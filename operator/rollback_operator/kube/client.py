@@ -36,8 +36,9 @@ FIELD_MANAGER = "rollback-operator"
 JSON_PATCH = "application/json-patch+json"
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
-"""What a list is asked for as when the objects' content is not wanted."""
+METADATA_OF_ALL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+METADATA_OF_ONE = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+"""What a list, or one object, is asked for as when content is not wanted; neither is taken for the other."""
 
 READ_TIMEOUT = 10.0
 WRITE_TIMEOUT = 5
@@ -108,7 +109,12 @@ class Api:
         self, path: str, *, as_: Identity, query: Query | None = None, metadata_only: bool = False
     ) -> JsonObject:
         """One object, or a list; of a list perhaps the objects' metadata alone."""
-        return await self._call("GET", path, as_, query=query, accept=METADATA_ONLY if metadata_only else JSON)
+        return await self._call("GET", path, as_, query=query, accept=METADATA_OF_ALL if metadata_only else JSON)
+
+    async def metadata(self, path: str, *, as_: Identity) -> JsonObject:
+        """The metadata of one object, without its content."""
+        found: JsonObject = (await self._call("GET", path, as_, accept=METADATA_OF_ONE))["metadata"]
+        return found
 
     async def create(self, path: str, body: JsonObject, *, as_: Identity, dry_run: bool = False) -> JsonObject:
         """Create an object; `path` is the collection's."""

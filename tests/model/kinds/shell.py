@@ -165,6 +165,10 @@ class ScriptedApi(Generic[World]):
             raise _NextRound
         return self._scene.get(self, path, query or {})
 
+    async def metadata(self, path: str, **_: Any) -> Object:
+        found: Object = (await self.get(path))["metadata"]
+        return found
+
     async def create(self, path: str, body: Object, *, dry_run: bool = False, **_: Any) -> Object:
         """Events, on which nothing depends, and questions what the account may do (it may), are no writes."""
         if path.endswith(("/events", "/selfsubjectaccessreviews")):

@@ -267,8 +267,8 @@ class Door:
     async def _update_older(self, request: web.Request, name: str, new: Object) -> web.StreamResponse:
         """A record before ours, with what it says of ourselves: Helm writes it anew without."""
         try:
-            path = secrets(self._where, name)
-            noted = _notes(await self._api.get(path, as_=self._where.account, metadata_only=True))
+            metadata = await self._api.metadata(secrets(self._where, name), as_=self._where.account)
+            noted = metadata.get("annotations") or {}
         except errors.NotFound:
             noted = {}
         except errors.KubeError as error:

@@ -233,8 +233,8 @@ class Rollback:
         """Remove a record for the history limit; if that cannot be done now, it goes with the next release."""
         path = secrets(self._where, name)
         try:
-            there = await self._means.api.get(path, as_=self._where.account, metadata_only=True)
-            await self._means.api.delete(path, as_=self._where.account, uid=there["metadata"]["uid"])
+            there = await self._means.api.metadata(path, as_=self._where.account)
+            await self._means.api.delete(path, as_=self._where.account, uid=there["uid"])
         except errors.NotFound:
             pass
         except errors.KubeError as error:
