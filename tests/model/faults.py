@@ -43,6 +43,7 @@ CALLS = {
     "policy's request is no request's business",
     "replace": f"a status write: `{PUT}`",
     "patch": f"an effect or `{GIVE_BACK}`; a rehearsal is a read",
+    "metadata": "of Helm's records, which `kinds` has",
     "forward": "Helm's own calls, which `kinds` walks",
     "try_to_apply": "a dry run of what Helm would write",
     "delete": f"`{FREE}`: of a pod that a StatefulSet waits for; policies delete requests that have ended",

@@ -27,7 +27,7 @@ def test_every_call_of_the_api_has_a_counterpart() -> None:
 
 
 def test_every_call_of_the_api_is_scripted_or_not_made_by_the_worker() -> None:
-    assert _methods(Api) - _methods(ScriptedApi) == {"addresses", "close", "forward", "try_to_apply"}
+    assert _methods(Api) - _methods(ScriptedApi) == {"addresses", "close", "forward", "metadata", "try_to_apply"}
 
 
 def test_every_call_of_a_target_has_a_counterpart() -> None:
