@@ -122,8 +122,7 @@ def not_taken_back(error: errors.KubeError, name: str) -> str:
 
 
 def _of_own_request(error: errors.KubeError) -> str:
-    lacking = isinstance(error, errors.Forbidden) and _RIGHTS.search(str(error)) is not None
-    return own_rights(error, then="") if lacking else str(error)
+    return own_rights(error, then="") if lacks_rights(error) else str(error)
 
 
 def own_rights(error: errors.KubeError, then: str = ", then write a new request") -> str:

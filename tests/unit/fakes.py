@@ -54,7 +54,7 @@ class Call:
         return f"{self.verb} {self.path}"
 
 
-Fault = Callable[[Call], Exception | None]
+Fault = Callable[[Call], BaseException | None]
 
 
 class FakeApi:
@@ -249,6 +249,19 @@ def failing(what: str, error: Exception, times: int | None = None) -> Fault:
         if left[0] is not None:
             left[0] -= 1
         return error
+
+    return fault
+
+
+def killing(write: int) -> Fault:
+    """The process ends at that write, counted from 0: before it is done as one of `faults`, else after."""
+    seen = [0]
+
+    def fault(call: Call) -> BaseException | None:
+        if call.verb not in ("PUT", "PATCH"):
+            return None
+        seen[0] += 1
+        return SystemExit() if seen[0] == write + 1 else None
 
     return fault
 

@@ -191,14 +191,18 @@ async def test_without_orders_it_lasts_until_git_changes() -> None:
     assert (held.until, held.alert_after) == ("TargetChanges", "24h")
 
 
-async def test_a_second_rollback_keeps_the_original_of_the_first() -> None:
-    app = application()
-    api = FakeApi(app)
-    first = await roll_back(api, app, to=1)
-    done = operated(first, "Succeeded", entry(1, "b"))
+async def rolled_back(api: FakeApi, app: Object) -> None:
+    """To entry 1, and Argo CD has done that, and added it to the history as entry 3."""
+    done = operated(await roll_back(api, app, to=1), "Succeeded", entry(1, "b"))
     done.pop("operation", None)
     done["status"]["history"].append(entry(3, "b"))
     api.put(done)
+
+
+async def test_a_second_rollback_keeps_the_original_of_the_first() -> None:
+    app = application()
+    api = FakeApi(app)
+    await rolled_back(api, app)
 
     again = hold(await roll_back(api, app, to=0, key="uid-of-another"))
 
@@ -211,11 +215,7 @@ async def test_what_was_chosen_to_go_back_to_is_not_bad_any_more() -> None:
     """Or automated sync stayed off although Git brings just what was chosen."""
     app = application()
     api = FakeApi(app)
-    first = await roll_back(api, app, to=1)
-    done = operated(first, "Succeeded", entry(1, "b"))
-    done.pop("operation", None)
-    done["status"]["history"].append(entry(3, "b"))
-    api.put(done)
+    await rolled_back(api, app)
 
     again = hold(await roll_back(api, app, to=2, key="uid-of-another"))
 

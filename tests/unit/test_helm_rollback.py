@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -213,6 +213,13 @@ async def test_helms_of_one_namespace_leave_room_for_those_of_others() -> None:
 LAPSED = {("", "life"): "no sign of life"}
 
 
+def door_of(
+    record: Any, broken: Mapping[tuple[str, str], str] = MappingProxyType({}), touched: Collection[str] = ()
+) -> Any:
+    """A door that Helm, which has ended, made `record` through."""
+    return SimpleNamespace(record=record, outrun=False, broken=broken, touched=touched, quiet=_at_once)
+
+
 class Gone:
     """Records that cannot be written."""
 
@@ -229,9 +236,7 @@ class Gone:
 @pytest.mark.parametrize("error", [errors.NotFound, errors.Conflict, errors.Forbidden, errors.Invalid])
 async def test_an_attempt_that_had_begun_is_never_said_to_have_changed_nothing(error: type[errors.KubeError]) -> None:
     one = rollback(records(1, 2), 1, Gone(error))
-    door: Any = SimpleNamespace(
-        record=secret(3, release(3, status="pending-rollback")), outrun=False, broken={}, touched=set(), quiet=_at_once
-    )
+    door = door_of(secret(3, release(3, status="pending-rollback")))
 
     with pytest.raises(errors.Unavailable, match="could not be recorded"):
         await one._after(door, Finished(1, "it failed"), 0)
@@ -261,7 +266,7 @@ async def test_an_attempt_that_was_disturbed_names_what_the_release_before_it_ma
     kept = Kept(secret(1, release(1)), secret(2, newest))
     one = rollback(records(1, 2), 1, kept)
     begun = secret(3, release(3, status="pending-rollback"))
-    door: Any = SimpleNamespace(record=begun, outrun=False, broken=LAPSED, touched=set(), quiet=_at_once)
+    door = door_of(begun, LAPSED)
 
     with pytest.raises(errors.Unavailable, match="no sign of life"):
         await one._after(door, Finished(-1, "Helm was ended"), 0)
@@ -300,9 +305,7 @@ async def test_nothing_is_left_of_a_kind_that_is_gone(case: str) -> None:
     """Helm reads what the newest revision names, and fails over it."""
     version, tells, left = LEFT[case]
     kept = Kept(secret(1, release(1)), secret(2, _with_more(ONLY_THERE.replace("v1", version))))
-    door: Any = SimpleNamespace(
-        record=secret(3, release(3, status="pending-rollback")), outrun=False, broken={}, touched=set(), quiet=_at_once
-    )
+    door = door_of(secret(3, release(3, status="pending-rollback")))
 
     await rollback(records(1, 2), 1, kept, Server(tells=tells))._after(door, Finished(1, "a hook"), 0)
 
@@ -328,9 +331,7 @@ async def test_what_goes_with_its_definition_is_not_named_and_what_stays_is(*, e
     kept = Kept(secret(1, release(1)), secret(2, _with_more(DEFINITION)))
     api = Server()
     api.definition = {"metadata": {"name": "tills.example.com", **({"deletionTimestamp": "now"} if ending else {})}}
-    door: Any = SimpleNamespace(
-        record=secret(3, release(3, status="pending-rollback")), outrun=False, broken={}, touched=set(), quiet=_at_once
-    )
+    door = door_of(secret(3, release(3, status="pending-rollback")))
 
     await rollback(records(1, 2), 1, kept, api)._after(door, Finished(1, "a hook"), 0)
 
@@ -382,7 +383,7 @@ async def test_a_hook_was_begun_if_what_it_consists_of_may_have_been_created(cas
     hooks.append({**hooks[0], "name": "seed", "events": ["pre-install"]})
     kept = Kept(secret(1, release(1)), secret(2, release(2, status="deployed")))
     begun = secret(3, release(3, status="pending-rollback", hooks=hooks))
-    door: Any = SimpleNamespace(record=begun, outrun=False, broken=LAPSED, touched=touched, quiet=_at_once)
+    door = door_of(begun, LAPSED, touched)
 
     with pytest.raises(errors.Unavailable, match="no sign of life"):
         await rollback(records(1, 2), 1, kept)._after(door, Finished(-1, "Helm was ended"), 0)
@@ -400,9 +401,7 @@ async def test_so_does_one_that_failed_for_good() -> None:
     newest = release(2, status="deployed", manifest=MANIFEST.format(image="shop:2") + settings)
     kept = Kept(secret(1, release(1)), secret(2, newest))
     for begun, described in (("pending-rollback", "Rollback failed: a hook"), ("failed", "Upgrade complete")):
-        door: Any = SimpleNamespace(
-            record=secret(3, release(3, status=begun)), outrun=False, broken={}, touched=set(), quiet=_at_once
-        )
+        door = door_of(secret(3, release(3, status=begun)))
 
         await rollback(records(1, 2), 1, kept)._after(door, Finished(1, "a hook"), 0)
 
@@ -421,9 +420,7 @@ async def _marked(one: Rollback) -> None:
 
 
 async def _broke(one: Rollback) -> None:
-    door: Any = SimpleNamespace(
-        record=secret(2, release(2, status="pending-rollback")), outrun=False, broken={}, touched=set(), quiet=_at_once
-    )
+    door = door_of(secret(2, release(2, status="pending-rollback")))
     await one._after(door, Finished(1, "it failed"), 0)
 
 

@@ -28,7 +28,7 @@ from rollback_operator.targets import by_kind
 from rollback_operator.targets.base import Where, in_time
 from rollback_operator.watching import standing_of
 from tests.unit.builders import message, states
-from tests.unit.fakes import Call, failing
+from tests.unit.fakes import Call, failing, killing
 from tests.unit.objects import Object, deployment, policy_body, replica_set
 from tests.unit.test_flux import condition, kustomization
 from tests.unit.test_owners import BY_HELM, HELM_LABEL, KUSTOMIZATION_LABELS
@@ -198,13 +198,7 @@ async def test_killed_at_any_write_the_next_operator_goes_on(
     """The process ends just before a write is done, or just after; the effect is made then, or refused for good."""
     monkeypatch.setattr(running, "SETTLE", timedelta(0))
     world = by_flux()
-    counted = [0]
-
-    def kill(call: Call) -> Exception | None:
-        counted[0] += call.verb in ("PUT", "PATCH")
-        return SystemExit() if call.verb in ("PUT", "PATCH") and counted[0] == write + 1 else None  # type: ignore[return-value]
-
-    (world.api.late_faults if late else world.api.faults).append(kill)
+    (world.api.late_faults if late else world.api.faults).append(killing(write))
     if denied:
         world.api.faults.append(failing("PATCH /apis/apps", errors.Invalid("denied by a webhook")))
     for _ in range(4):
@@ -395,13 +389,7 @@ async def test_whoever_is_killed_on_the_way_leaves_an_earlier_hold_as_it_was(
     monkeypatch.setattr(running, "SETTLE", timedelta(0))
     world = await held_already()
     refused(world)
-    counted = [0]
-
-    def kill(call: Call) -> Exception | None:
-        counted[0] += call.verb in ("PUT", "PATCH")
-        return SystemExit() if call.verb in ("PUT", "PATCH") and counted[0] == write + 1 else None  # type: ignore[return-value]
-
-    (world.api.late_faults if late else world.api.faults).append(kill)
+    (world.api.late_faults if late else world.api.faults).append(killing(write))
     for _ in range(4):
         try:
             await world.worker.work(LATER)

@@ -25,7 +25,7 @@ from rollback_operator.targets import podtemplate
 from rollback_operator.targets.deployment import DeploymentTarget
 from rollback_operator.targets.metadata import REVISION
 from tests.unit.builders import message, states, why
-from tests.unit.fakes import Call, FakeApi, Fault, failing
+from tests.unit.fakes import Call, FakeApi, Fault, failing, killing
 from tests.unit.objects import Object, deployment, policy_body, replica_set, request_body, template
 
 KEY: Key = ("shop", "undo")
@@ -297,13 +297,7 @@ async def test_killed_at_any_write_the_next_operator_goes_on(
     managed = {"manager": "rollback-operator", "operation": "Update", "apiVersion": "apps/v1", "fieldsV1": {}}
     world = World()
     world.edit(lambda thing: thing["metadata"].update(managedFields=[managed]))
-    counted = [0]
-
-    def kill(call: Call) -> Exception | None:
-        counted[0] += call.verb in ("PUT", "PATCH")
-        return SystemExit() if call.verb in ("PUT", "PATCH") and counted[0] == write + 1 else None  # type: ignore[return-value]
-
-    (world.api.late_faults if late else world.api.faults).append(kill)
+    (world.api.late_faults if late else world.api.faults).append(killing(write))
     for _ in range(4):
         try:
             await world.worker.work(KEY)

@@ -32,7 +32,7 @@ from rollback_operator.targets.deployment import DeploymentTarget
 from rollback_operator.targets.ownership import LAST_APPLIED
 from rollback_operator.targets.podtemplate import Need
 from tests.unit.builders import NOW, message, policy, revision, snapshot, states
-from tests.unit.fakes import Call, FakeApi, failing
+from tests.unit.fakes import Call, FakeApi, failing, killing
 from tests.unit.objects import Object, deployment, policy_body, replica_set, template
 from tests.unit.test_configuration import CONFIG, PASSWORD, config_map, secret
 from tests.unit.test_requests import DEPLOYMENT, World, asked
@@ -352,12 +352,6 @@ async def test_killed_around_any_write_the_next_operator_completes_it(
 ) -> None:
     monkeypatch.setattr(running, "SETTLE", timedelta(0))
     world = await Restoring.made()
-    seen = [0]
-
-    def kill(call: Call) -> Exception | None:
-        seen[0] += call.verb in ("PUT", "PATCH")
-        return SystemExit() if call.verb in ("PUT", "PATCH") and seen[0] == write + 1 else None  # type: ignore[return-value]
-
     done: list[str] = []
 
     def note(call: Call) -> Exception | None:
@@ -365,7 +359,7 @@ async def test_killed_around_any_write_the_next_operator_completes_it(
         return None
 
     world.api.late_faults.append(note)
-    (world.api.late_faults if late else world.api.faults).append(kill)
+    (world.api.late_faults if late else world.api.faults).append(killing(write))
     for _ in range(6):
         try:
             await world.work()

@@ -90,6 +90,14 @@ def is_of_before(known: Sequence[Remembered]) -> bool:
     return bool(known) and known[-1].fixed is None
 
 
+def is_known_of_more(known: Sequence[Remembered], found: Remembered, required: Collection[tuple[str, str]]) -> bool:
+    """Whether more is looked at than before: what a template requires was there as long as that ran."""
+    if not known or known[-1].fingerprint != found.fingerprint:
+        return False
+    then = {(one.kind, one.name) for one in known[-1].kept}
+    return any((one.kind, one.name) in set(required) - then for one in found.objects)
+
+
 def _as_release(
     now_runs: Remembered, earlier: Iterable[Remembered], same: Remembered | None, at: datetime
 ) -> Remembered:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from rollback_operator.api.policy import PolicyStatus
 from rollback_operator.api.remember import Remembered
 from rollback_operator.api.request import Phase
 from rollback_operator.configuration.digest import forgotten, to_remember
-from rollback_operator.configuration.identity import identified, is_of_before, learned, ordered_anew, told_apart
+from rollback_operator.configuration.identity import (
+    identified,
+    is_known_of_more,
+    is_of_before,
+    learned,
+    ordered_anew,
+    told_apart,
+)
 from rollback_operator.configuration.memory import Memory, Unremembered, Whose
 from rollback_operator.core.ledger import Ledger
 from rollback_operator.core.values import Other, Snapshot
 from rollback_operator.kube.client import Api
 from rollback_operator.kube.identity import ServiceAccount
 from rollback_operator.targets.base import Configured, Target
-from rollback_operator.targets.podtemplate import Need
 from rollback_operator.watching import Standing
 
 
@@ -80,9 +86,11 @@ class Remembering:
             standing.unremembered = error.reason, error.message
         else:
             standing.unremembered = None
-            ordered = standing.generation != standing.status.observed_generation or is_of_before(known)
-            ordered = ordered or _is_known_of_more(known, found, needed)
-            required = to_remember((one for one in needed if not one.optional), standing.spec.remember)
+            must = [one for one in needed if not one.optional]
+            more = is_known_of_more(known, found, {(one.kind, one.name) for one in must})
+            changed = standing.generation != standing.status.observed_generation
+            ordered = changed or is_of_before(known) or more
+            required = to_remember(must, standing.spec.remember)
             known = (ordered_anew(known, found, required) if ordered else None) or learned(
                 known, _dated(found, snapshot, known, now), _good(standing), required
             )
@@ -100,15 +108,6 @@ class Remembering:
         gone = forgotten(before.remembered, standing.status.remembered)
         if gone:
             await self._memory.forget(account, gone)
-
-
-def _is_known_of_more(known: Sequence[Remembered], found: Remembered, needed: Iterable[Need]) -> bool:
-    """Whether more is looked at than before: what a template requires was there as long as that ran."""
-    if not known or known[-1].fingerprint != found.fingerprint:
-        return False
-    required = {(one.kind, one.name) for one in needed if not one.optional}
-    then = {(one.kind, one.name) for one in known[-1].kept}
-    return any((one.kind, one.name) in required - then for one in found.objects)
 
 
 def remembered_of(standing: Standing) -> tuple[Remembered, ...]:

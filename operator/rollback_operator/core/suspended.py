@@ -100,23 +100,25 @@ def looked_after(request: Request) -> Plan | None:
 
     There the condition Held is about the Application.
     """
-    status = request.status
-    plan = status.targets[0].plan if status.targets else None
-    if plan is None or not plan.suspends or status.phase is None or not status.phase.final:
-        return None
-    over = {one.status for one in status.conditions if one.type in (on.APPLIED, on.HELD)}
-    about_application = status.targets[0].target.startswith(f"{ACROSS_NAMESPACES}/")
-    return None if "False" in over or about_application else plan
+    return None if _about_application(request) else _unless(request, on.APPLIED, on.HELD)
 
 
 def made_beside(request: Request) -> Plan | None:
     """The plan of a request for an Application that has ended with an effect: what it suspended is its own for good."""
+    return _unless(request, on.APPLIED) if _about_application(request) else None
+
+
+def _about_application(request: Request) -> bool:
+    return any(one.target.startswith(f"{ACROSS_NAMESPACES}/") for one in request.status.targets[:1])
+
+
+def _unless(request: Request, *conditions: str) -> Plan | None:
+    """The plan of a request that suspends something and has ended, unless one of these conditions is False."""
     status = request.status
     plan = status.targets[0].plan if status.targets else None
-    about_application = plan is not None and status.targets[0].target.startswith(f"{ACROSS_NAMESPACES}/")
-    if plan is None or not plan.suspends or not about_application or status.phase is None or not status.phase.final:
+    if plan is None or not plan.suspends or status.phase is None or not status.phase.final:
         return None
-    return None if any(one.type == on.APPLIED and one.status == "False" for one in status.conditions) else plan
+    return None if any(one.type in conditions and one.status == "False" for one in status.conditions) else plan
 
 
 def content_of(body: Object) -> str:

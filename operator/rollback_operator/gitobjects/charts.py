@@ -17,18 +17,18 @@ from rollback_operator.gitobjects.program import Entry, Unknowable
 from rollback_operator.gitobjects.spots import Chart, Reads, Spot
 
 _OF_CHART = frozenset(
-    (
-        *(
-            "Chart.yaml",
-            "requirements.yaml",
-            "Chart.lock",
-            "requirements.lock",
-            "values.yaml",
-            "values.schema.json",
-            ".helmignore",
-        ),
-        *("templates", "charts", "crds"),
-    )
+    {
+        ".helmignore",
+        "Chart.lock",
+        "Chart.yaml",
+        "charts",
+        "crds",
+        "requirements.lock",
+        "requirements.yaml",
+        "templates",
+        "values.schema.json",
+        "values.yaml",
+    }
 )
 """What Helm reads of every chart. What else is there is read by templates that ask for it (`.Files`), or by nobody."""
 DESCRIBING = re.compile(r"(?:charts/[^/]+/)*(?:Chart|requirements)\.yaml")

@@ -28,6 +28,14 @@ class Right:
         return f"{self.verb} {what}" + (f" in namespace {self.namespace}" if self.namespace else "")
 
 
+def alike(rights: Iterable[Right]) -> dict[Right, tuple[Right, ...]]:
+    """Rights to do the same to objects of one kind in one namespace, each once, by the right to do it to all."""
+    found: dict[Right, dict[Right, None]] = {}
+    for right in rights:
+        found.setdefault(replace(right, name=""), {})[right] = None
+    return {whole: tuple(named) for whole, named in found.items()}
+
+
 async def first_lacking(api: Api, rights: Iterable[Right], account: ServiceAccount) -> Right | None:
     """The first right that `account` lacks; nothing is stored by asking, and one who may not even ask lacks nothing.
 
@@ -53,10 +61,7 @@ async def may(api: Api, rights: Iterable[Right], account: ServiceAccount) -> boo
 
 
 async def _first_lacking(api: Api, rights: Iterable[Right], account: ServiceAccount) -> Right | None:
-    alike: dict[Right, list[Right]] = {}
-    for right in rights:
-        alike.setdefault(replace(right, name=""), []).append(right)
-    for whole, named in alike.items():
+    for whole, named in alike(rights).items():
         if len(named) > 1 and await _allowed(api, whole, account):
             continue  # of all objects: so of each
         for right in named:

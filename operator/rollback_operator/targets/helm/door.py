@@ -254,10 +254,11 @@ class Door:
                 if status == HTTPStatus.CONFLICT:
                     self.outrun = True
                     break
-                if answers.transient(status):
-                    unsure = True
-                    self._may_arrive[object()] = time.monotonic() + RECORD_WRITE + 1
-                if not answers.transient(status) or time.monotonic() - self._opened > CREATE_WITHIN:
+                if not answers.transient(status):
+                    break
+                unsure = True
+                self._may_arrive[object()] = time.monotonic() + RECORD_WRITE + 1
+                if time.monotonic() - self._opened > CREATE_WITHIN:
                     break
                 await asyncio.sleep(0.2)
             if unsure and self.record is None:  # what a later try was answered says nothing of an earlier one

@@ -139,10 +139,8 @@ class Changes:
             *(self._rights(resources, name, thing, self._verbs_of_hook(name)) for name, thing in hooked.items()),
             *(self._rights(resources, replace(name, name=""), one, _WAITED_FOR) for name, one in hooked.items()),
         ]
-        alike: dict[Right, dict[Right, None]] = {}
-        for right in (right for rights in asked for right in rights):
-            alike.setdefault(replace(right, name=""), {})[right] = None
-        found = await self._each(access.first_lacking(self._api, some, self._where.account) for some in alike.values())
+        alike = access.alike(right for rights in asked for right in rights).values()
+        found = await self._each(access.first_lacking(self._api, some, self._where.account) for some in alike)
         return next((one for one in found if one is not None), None)
 
     def _verbs(self, name: Name, thing: Object) -> tuple[str, ...]:
