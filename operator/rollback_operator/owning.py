@@ -47,10 +47,13 @@ def rights(suspends: Iterable[Suspension]) -> tuple[Right, ...]:
     return tuple(Right("patch", group, plural, one.namespace, one.name) for one, group, _, plural in places)
 
 
-async def suspend(api: Api, plan: Plan, key: str, where: Where, *, dry_run: bool = False) -> Refused | None:
+async def suspend(
+    api: Api, plan: Plan, key: str, where: Where, attempt: int = 1, *, dry_run: bool = False
+) -> Refused | None:
     """Suspend what the plan of a target says, marked with `key`; gives back once none of it applies anything any more.
 
-    Done a second time it changes nothing. Refused: one of them is not the one that the plan was made for.
+    Done a second time for one attempt at the effect (they are counted from 1) it changes nothing. Refused: one of them
+    is not the one that the plan was made for.
 
     Raises:
         kube.errors.NotDone: one of them is still applying something, and the effect has to wait; or there is no time
@@ -65,7 +68,7 @@ async def suspend(api: Api, plan: Plan, key: str, where: Where, *, dry_run: bool
             return Refused(
                 Reason.OWNED_BY, f"{error}: nothing was changed. Look at what it is now, then write a new request."
             )
-        patch = flux.suspending(body, key)
+        patch = flux.suspending(body, key, attempt)
         if patch:
             in_time(where)
             body = await api.patch(path, patch, as_=where.account, dry_run=dry_run)
@@ -87,15 +90,17 @@ async def release(api: Api, plan: Plan, key: str, account: ServiceAccount) -> st
 
 
 async def _release(api: Api, one: Suspension, key: str, account: ServiceAccount) -> str:
-    name, earlier = f"{one.kind} {one.namespace}/{one.name}", None
+    name, patch, earlier = f"{one.kind} {one.namespace}/{one.name}", None, None
     try:
         body = await _the_same(api, one, account)
         patch, earlier = flux.releasing(body, key), flux.handing_back(one, body, key)
-        if patch:
-            await api.patch(path_of(one.kind, one.namespace, one.name), patch, as_=account)
+        # After an old reading it would stay suspended for good: that nothing is to be ended has to be so now.
+        await api.patch(path_of(one.kind, one.namespace, one.name), patch or [flux.as_it_was_read(body)], as_=account)
     except errors.NotFound:
         return ""
     except (errors.Forbidden, errors.Invalid) as error:
+        if patch == []:
+            return ""
         if earlier is not None:
             return f"{name} could not be given back to the rollback that suspended it before ({error}): {earlier}"
         return f"{name} could not be resumed ({error}): {flux.resuming(one)}"

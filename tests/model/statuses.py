@@ -25,6 +25,8 @@ TIMEOUT = 3
 
 PART = "put back as remembered"
 """What an ending says of configuration that went back, and the target did not."""
+BY_HAND = "--type merge -p"
+"""What is in the command that ends a suspension by hand."""
 
 EMPTY = 0
 
@@ -54,14 +56,14 @@ def store(status: dict[str, Any], late: int = 0) -> int:
 def _canonical(status: dict[str, Any], late: int, *, final: bool) -> dict[str, Any]:
     """The status without what no decision can depend on: times of mere record, and the words of one that has ended.
 
-    But for the words on what was put back of configuration, which have to be true.
+    But for the words on what was put back of configuration, which have to be true, and that people have to act.
 
     When it ended matters to other requests only in that they were there already, as all are from the beginning.
     """
     for condition in status.get("conditions", ()):
         condition["lastTransitionTime"] = _written(NOW)
         if final and PART not in condition["message"]:
-            condition["message"] = ""
+            condition["message"] = BY_HAND if BY_HAND in condition["message"] else ""
     status.pop("duration", None)
     _age(status, "startedAt", late, 0 if final else TIMEOUT)
     _age(status, "finishedAt", late, 0)

@@ -184,6 +184,21 @@ def test_a_suspension_that_arrives_late_does_not_begin_anew_what_has_ended() -> 
         patched(ended, late)
 
 
+@pytest.mark.parametrize("earlier", [None, ANOTHER], ids=["for this request alone", "for an earlier one as well"])
+def test_an_end_that_arrives_late_does_not_end_what_a_later_attempt_relies_on(earlier: str | None) -> None:
+    """Who sent it was killed, and whoever came then made the effect."""
+    body = kustomization() if earlier is None else held(by=earlier)
+    suspended = patched(body, flux.suspending(body, KEY))
+    late = flux.releasing(suspended, KEY)
+    again = patched(suspended, flux.suspending(suspended, KEY, attempt=2))
+    assert flux.suspending(again, KEY, attempt=2) == []
+    with pytest.raises(PatchError):
+        patched(again, late)
+    ended = patched(again, flux.releasing(again, KEY))
+    assert ended["spec"].get("suspend") is (None if earlier is None else True)
+    assert flux.hold_of(ended) == flux.hold_of(body)
+
+
 def test_nothing_of_others_is_released() -> None:
     for body in (kustomization(), kustomization(suspend=True), held(by=ANOTHER)):
         assert flux.releasing(body, KEY) == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollback_operator.api import GROUP
@@ -44,6 +44,8 @@ class Hold:
     was: bool | None
     earlier: tuple[str, ...] = ()
     """Requests that it was taken over from, the newest first: theirs again if this one ends without an effect."""
+    attempt: int = 1
+    """The attempt at the effect that it is for: an end of it that an earlier one sent does not fit any more."""
 
     @property
     def requests(self) -> tuple[str, ...]:
@@ -57,8 +59,10 @@ class Hold:
 
     def record(self) -> str:
         """What `hold_of` reads."""
-        earlier = {"earlier": list(self.earlier)} if self.earlier else {}
-        return json.dumps({"request": self.request, "suspend": self.was, **earlier}, separators=(",", ":"))
+        more: Object = {"earlier": list(self.earlier)} if self.earlier else {}
+        if self.attempt > 1:
+            more["attempt"] = self.attempt
+        return json.dumps({"request": self.request, "suspend": self.was, **more}, separators=(",", ":"))
 
 
 def suspended(body: Object) -> bool:
@@ -71,7 +75,8 @@ def hold_of(body: Object) -> Hold | None:
     try:
         record = dict(json.loads((body["metadata"].get("annotations") or {}).get(HOLD, "null")))
         earlier = tuple(str(one) for one in record.get("earlier") or ())
-        return Hold(str(record["request"]), record["suspend"], earlier) if suspended(body) else None
+        hold = Hold(str(record["request"]), record["suspend"], earlier, int(record.get("attempt", 1)))
+        return hold if suspended(body) else None
     except (ValueError, TypeError, KeyError):
         return None
 
@@ -123,19 +128,23 @@ def _named(identity: str) -> str:
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
-def suspending(body: Object, request: str) -> list[Object]:
-    """The JSON patch that suspends it for the request `request`; nothing if it is already.
+def suspending(body: Object, request: str, attempt: int = 1) -> list[Object]:
+    """The JSON patch that suspends it for an attempt of the request `request`; nothing if it is already.
 
-    The suspension of an earlier request becomes this one's, so that the end of that one does not end it; the record
-    names whose it was, for this one may end without an effect. The object has to be just as it was read: a patch
-    without an answer may arrive when the suspension that was made since has ended.
+    Each attempt makes it its own: who was killed while an end of it was on its way knows nothing of that. The
+    suspension of an earlier request becomes this one's, so that the end of that one does not end it; the record names
+    whose it was, for this one may end without an effect. The object has to be just as it was read: a patch without an
+    answer may arrive when the suspension that was made since has ended.
     """
     hold = hold_of(body)
+    if hold is not None and hold.request == request and hold.attempt != attempt:
+        return _recording(body, replace(hold, attempt=attempt))
     if suspended(body) and (hold is None or request in hold.requests):
         return []
     metadata = body["metadata"]
-    record = Hold(request, before(body), hold.requests[:_MOST_EARLIER] if hold is not None else ()).record()
-    patch: list[Object] = [_as_it_was_read(body), {"op": "add", "path": "/spec/suspend", "value": True}]
+    earlier = hold.requests[:_MOST_EARLIER] if hold is not None else ()
+    record = Hold(request, before(body), earlier, attempt).record()
+    patch: list[Object] = [as_it_was_read(body), {"op": "add", "path": "/spec/suspend", "value": True}]
     annotations = metadata.get("annotations")
     if annotations is None:
         return [*patch, {"op": "add", "path": "/metadata/annotations", "value": {HOLD: record}}]
@@ -198,21 +207,22 @@ def forgetting(body: Object, request: str, note: str) -> list[Object]:
     return _noted(body, note) if ours else []
 
 
+def as_it_was_read(body: Object) -> Object:
+    """The operation of a JSON patch that fits only the object as it was read."""
+    return {"op": "test", "path": "/metadata/resourceVersion", "value": body["metadata"]["resourceVersion"]}
+
+
 def _noted(body: Object, note: str | None) -> list[Object]:
     """Operations that remove the record, perhaps leaving a note of how it ended."""
     if note is None:
         return [{"op": "remove", "path": _HOLD_PATH}]
     wish = RELEASE_ANNOTATION in body["metadata"]["annotations"]
     return [
-        _as_it_was_read(body),
+        as_it_was_read(body),
         {"op": "remove", "path": _HOLD_PATH},
         *([{"op": "remove", "path": _path_of(RELEASE_ANNOTATION)}] if wish else []),
         {"op": "add", "path": _path_of(ENDED_ANNOTATION), "value": note},
     ]
-
-
-def _as_it_was_read(body: Object) -> Object:
-    return {"op": "test", "path": "/metadata/resourceVersion", "value": body["metadata"]["resourceVersion"]}
 
 
 def _path_of(annotation: str) -> str:

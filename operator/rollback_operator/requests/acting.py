@@ -119,7 +119,7 @@ class Actor:
     async def _apply(self, job: Job, target: Snapshot, plan: Plan) -> None:
         request, heard = job.request, job.heard
         try:
-            moved = await owning.suspend(self.api, plan, request.uid, job.where)
+            moved = await owning.suspend(self.api, plan, request.uid, job.where, heard.suspending(request))
             heard.answer = moved or heard.answer
             if moved is not None or _too_late(request):
                 heard.note_answered(request)

@@ -17,10 +17,17 @@ class Heard:
     kept: int = 0
     stopped: int = 0
     put_back: tuple[str, ...] = ()
+    suspends: int = 0
+    """The attempt at the effect that Flux is suspended for; 0: an end of that may be under way, of whoever was here."""
 
     def note_put_back(self, name: str) -> None:
         """An object of the configuration was put back."""
         self.put_back = (*self.put_back, name)
+
+    def suspending(self, request: Request) -> int:
+        """The attempt that Flux is suspended for, from now on."""
+        self.suspends = self.suspends or request.status.targets[0].steps[0].attempts
+        return self.suspends
 
     def note_answered(self, request: Request) -> None:
         """The last attempt is over."""

@@ -183,6 +183,7 @@ class RequestWorker:
         account = self._reader.where(request, ref, seen.policy).account
         if isinstance(action, Trace):
             return replace(seen, lineage=await owning.trace(self._api, action.owners, account))
+        self._heard_of(request).suspends = 0
         return replace(seen, released=await owning.release(self._api, action.plan, request.uid, account))
 
     async def _act(self, request: Request, ref: TargetRef, target: Snapshot | None, action: Action) -> float | None:

@@ -48,6 +48,7 @@ class Heard(NamedTuple):
     kept: int = 0
     stopped: int = 0
     put_back: tuple[str, ...] = ()
+    suspends: int = 0
 
 
 NOTHING = Heard()
@@ -296,7 +297,7 @@ class Shell(Replays[Start[World], Answered[World], Asked | Over]):
         except Exception as raised:  # noqa: BLE001 - a defect is a finding, with its story
             error = f"{DEFECT}: {type(raised).__name__}: {raised}"
         kept = worker._heard.get(UID)
-        heard = Heard(kept.answer, kept.answered, kept.kept, kept.stopped, kept.put_back) if kept else NOTHING
+        heard = Heard(*(getattr(kept, name) for name in Heard._fields)) if kept else NOTHING
         return Over(heard, error, spins, forgets)
 
 
