@@ -310,6 +310,8 @@ class SuspendedScene:
         """The rollback was made, perhaps: it is held until Git brings something else, and then all is as before."""
         held = _of_mine(world, status)
         hold = flux.hold_of(held.body)
+        if applied(statuses.parsed(status)) != "True" and (hold is None or UID not in hold.requests):
+            return None  # nobody knows whether it came to an effect, and it did not come to a suspension
         mine = hold is not None and (hold.requests, hold.was) == ((UID,), self._before())
         if world.body["spec"]["path"] == BAD and not mine:
             return UNKEPT

@@ -207,7 +207,7 @@ class Steps(Generic[T]):
             if call.asked.call != WAITS:
                 yield answer(OK, world, "goes on")
             return
-        how, done = self._done(world, call.asked, call.late)
+        how, done = self._done(world, call)
         yield _also(answer(how, done.world, how), done.wrong)
         if not faults:
             return
@@ -216,17 +216,20 @@ class Steps(Generic[T]):
         for outcome, after in self._unclear(world, call):
             yield _also(answer(UNKNOWN, after.world, f"(no answer; {outcome})"), after.wrong)._replace(faults=1)
 
-    def _done(self, world: World[T], asked: Asked, late: int) -> tuple[str, Step[T]]:
+    def _done(self, world: World[T], call: Call[T]) -> tuple[str, Step[T]]:
         """A write arrives."""
+        asked = call.asked
         if asked.call == PUT:
             assert isinstance(asked.payload, int)
-            return OK, self._stored(world, asked.payload, late)
+            if _overtaken(world, call):
+                return "Conflict", Step("", world)
+            return OK, self._stored(world, asked.payload, call.late)
         landed = self.scene.landed(world.target, asked.payload, 0, world.asker)
         return landed.how, Step("", _changed(world, landed.world), wrong=landed.wrong)
 
     def _unclear(self, world: World[T], call: Call[T]) -> Iterator[tuple[str, Step[T]]]:
         """What may become of a write that nobody waits for any more."""
-        yield "done", self._done(world, call.asked, call.late)[1]
+        yield "done", self._done(world, call)[1]
         yield "not done", Step("", world)
         if call.asked.call != PUT:
             flying = tuple(sorted((*world.flying, (call.asked.payload, 0)), key=str))
@@ -308,6 +311,14 @@ class Steps(Generic[T]):
             earlier=None if world.first is None else self.scene.later(world.first),
             flying=flying,
         )
+
+
+def _overtaken(world: World[T], call: Call[T]) -> bool:
+    """Whether another status was stored since the round of a write began, which made other writes before."""
+    read = call.start.body.status
+    for _ in range(call.late):
+        read = statuses.older(read)
+    return (read, call.start.body.abort) != (world.body.status, world.body.abort) or world.gone
 
 
 def _changed(world: World[T], target: T) -> World[T]:
