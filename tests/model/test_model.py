@@ -22,7 +22,7 @@ COPIED = (("backup", "Always"),)
 WALKED = {
     "one operator, and nothing goes wrong": Case(),
     "one operator, two faults": Case(faults=2),
-    "one operator, two faults, and people interfere": Case(faults=2, moves=1),
+    "one operator, a fault, and people interfere": Case(faults=1, moves=1),
     "one operator, a fault, and a dry run": Case(faults=1, moves=1, spec=DRY_RUN),
     "one operator, a revision that is named, and people interfere": Case(moves=1, spec=NAMED),
     "one operator, a fault, a copy that is kept if it may be, and people interfere": Case(faults=1, moves=1, spec=KEPT),
@@ -42,6 +42,7 @@ WALKED = {
     "a StatefulSet with a pod that an earlier revision broke, and people interfere": BROKEN_BEFORE._replace(moves=1),
 }
 DEEP = {
+    "one operator, two faults, and people interfere": Case(faults=2, moves=1),
     "a StatefulSet with a pod that an earlier revision broke, a fault, and people interfere": BROKEN_BEFORE._replace(
         faults=1, moves=1
     ),
