@@ -27,6 +27,10 @@ _LOOPBACK = "127.0.0.1"
 _ATTEMPTS = 3
 
 
+_COLLECTS_RARELY = {"GOGC": "400"}
+"""For some hundred MiB more, the control plane takes a seventh less of the processor."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What `Cluster.start` was asked for."""
@@ -108,7 +112,7 @@ def _control_plane(options: Options, binaries: Binaries, directory: Path, roster
 
 def _start_control_plane(plane: ControlPlane, options: Options, roster: Roster) -> None:
     def launch(name: str, arguments: list[str | Path]) -> None:
-        roster.launch(name, arguments, plane.directory / "logs" / f"{name}.log")
+        roster.launch(name, arguments, plane.directory / "logs" / f"{name}.log", _COLLECTS_RARELY)
 
     def wait(what: str, path: str) -> None:
         wait_until(_answers(plane.access, path), what, roster, timeout=180)
