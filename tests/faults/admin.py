@@ -87,7 +87,7 @@ class Admin:
         await self.until(served, f"{plural} are served")
 
     async def until(
-        self, question: Callable[[], Awaitable[bool]], what: str, within: float = PATIENCE, *, every: float = 0.05
+        self, question: Callable[[], Awaitable[bool]], what: str, within: float = PATIENCE, *, every: float = 0.2
     ) -> None:
         """Ask until the answer is yes.
 

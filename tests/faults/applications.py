@@ -149,7 +149,7 @@ class ApplicationBench(HeldBench):
                     change["metadata"] = {**change.get("metadata", {}), "resourceVersion": _resource_version(app)}
                     await self.lab.admin.merge(_path(self.namespace), change)
                     self.row.operations[self.namespace] += "operation" in change
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
 
 
 def _held_of(body: Object) -> Object:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -21,6 +23,19 @@ from tests.faults.run import Bench, Lab, Nursery
 from tests.faults.sweep import Tried
 
 TALLY: Counter[str] = Counter()
+_NOBODY_ASKS = (
+    "disruption",
+    "endpoints",
+    "endpointslice",
+    "endpointslice-mirroring",
+    "horizontal-pod-autoscaler",
+    "resourcequota",
+    "root-ca-certificate-publisher",
+)
+"""Controllers that would be busy with each namespace and each pod, for nothing that a run looks at."""
+_HERE = Path(__file__).parent
+_ALL = 14400
+"""Seconds that the deep run may take."""
 BENCHES: dict[str, type[Bench]] = {
     "person": Bench,
     "policy": WatchedBench,
@@ -35,7 +50,13 @@ BENCHES: dict[str, type[Bench]] = {
 @pytest.fixture(scope="session")
 def lab_cluster() -> Iterator[Cluster]:
     """A cluster on which no other operator runs."""
-    flags = ("--kube-api-qps=500", "--kube-api-burst=1000", "--concurrent-deployment-syncs=20")
+    nobody_asks = (f"-{name}-controller" for name in _NOBODY_ASKS)
+    flags = (
+        "--kube-api-qps=500",
+        "--kube-api-burst=1000",
+        "--concurrent-deployment-syncs=20",
+        f"--controllers={','.join(nobody_asks)}",
+    )
     with Cluster.start(controller_manager_flags=flags) as cluster:
         yield cluster
 
@@ -58,8 +79,19 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
 @pytest_asyncio.fixture
 async def lab(lab_cluster: Cluster, operator_token: str, nursery: Nursery) -> AsyncIterator[Lab]:
     """Where runs happen."""
-    async with Admin.of(lab_cluster) as admin:
-        yield Lab(lab_cluster, admin, nursery, operator_token, BENCHES)
+    connector = aiohttp.TCPConnector(ssl=False, limit=0)
+    async with (
+        Admin.of(lab_cluster) as admin,
+        aiohttp.ClientSession(connector=connector, auto_decompress=False) as forwarding,
+    ):
+        yield Lab(lab_cluster, admin, forwarding, nursery, operator_token, benches=BENCHES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each the time of all: the first one runs them."""
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.timeout(_ALL))
 
 
 def judge(tried: list[Tried]) -> None:

@@ -34,6 +34,8 @@ class Fault:
     cut_after: bool = False
     late: float = 0
     """Break the connection at once, and let the call arrive this many seconds later all the same."""
+    not_before: Hook | None = None
+    """What a late call waits for besides."""
 
 
 @dataclass
@@ -41,6 +43,8 @@ class Proxy:
     """Stands in for the API server at `url`; `journal` lists the calls that came, in order."""
 
     upstream: str
+    session: aiohttp.ClientSession
+    """Everybody's, so that connections are used again: to make one takes more of the processor than a call."""
     faults: dict[Call, Fault] = field(default_factory=dict)
     journal: list[Call] = field(default_factory=list)
     reached: set[Call] = field(default_factory=set)
@@ -85,23 +89,21 @@ class Proxy:
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Proxy]:
         """Serve on a port of its own while the context lasts."""
-        connector = aiohttp.TCPConnector(ssl=False, limit=0)
-        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as self._session:
-            app = web.Application(client_max_size=2**24)
-            app.router.add_route("*", "/{path:.*}", self._handle)
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            port = runner.addresses[0][1]
-            self.url = f"http://127.0.0.1:{port}"
-            try:
-                yield self
-            finally:
-                for task in self._late:
-                    task.cancel()
-                await asyncio.gather(*self._late, return_exceptions=True)
-                await runner.cleanup()
+        app = web.Application(client_max_size=2**24)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{port}"
+        try:
+            yield self
+        finally:
+            for task in self._late:
+                task.cancel()
+            await asyncio.gather(*self._late, return_exceptions=True)
+            await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         call = self._numbered(request)
@@ -112,7 +114,7 @@ class Proxy:
         if fault.before is not None:
             await fault.before()
         if fault.late:
-            self._later(request, await request.read(), fault.late)
+            self._later(request, await request.read(), fault)
         if fault.cut_before or fault.late:
             return _cut(request)
         if fault.answer is not None:
@@ -126,11 +128,13 @@ class Proxy:
             return _cut(request)
         return web.Response(status=status, body=body, headers={"Content-Type": content})
 
-    def _later(self, request: web.Request, body: bytes, seconds: float) -> None:
+    def _later(self, request: web.Request, body: bytes, fault: Fault) -> None:
         async def send() -> None:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(fault.late)
+            if fault.not_before is not None:
+                await fault.not_before()
             where, headers = self.upstream + request.path_qs, _headers(request)
-            async with self._session.request(request.method, where, headers=headers, data=body or None) as response:
+            async with self.session.request(request.method, where, headers=headers, data=body or None) as response:
                 await response.read()
 
         self._late.add(asyncio.create_task(send()))
@@ -151,7 +155,7 @@ class Proxy:
         if self.frozen and key in self._answers:
             return self._answers[key]
         body = await request.read()
-        async with self._session.request(
+        async with self.session.request(
             request.method, self.upstream + request.path_qs, headers=_headers(request), data=body or None
         ) as response:
             answer = (response.status, await response.read(), response.headers.get("Content-Type", ""))
@@ -164,7 +168,7 @@ class Proxy:
         assert task is not None
         self._streams.add(task)
         try:
-            async with self._session.get(
+            async with self.session.get(
                 self.upstream + request.path_qs, headers=_headers(request), timeout=aiohttp.ClientTimeout(total=None)
             ) as upstream:
                 response = web.StreamResponse(status=upstream.status, headers={"Content-Type": "application/json"})

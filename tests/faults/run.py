@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+import aiohttp
 import yaml
 
 from testbed import Binaries, Cluster
@@ -28,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 Object = dict[str, Any]
 REQUEST = "back"
 NUMBERS = itertools.count(1)
+SIDE_BY_SIDE = 14
+"""Runs at once: two cores are busy with that; with more of them limits of seconds would say nothing any more."""
 
 
 class Nursery:
@@ -119,23 +122,65 @@ class Outcome:
     writes_when_idle: int = 0
 
 
+class Places:
+    """How many runs there are at once: of a kind, and of all kinds."""
+
+    def __init__(self, of_kind: int, of_all: asyncio.Semaphore) -> None:
+        self._limits = (asyncio.Semaphore(of_kind), of_all)
+
+    @contextlib.asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Have a place while the context lasts."""
+        await self._take()
+        try:
+            yield
+        finally:
+            self._give()
+
+    @contextlib.asynccontextmanager
+    async def lent(self) -> AsyncIterator[None]:
+        """Let another run have the place while the context lasts."""
+        self._give()
+        try:
+            yield
+        finally:
+            await self._take()
+
+    async def _take(self) -> None:
+        for limit in self._limits:
+            await limit.acquire()
+
+    def _give(self) -> None:
+        for limit in self._limits:
+            limit.release()
+
+
 class Lab:
     """Where runs happen: one cluster, one nursery."""
 
     def __init__(
-        self, cluster: Cluster, admin: Admin, nursery: Nursery, token: str, benches: Mapping[str, type[Bench]]
+        self,
+        cluster: Cluster,
+        admin: Admin,
+        forwarding: aiohttp.ClientSession,
+        nursery: Nursery,
+        token: str,
+        *,
+        benches: Mapping[str, type[Bench]],
     ) -> None:
         self.cluster = cluster
+        self._forwarding = forwarding
         self.admin = admin
         self.nursery = nursery
         self._token = token
         self._benches = benches
-        self.slots = {begun_by: asyncio.Semaphore(bench.side_by_side) for begun_by, bench in benches.items()}
+        of_all = asyncio.Semaphore(SIDE_BY_SIDE)
+        self.places = {begun_by: Places(bench.side_by_side, of_all) for begun_by, bench in benches.items()}
 
     @contextlib.asynccontextmanager
     async def bench(self, row: Row, mistake: str = "") -> AsyncIterator[Bench]:
         """A namespace with a target, and a proxy to watch an operator through."""
-        async with self.slots[row.begun_by], Proxy(self.cluster.server).serving() as proxy:
+        async with self.places[row.begun_by].one(), Proxy(self.cluster.server, self._forwarding).serving() as proxy:
             namespace = f"faults-{next(NUMBERS)}"
             await self._furnish(namespace)
             operators = self._operators(namespace, proxy, mistake)
@@ -178,6 +223,7 @@ class Lab:
             "ROLLBACK_PORT": "0",
             "ROLLBACK_HELM": str(Binaries().path("helm")),
             "FAULTS_MISTAKE": mistake,
+            "SSL_CERT_FILE": os.devnull,  # the proxy speaks HTTP, and to read all authorities takes long
         }
         return Operators(self.nursery, environment, self.nursery.folder / f"{namespace}.log")
 
@@ -204,10 +250,10 @@ class Bench:
     operators: Operators
 
     side_by_side: ClassVar[int] = 6
-    """How many runs there are at once."""
+    """How many runs of the kind there are at once."""
     rests_within: ClassVar[float] = 60
     """Seconds that what follows an ending may take."""
-    asks_every: ClassVar[float] = 0.05
+    asks_every: ClassVar[float] = 0.2
     """Seconds between looks whether a run is over."""
     idle: ClassVar[float] = 30
     """Seconds without a write that a run is watched for when it is over."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import pytest
-
 from tests.faults.calls import Call
 from tests.faults.configured import CONFIGURED, configuration
 from tests.faults.conftest import judge
 from tests.faults.proxy import Fault
 from tests.faults.run import Bench, Lab, Outcome
 from tests.faults.sweep import Tried
+from tests.faults.together import side_by_side
 
-pytestmark = pytest.mark.timeout(1800)
 (ROW,) = CONFIGURED
 SETTINGS, PASSWORD, EFFECT = "PATCH configmaps/settings", "PATCH secrets/db", ROW.effect_call
 
@@ -45,6 +43,7 @@ async def release(bench: Bench) -> None:
     await ROW.release(bench.lab.admin, bench.namespace, 3, force=True)
 
 
+@side_by_side
 async def test_an_object_that_was_changed_first_is_left_alone_and_so_is_everything_else(lab: Lab) -> None:
     async def change_settings(bench: Bench) -> None:
         path = f"/api/v1/namespaces/{bench.namespace}/configmaps/settings"
@@ -57,6 +56,7 @@ async def test_an_object_that_was_changed_first_is_left_alone_and_so_is_everythi
     assert outcome.world["written"] == {}
 
 
+@side_by_side
 async def test_an_object_that_was_changed_after_another_was_put_back_is_told(lab: Lab) -> None:
     outcome, said = await tell(lab, PASSWORD, change_password)
 
@@ -71,6 +71,7 @@ async def test_an_object_that_was_changed_after_another_was_put_back_is_told(lab
     assert ("Applied", "False", "PartlyMade") in outcome.conditions
 
 
+@side_by_side
 async def test_a_release_after_everything_was_put_back_is_not_rolled_over(lab: Lab) -> None:
     outcome, said = await tell(lab, EFFECT, release)
 

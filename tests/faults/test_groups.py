@@ -9,21 +9,12 @@ import pytest
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
 from tests.faults.groups import GroupRow
-from tests.faults.run import Lab, Outcome
+from tests.faults.run import Lab
 from tests.faults.sweep import CLASSES, disturb, recovery, twice, undisturbed
-
-pytestmark = pytest.mark.timeout(1800)
+from tests.faults.together import side_by_side
 
 ROW = GroupRow()
 KILLS = ("killed before", "killed after")
-_UNDISTURBED: list[Outcome] = []
-
-
-async def reference(lab: Lab) -> Outcome:
-    """The undisturbed run, made once."""
-    if not _UNDISTURBED:
-        _UNDISTURBED.append(await undisturbed(lab, ROW))
-    return _UNDISTURBED[0]
 
 
 def chosen(kind: str, calls: list[Call]) -> list[Call]:
@@ -33,8 +24,9 @@ def chosen(kind: str, calls: list[Call]) -> list[Call]:
     return [call for at, call in enumerate(weighty) if call.name in ROW.first_kills or at % len(CLASSES) == number]
 
 
+@side_by_side
 async def test_without_faults_each_target_has_one_request_and_one_effect(lab: Lab) -> None:
-    outcome = await reference(lab)
+    outcome = await undisturbed(lab, ROW)
 
     assert (outcome.phase, outcome.reason, outcome.effects) == ("Succeeded", "Completed", 2)
     assert outcome.steps == ("Done", "Done")
@@ -45,8 +37,9 @@ async def test_without_faults_each_target_has_one_request_and_one_effect(lab: La
     }
 
 
+@side_by_side
 async def test_a_fault_at_every_write_of_a_group(lab: Lab) -> None:
-    expected = await reference(lab)
+    expected = await undisturbed(lab, ROW)
     calls = list(dict.fromkeys(expected.journal))
     tried = await asyncio.gather(*(disturb(lab, ROW, kind, chosen(kind, calls), expected) for kind in CLASSES))
 
@@ -54,8 +47,9 @@ async def test_a_fault_at_every_write_of_a_group(lab: Lab) -> None:
 
 
 @pytest.mark.deep
+@side_by_side
 async def test_every_fault_at_every_call_of_a_group(lab: Lab) -> None:
-    expected = await reference(lab)
+    expected = await undisturbed(lab, ROW)
     calls = list(dict.fromkeys(expected.journal))
 
     for kind in CLASSES:
@@ -63,8 +57,9 @@ async def test_every_fault_at_every_call_of_a_group(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("first", KILLS)
+@side_by_side
 async def test_a_second_kill_around_the_making_of_a_request(lab: Lab, first: str) -> None:
-    expected = await reference(lab)
+    expected = await undisturbed(lab, ROW)
     making = (first, Call(ROW.create_call, 1))
     journal = await recovery(lab, ROW, making)
     seconds = [call for call in dict.fromkeys(journal) if call.weighty and call.number == 1]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from rollback_operator.targets.helm.door import LEASE
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
@@ -13,13 +11,14 @@ from tests.faults.helm import RELEASES
 from tests.faults.proxy import Fault
 from tests.faults.run import Bench, Lab, Outcome
 from tests.faults.sweep import Tried, tried, undisturbed
+from tests.faults.together import side_by_side
 
-pytestmark = pytest.mark.timeout(1800)
 (ROW,) = RELEASES
 STILL = LEASE + 2
 """Seconds: long enough that an operator may not go on, because another may take it for dead."""
 
 
+@side_by_side
 async def test_a_platform_that_stands_still_leaves_nothing_behind(lab: Lab) -> None:
     expected = await undisturbed(lab, ROW)
     calls = [call for call in dict.fromkeys(expected.journal) if call.name in ROW.own_calls]

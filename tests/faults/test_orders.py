@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any
 
 import pytest
 
@@ -17,48 +14,15 @@ from tests.faults.proxy import Fault
 from tests.faults.rows import WATCHED, WatchedDeployment
 from tests.faults.run import Lab, Outcome
 from tests.faults.sweep import Tried, settled, trouble, undisturbed
+from tests.faults.together import side_by_side
 
-pytestmark = [
-    pytest.mark.timeout(1800),
-    pytest.mark.parametrize("row", WATCHED, ids=lambda row: row.name),
-]
-
-Telling = Callable[..., Awaitable[None]]
-STORIES: dict[str, Telling] = {}
-_UNDISTURBED: dict[str, Outcome] = {}
-_TOLD: dict[str, dict[str, BaseException | None]] = {}
-
-
-def story(**given: Any) -> Callable[[Telling], Telling]:
-    """Have a story told, perhaps in several ways."""
-
-    def noted(telling: Telling) -> Telling:
-        how = f" ({', '.join(str(value) for value in given.values())})" if given else ""
-        STORIES[telling.__name__.replace("_", " ") + how] = partial(telling, **given)
-        return telling
-
-    return noted
-
-
-async def told(lab: Lab, row: WatchedDeployment) -> dict[str, BaseException | None]:
-    """All stories, side by side: each of them waits more than it works."""
-    if row.name not in _TOLD:
-        await reference(lab, row)
-        ends = await asyncio.gather(*(telling(lab, row) for telling in STORIES.values()), return_exceptions=True)
-        _TOLD[row.name] = dict(zip(STORIES, ends, strict=True))
-    return _TOLD[row.name]
-
-
-async def reference(lab: Lab, row: WatchedDeployment) -> Outcome:
-    """A run without any trouble, made once a row."""
-    if row.name not in _UNDISTURBED:
-        _UNDISTURBED[row.name] = await undisturbed(lab, row)
-    return _UNDISTURBED[row.name]
+pytestmark = pytest.mark.parametrize("row", WATCHED, ids=lambda row: row.name)
 
 
 @asynccontextmanager
 async def watched(lab: Lab, row: WatchedDeployment, mistake: str = "") -> AsyncIterator[WatchedBench]:
-    """A bench for a policy."""
+    """A bench for a policy, once it is known how it ends without trouble: who has a place waits for nobody else's."""
+    await undisturbed(lab, row)
     async with lab.bench(row, mistake) as bench:
         assert isinstance(bench, WatchedBench)
         yield bench
@@ -66,7 +30,7 @@ async def watched(lab: Lab, row: WatchedDeployment, mistake: str = "") -> AsyncI
 
 async def ends_as_undisturbed(bench: WatchedBench, name: str) -> None:
     """Wait for the end of a story that has to end like one without any trouble."""
-    expected = await reference(bench.lab, WATCHED[0])
+    expected = await undisturbed(bench.lab, WATCHED[0])
     await bench.ended()
     outcome = await settled(bench, expected)
     judge([Tried(name, outcome, trouble(bench, outcome, expected))])
@@ -90,8 +54,9 @@ def call_of(row: WatchedDeployment, which: str) -> str:
     return {"create": row.create_call, "effect": row.effect_call}[which]
 
 
+@side_by_side
 async def test_without_trouble_the_bad_release_is_rolled_back_and_known(lab: Lab, row: WatchedDeployment) -> None:
-    outcome = await reference(lab, row)
+    outcome = await undisturbed(lab, row)
 
     assert (outcome.phase, outcome.reason, outcome.effects) == ("Succeeded", "Completed", 1)
     assert outcome.orders == {
@@ -116,9 +81,9 @@ async def test_without_trouble_the_bad_release_is_rolled_back_and_known(lab: Lab
     }
 
 
-@story(kill=False)
-@story(kill=True)
-async def two_operators_at_once_make_one_request(lab: Lab, row: WatchedDeployment, *, kill: bool) -> None:
+@pytest.mark.parametrize("kill", [True, False])
+@side_by_side
+async def test_two_operators_at_once_make_one_request(lab: Lab, row: WatchedDeployment, *, kill: bool) -> None:
     async with watched(lab, row) as bench:
 
         async def both_watch() -> bool:
@@ -133,8 +98,8 @@ async def two_operators_at_once_make_one_request(lab: Lab, row: WatchedDeploymen
         await ends_as_undisturbed(bench, "two operators and a policy")
 
 
-@story()
-async def a_policy_deleted_after_its_request_takes_nothing_with_it(lab: Lab, row: WatchedDeployment) -> None:
+@side_by_side
+async def test_a_policy_deleted_after_its_request_takes_nothing_with_it(lab: Lab, row: WatchedDeployment) -> None:
     async with watched(lab, row) as bench:
         await bench.start()
         await bench.watch(verify={"timeout": "2m"})
@@ -146,8 +111,8 @@ async def a_policy_deleted_after_its_request_takes_nothing_with_it(lab: Lab, row
     assert (outcome.orders["requests"], outcome.orders["policy"]) == (1, "deleted")
 
 
-@story()
-async def what_only_a_deleted_policy_could_verify_is_not_called_well(lab: Lab, row: WatchedDeployment) -> None:
+@side_by_side
+async def test_what_only_a_deleted_policy_could_verify_is_not_called_well(lab: Lab, row: WatchedDeployment) -> None:
     async with watched(lab, row) as bench:
         await bench.start()
         await bench.watch(verify={"timeout": "5s", "triggers": ["errors"]})
@@ -159,8 +124,8 @@ async def what_only_a_deleted_policy_could_verify_is_not_called_well(lab: Lab, r
     assert ("Applied", "True", "Applied") in outcome.conditions
 
 
-@story()
-async def a_policy_deleted_while_it_makes_its_request_has_no_effect(lab: Lab, row: WatchedDeployment) -> None:
+@side_by_side
+async def test_a_policy_deleted_while_it_makes_its_request_has_no_effect(lab: Lab, row: WatchedDeployment) -> None:
     async with watched(lab, row) as bench:
         await bench.start()
         await bench.watch()
@@ -172,9 +137,9 @@ async def a_policy_deleted_while_it_makes_its_request_has_no_effect(lab: Lab, ro
     assert outcome.orders["requests"] == 1
 
 
-@story(before="create")
-@story(before="effect")
-async def a_policy_edited_midway_makes_no_second_request(lab: Lab, row: WatchedDeployment, before: str) -> None:
+@pytest.mark.parametrize("before", ["effect", "create"])
+@side_by_side
+async def test_a_policy_edited_midway_makes_no_second_request(lab: Lab, row: WatchedDeployment, before: str) -> None:
     async with watched(lab, row) as bench:
 
         async def edit() -> None:
@@ -187,8 +152,10 @@ async def a_policy_edited_midway_makes_no_second_request(lab: Lab, row: WatchedD
         await ends_as_undisturbed(bench, f"policy edited before the {before}")
 
 
-@story()
-async def orders_to_only_observe_come_too_late_for_a_request_that_is_there(lab: Lab, row: WatchedDeployment) -> None:
+@side_by_side
+async def test_orders_to_only_observe_come_too_late_for_a_request_that_is_there(
+    lab: Lab, row: WatchedDeployment
+) -> None:
     async with watched(lab, row) as bench:
 
         async def edit() -> None:
@@ -203,9 +170,9 @@ async def orders_to_only_observe_come_too_late_for_a_request_that_is_there(lab: 
     assert (outcome.phase, outcome.effects, outcome.orders["requests"]) == ("Succeeded", 1, 1)
 
 
-@story(before="create")
-@story(before="effect")
-async def figures_are_missing_just_when_the_operator_starts_again(
+@pytest.mark.parametrize("before", ["effect", "create"])
+@side_by_side
+async def test_figures_are_missing_just_when_the_operator_starts_again(
     lab: Lab, row: WatchedDeployment, before: str
 ) -> None:
     async with watched(lab, row) as bench:
@@ -222,8 +189,8 @@ async def figures_are_missing_just_when_the_operator_starts_again(
     assert bench.figures.silent == 0, "nothing was asked while there were no figures"
 
 
-@story()
-async def every_watch_drops_when_the_policy_comes(lab: Lab, row: WatchedDeployment) -> None:
+@side_by_side
+async def test_every_watch_drops_when_the_policy_comes(lab: Lab, row: WatchedDeployment) -> None:
     async with watched(lab, row) as bench:
         await bench.start()
         bench.proxy.drop_watches()
@@ -231,9 +198,9 @@ async def every_watch_drops_when_the_policy_comes(lab: Lab, row: WatchedDeployme
         await ends_as_undisturbed(bench, "watches dropped before the policy")
 
 
-@story(after="create")
-@story(after="effect")
-async def every_watch_drops_midway(lab: Lab, row: WatchedDeployment, after: str) -> None:
+@pytest.mark.parametrize("after", ["effect", "create"])
+@side_by_side
+async def test_every_watch_drops_midway(lab: Lab, row: WatchedDeployment, after: str) -> None:
     async with watched(lab, row) as bench:
 
         async def drop() -> None:
@@ -245,10 +212,9 @@ async def every_watch_drops_midway(lab: Lab, row: WatchedDeployment, after: str)
         await ends_as_undisturbed(bench, f"watches dropped after the {after}")
 
 
-@story(plural="rollbackpolicies")
-@story(plural="rollbackrequests")
-@story(plural="deployments")
-async def a_watch_is_told_that_its_version_is_gone(lab: Lab, row: WatchedDeployment, plural: str) -> None:
+@pytest.mark.parametrize("plural", ["deployments", "rollbackrequests", "rollbackpolicies"])
+@side_by_side
+async def test_a_watch_is_told_that_its_version_is_gone(lab: Lab, row: WatchedDeployment, plural: str) -> None:
     async with watched(lab, row) as bench:
         await bench.start()
         await bench.watch()
@@ -261,10 +227,17 @@ async def a_watch_is_told_that_its_version_is_gone(lab: Lab, row: WatchedDeploym
 
 
 async def created_late(lab: Lab, row: WatchedDeployment, mistake: str) -> Outcome:
-    """The create loses its connection and arrives eight seconds later; meanwhile the operator tries again."""
+    """The create loses its connection and arrives when the operator has tried again and there is a request."""
     async with watched(lab, row, mistake) as bench:
+
+        async def made() -> bool:
+            return bool(await bench.made())
+
+        async def tried_again() -> None:
+            await lab.admin.until(made, "the operator has tried again")
+
         await bench.start()
-        at(bench, row.create_call, Fault(late=8.0))
+        at(bench, row.create_call, Fault(late=1.0, not_before=tried_again))
 
         async def arrived() -> bool:
             return bench.proxy.arrived
@@ -275,23 +248,16 @@ async def created_late(lab: Lab, row: WatchedDeployment, mistake: str) -> Outcom
         return await bench.outcome()
 
 
-@story()
-async def a_create_that_arrives_late_meets_the_one_that_was_made_since(lab: Lab, row: WatchedDeployment) -> None:
+@side_by_side
+async def test_a_create_that_arrives_late_meets_the_one_that_was_made_since(lab: Lab, row: WatchedDeployment) -> None:
     outcome = await created_late(lab, row, "")
 
     judge([Tried("late create", outcome, None)])
     assert (outcome.orders["created"], outcome.effects) == (1, 1)
 
 
-@story()
-async def requests_with_random_names_are_caught(lab: Lab, row: WatchedDeployment) -> None:
+@side_by_side
+async def test_requests_with_random_names_are_caught(lab: Lab, row: WatchedDeployment) -> None:
     outcome = await created_late(lab, row, "nameless")
 
     assert outcome.orders["created"] == 2, "the sweep did not see that a request with a random name is made twice"
-
-
-@pytest.mark.parametrize("sentence", STORIES)
-async def test_a_story(lab: Lab, row: WatchedDeployment, sentence: str) -> None:
-    trouble = (await told(lab, row))[sentence]
-    if trouble is not None:
-        raise trouble

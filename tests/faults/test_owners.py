@@ -7,25 +7,18 @@ import pytest
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
 from tests.faults.owners import SUSPEND_CALL, ForbiddenOfFlux
-from tests.faults.run import Lab, Outcome
+from tests.faults.run import Lab
 from tests.faults.sweep import CLASSES, disturb, undisturbed, weighty
+from tests.faults.together import side_by_side
 
-pytestmark = pytest.mark.timeout(1800)
 ROW = ForbiddenOfFlux()
 SHORT = ("killed after", "409")
 """What is tried in the short run."""
-_UNDISTURBED: list[Outcome] = []
 
 
-async def reference(lab: Lab) -> Outcome:
-    """The undisturbed run, made once."""
-    if not _UNDISTURBED:
-        _UNDISTURBED.append(await undisturbed(lab, ROW))
-    return _UNDISTURBED[0]
-
-
+@side_by_side
 async def test_what_was_suspended_is_as_it_was(lab: Lab) -> None:
-    outcome = await reference(lab)
+    outcome = await undisturbed(lab, ROW)
 
     assert (outcome.phase, outcome.reason, outcome.effects) == ("Failed", "Forbidden", 0)
     assert {Call(SUSPEND_CALL, 1), Call(SUSPEND_CALL, 2)} <= set(outcome.journal)
@@ -37,8 +30,9 @@ KINDS = [kind if kind in SHORT else pytest.param(kind, marks=pytest.mark.deep) f
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@side_by_side
 async def test_a_fault_at_every_write(lab: Lab, kind: str) -> None:
-    expected = await reference(lab)
+    expected = await undisturbed(lab, ROW)
     calls = [call for call in dict.fromkeys(expected.journal) if weighty(ROW, call)]
 
     judge(await disturb(lab, ROW, kind, calls, expected))

@@ -15,52 +15,35 @@ from tests.faults.helm import RELEASES
 from tests.faults.owners import OWNED
 from tests.faults.rows import ROWS, SETS, WATCHED, Row
 from tests.faults.run import Lab, Outcome
-from tests.faults.sweep import CLASSES, Tried, disturb, picked, possible, recovery, twice, undisturbed, weighty
+from tests.faults.sweep import CLASSES, disturb, picked, possible, recovery, twice, undisturbed, weighty
+from tests.faults.together import side_by_side
 
-pytestmark = [
-    pytest.mark.timeout(3600),
-    pytest.mark.parametrize(
-        "row", [*ROWS, *SETS, *WATCHED, *RELEASES, *APPLICATIONS, *OWNED, *CONFIGURED], ids=lambda row: row.name
-    ),
-]
-
-_UNDISTURBED: dict[str, Outcome] = {}
-_SWEPT: dict[str, dict[str, list[Tried]]] = {}
+pytestmark = pytest.mark.parametrize(
+    "row", [*ROWS, *SETS, *WATCHED, *RELEASES, *APPLICATIONS, *OWNED, *CONFIGURED], ids=lambda row: row.name
+)
 
 
-async def reference(lab: Lab, row: Row) -> Outcome:
-    """The undisturbed run, made once a kind."""
-    if row.name not in _UNDISTURBED:
-        _UNDISTURBED[row.name] = await undisturbed(lab, row)
-    return _UNDISTURBED[row.name]
-
-
-async def swept(lab: Lab, row: Row) -> dict[str, list[Tried]]:
-    """All classes of faults, tried side by side: each class has a run that is watched for half a minute."""
-    if row.name not in _SWEPT:
-        expected = await reference(lab, row)
-        calls = {kind: picked(row, kind, possible(kind, expected.journal)) for kind in CLASSES}
-        tried = await asyncio.gather(*(disturb(lab, row, kind, calls[kind], expected) for kind in CLASSES))
-        _SWEPT[row.name] = dict(zip(CLASSES, tried, strict=True))
-    return _SWEPT[row.name]
-
-
+@side_by_side
 async def test_without_faults_there_is_one_effect(lab: Lab, row: Row) -> None:
-    outcome = await reference(lab, row)
+    outcome = await undisturbed(lab, row)
 
     assert (outcome.phase, outcome.reason, outcome.effects) == ("Succeeded", "Completed", 1)
     assert Call(row.effect_call, 1) in outcome.journal
 
 
 @pytest.mark.parametrize("kind", CLASSES)
+@side_by_side
 async def test_a_fault_at_every_call(lab: Lab, row: Row, kind: str) -> None:
-    judge((await swept(lab, row))[kind])
+    expected = await undisturbed(lab, row)
+
+    judge(await disturb(lab, row, kind, picked(row, kind, possible(kind, expected.journal)), expected))
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("kind", CLASSES)
+@side_by_side
 async def test_a_fault_at_every_call_that_was_left_out(lab: Lab, row: Row, kind: str) -> None:
-    expected = await reference(lab, row)
+    expected = await undisturbed(lab, row)
     calls = possible(kind, expected.journal)
     tried = set(picked(row, kind, calls))
 
@@ -71,15 +54,17 @@ KILLS = ("killed before", "killed after")
 
 
 @pytest.mark.parametrize("first", KILLS)
+@side_by_side
 async def test_a_second_kill_around_the_effect(lab: Lab, row: Row, first: str) -> None:
-    expected = await reference(lab, row)
+    expected = await undisturbed(lab, row)
 
     await _second_kills(lab, row, [(first, Call(name, 1)) for name in row.first_kills], expected, deep=not row.samples)
 
 
 @pytest.mark.deep
+@side_by_side
 async def test_a_second_kill_at_every_write_of_every_recovery(lab: Lab, row: Row) -> None:
-    expected = await reference(lab, row)
+    expected = await undisturbed(lab, row)
     writes = [call for call in dict.fromkeys(expected.journal) if call.writes]
 
     await _second_kills(lab, row, [(kind, call) for call in writes for kind in KILLS], expected, deep=True)
@@ -100,7 +85,7 @@ async def _second_kills(lab: Lab, row: Row, firsts: list[tuple[str, Call]], expe
 @pytest.mark.skipif("FAULT" not in os.environ, reason="repeats one fault: FAULT='killed after:PATCH deployments/web#1'")
 async def test_one_fault_again(lab: Lab, row: Row) -> None:
     kind, _, call = os.environ["FAULT"].partition(":")
-    expected = await reference(lab, row)
+    expected = await undisturbed(lab, row)
 
     tried = await disturb(lab, row, kind, [Call.parse(call)], expected)
     judge(tried)

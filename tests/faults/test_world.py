@@ -14,8 +14,7 @@ from tests.faults.proxy import Fault
 from tests.faults.rows import ROWS, DaemonSetRow, Row, StatefulSetRow
 from tests.faults.run import REQUEST, Bench, Lab, Outcome
 from tests.faults.sweep import Tried, settled, trouble, undisturbed
-
-pytestmark = pytest.mark.timeout(1800)
+from tests.faults.together import side_by_side
 
 
 def of(*rows: Row) -> pytest.MarkDecorator:
@@ -31,7 +30,6 @@ EVERY_ONE_THAT_GOES_ON = of(*ROWS, DaemonSetRow())
 """A StatefulSet that waits for a broken pod waits with the next release, too."""
 
 Story = Callable[[Bench], Awaitable[None]]
-_UNDISTURBED: dict[str, Outcome] = {}
 
 
 async def tell(lab: Lab, row: Row, name: str, story: Story) -> Outcome:
@@ -46,13 +44,12 @@ async def tell(lab: Lab, row: Row, name: str, story: Story) -> Outcome:
 
 async def as_if_nothing_happened(lab: Lab, row: Row, name: str, story: Story) -> None:
     """Make a run of a story that has to end like one without any trouble."""
-    if row.name not in _UNDISTURBED:
-        _UNDISTURBED[row.name] = await undisturbed(lab, row)
+    expected = await undisturbed(lab, row)
     async with lab.bench(row) as bench:
         await story(bench)
         await bench.ended()
-        outcome = await settled(bench, _UNDISTURBED[row.name])
-        judge([Tried(name, outcome, trouble(bench, outcome, _UNDISTURBED[row.name]))])
+        outcome = await settled(bench, expected)
+        judge([Tried(name, outcome, trouble(bench, outcome, expected))])
 
 
 def before_the_effect(bench: Bench, hook: Callable[[], Awaitable[None]]) -> None:
@@ -74,6 +71,7 @@ async def freeze(bench: Bench) -> None:
 
 
 @THE_USUAL
+@side_by_side
 async def test_a_request_made_while_the_operator_was_down(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.begin()
@@ -83,6 +81,7 @@ async def test_a_request_made_while_the_operator_was_down(lab: Lab, row: Row) ->
 
 
 @THE_USUAL
+@side_by_side
 async def test_every_watch_drops_when_the_request_comes(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
@@ -93,6 +92,7 @@ async def test_every_watch_drops_when_the_request_comes(lab: Lab, row: Row) -> N
 
 
 @THE_USUAL
+@side_by_side
 async def test_every_watch_drops_while_the_rollout_goes_on(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         async def drop() -> None:
@@ -107,6 +107,7 @@ async def test_every_watch_drops_while_the_rollout_goes_on(lab: Lab, row: Row) -
 
 @THE_USUAL
 @pytest.mark.parametrize("plural", ["rollbackrequests", "deployments"])
+@side_by_side
 async def test_a_watch_is_told_that_its_version_is_gone(lab: Lab, row: Row, plural: str) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
@@ -119,6 +120,7 @@ async def test_a_watch_is_told_that_its_version_is_gone(lab: Lab, row: Row, plur
 
 
 @EVERY_ONE_THAT_IS_PATCHED_OR_PUT
+@side_by_side
 async def test_reads_are_stale_after_the_effect(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
@@ -129,6 +131,7 @@ async def test_reads_are_stale_after_the_effect(lab: Lab, row: Row) -> None:
 
 
 @EVERY_ONE_THAT_IS_PATCHED_OR_PUT
+@side_by_side
 async def test_the_answer_is_lost_and_reads_are_stale(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
@@ -140,6 +143,7 @@ async def test_the_answer_is_lost_and_reads_are_stale(lab: Lab, row: Row) -> Non
 
 
 @EVERY_ONE_THAT_GOES_ON
+@side_by_side
 async def test_a_new_release_between_plan_and_effect_is_never_rolled_over(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
@@ -153,6 +157,7 @@ async def test_a_new_release_between_plan_and_effect_is_never_rolled_over(lab: L
 
 
 @EVERY_ONE_THAT_GOES_ON
+@side_by_side
 async def test_a_new_release_right_after_the_effect_is_told(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
@@ -166,6 +171,7 @@ async def test_a_new_release_right_after_the_effect_is_told(lab: Lab, row: Row) 
 
 
 @EVERY_WORKLOAD
+@side_by_side
 async def test_a_target_made_anew_before_the_effect_is_not_touched(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
@@ -178,6 +184,7 @@ async def test_a_target_made_anew_before_the_effect_is_not_touched(lab: Lab, row
 
 
 @EVERY_WORKLOAD
+@side_by_side
 async def test_a_target_deleted_before_the_effect(lab: Lab, row: Row) -> None:
     async def story(bench: Bench) -> None:
         await bench.start()
@@ -191,6 +198,7 @@ async def test_a_target_deleted_before_the_effect(lab: Lab, row: Row) -> None:
 
 @THE_USUAL
 @pytest.mark.parametrize("call", ["PUT rollbackrequests/back/status#1", "PATCH deployments/web#1"])
+@side_by_side
 async def test_a_request_deleted_midway_makes_at_most_one_effect_and_harms_no_other(
     lab: Lab, row: Row, call: str
 ) -> None:
@@ -224,6 +232,7 @@ async def test_a_request_deleted_midway_makes_at_most_one_effect_and_harms_no_ot
 
 @EVERY_ONE_THAT_IS_PATCHED_OR_PUT
 @pytest.mark.parametrize("kill", [False, True], ids=["both live", "one is killed at the effect"])
+@side_by_side
 async def test_two_operators_at_once(lab: Lab, row: Row, *, kill: bool) -> None:
     async def story(bench: Bench) -> None:
         bench.operators.start()
@@ -241,6 +250,7 @@ async def test_two_operators_at_once(lab: Lab, row: Row, *, kill: bool) -> None:
 
 
 @EVERY_WORKLOAD
+@side_by_side
 async def test_an_abort_while_the_effect_is_late_does_not_deny_it(lab: Lab, row: Row) -> None:
     outcome = await aborted_while_late(lab, row, "")
 
@@ -270,6 +280,7 @@ async def aborted_while_late(lab: Lab, row: Row, mistake: str) -> Outcome:
 
 
 @THE_USUAL
+@side_by_side
 async def test_a_naive_effect_is_caught(lab: Lab, row: Row) -> None:
     effect = Call(row.effect_call, 1)
     async with lab.bench(row, "naive") as bench:
@@ -283,6 +294,7 @@ async def test_a_naive_effect_is_caught(lab: Lab, row: Row) -> None:
 
 
 @THE_USUAL
+@side_by_side
 async def test_an_ending_that_does_not_wait_for_a_late_effect_is_caught(lab: Lab, row: Row) -> None:
     outcome = await aborted_while_late(lab, row, "unsettled")
 
