@@ -2,8 +2,10 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar
 
 from testbed.binaries import Binaries
 from testbed.errors import TestbedError
@@ -11,6 +13,9 @@ from testbed.errors import TestbedError
 
 class Clients:
     """A cluster as its users see it: a kubeconfig, and the programs that read it."""
+
+    besides: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """More of the programs' environment; nothing, where what they take is measured."""
 
     def __init__(self, directory: Path) -> None:
         """Of the cluster whose kubeconfig is in `directory`; the programs keep their own files there too."""
@@ -85,7 +90,7 @@ class Clients:
         return subprocess.run(
             [self._binaries.path(program), *arguments],
             input=stdin or "",
-            env={**_plain_environment(), **self.environment()},
+            env={**_plain_environment(), **self.environment(), **self.besides},
             capture_output=True,
             text=True,
             timeout=timeout,

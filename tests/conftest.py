@@ -7,8 +7,12 @@ import pytest
 
 from testbed import Binaries, Cluster, images
 from testbed.binaries import GITOPS, MONITORING
+from testbed.clients import Clients
 from testbed.realnode import what_is_missing, who_has_it
 from testbed.starting import needed
+
+Clients.besides = {"GOGC": "off"}
+"""Thousands of programs run for a moment each: a quarter of what kubectl takes goes into collecting garbage."""
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -33,9 +33,12 @@ CLASSES: dict[str, Callable[[Bench], Fault]] = {
 }
 
 
-OF_WRITES = tuple(kind for kind in CLASSES if kind != LATE)
-OF_READS = tuple(kind for kind in OF_WRITES if kind not in {"killed after", "reset after", "409"})
-_OFTEN = 6
+REFUSALS = ("429", "500", "503")
+"""Refusals that may pass."""
+OF_ALL = ("killed before", "reset before")
+OF_WRITES = ("killed after", "409", "reset after")
+"""What says nothing at a call that only reads."""
+_OFTEN = 4
 
 
 @dataclass(frozen=True)
@@ -72,24 +75,23 @@ def picked(row: Row, kind: str, calls: Sequence[Call]) -> list[Call]:
     """The calls at which a class of faults is tried; of a row that samples, every call has its turn with some class.
 
     Of one that is there for its own calls, no other has. What is only read is the same before and after it was asked
-    for, so to kill or to reset before it is enough; and it meets no conflict. The deep run takes that on trust neither.
+    for, so to kill or to reset before it is enough; and it meets no conflict. One refusal that may pass is like
+    another, so where not all is tried each call meets one of them. The deep run takes none of that on trust.
     """
-    if not row.samples:
-        return [call for call in calls if call.writes or kind in OF_READS]
-    if row.only_own:
-        return [call for call in calls if weighty(row, call)]
-    if kind == LATE:
+    if kind == LATE and row.samples and not row.only_own:
         return [call for call in calls if call.name in row.first_kills]
-    return [call for at, call in enumerate(calls) if weighty(row, call) or _has_its_turn(call, at, kind)]
+    return [call for at, call in enumerate(calls) if _is_tried(row, kind, call, at)]
 
 
-def _has_its_turn(call: Call, at: int, kind: str) -> bool:
-    """Whether a call that stores nothing of weight is disturbed by that class, where one has to do.
-
-    What is asked again and again while somebody waits is left out after the first times.
-    """
-    turns = OF_WRITES if call.writes else OF_READS
-    return call.number <= _OFTEN and turns[at % len(turns)] == kind
+def _is_tried(row: Row, kind: str, call: Call, at: int) -> bool:
+    refusal = REFUSALS[at % len(REFUSALS)]
+    if not row.samples:
+        return call.writes or kind in {*OF_ALL, refusal}
+    if weighty(row, call):
+        return kind in {*OF_ALL, *OF_WRITES, LATE, refusal}
+    # What is asked again and again while somebody waits is left out after the first times.
+    turns = (*OF_ALL, *OF_WRITES, *REFUSALS) if call.writes else (*OF_ALL, *REFUSALS)
+    return not row.only_own and call.number <= _OFTEN and turns[at % len(turns)] == kind
 
 
 def weighty(row: Row, call: Call) -> bool:
