@@ -25,7 +25,8 @@ WALKED = {
     "one operator, a fault, and people interfere": Case(faults=1, moves=1),
     "one operator, a fault, and a dry run": Case(faults=1, moves=1, spec=DRY_RUN),
     "one operator, a revision that is named, and people interfere": Case(moves=1, spec=NAMED),
-    "one operator, a fault, a copy that is kept if it may be, and people interfere": Case(faults=1, moves=1, spec=KEPT),
+    "one operator, a fault, and a copy that is kept if it may be": Case(faults=1, spec=KEPT),
+    "one operator, a copy that is kept if it may be, and people interfere": Case(moves=1, spec=KEPT),
     "one operator, two faults, and a copy without which nothing is done": Case(faults=2, spec=COPIED),
     "two operators, a fault": Case(operators=2, faults=1),
     "two operators, and people interfere": Case(operators=2, moves=1),
@@ -42,6 +43,7 @@ WALKED = {
     "a StatefulSet with a pod that an earlier revision broke, and people interfere": BROKEN_BEFORE._replace(moves=1),
 }
 DEEP = {
+    "one operator, a fault, a copy that is kept if it may be, and people interfere": Case(faults=1, moves=1, spec=KEPT),
     "one operator, two faults, and people interfere": Case(faults=2, moves=1),
     "a StatefulSet with a pod that an earlier revision broke, a fault, and people interfere": BROKEN_BEFORE._replace(
         faults=1, moves=1
