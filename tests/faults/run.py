@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 Object = dict[str, Any]
 REQUEST = "back"
 NUMBERS = itertools.count(1)
-SIDE_BY_SIDE = 14
+SIDE_BY_SIDE = 10
 """Runs at once: two cores are busy with that; with more of them limits of seconds would say nothing any more."""
 
 
