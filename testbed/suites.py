@@ -18,7 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _TESTS = Path(__file__).parents[1] / "tests"
-_LANES = (("unit", "faults", "testbed"), ("e2e", "model"))
+_LANES = (("unit", "e2e", "testbed"), ("faults", "model"))
+"""Of about the same length."""
 # A file is the smallest part of a suite that can be run apart: its tests share an operator.
 _APART = {"e2e": ("-n", "2", "--dist", "loadfile")}
 _NOTHING_COLLECTED = 5
