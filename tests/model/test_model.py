@@ -33,7 +33,8 @@ WALKED = {
     "two requests, and people interfere": Case(requests=2, moves=1),
     "two requests, a fault": Case(requests=2, faults=1),
     "two operators, two requests": Case(operators=2, requests=2),
-    "a StatefulSet, one operator, a fault, and people interfere": STATEFUL._replace(faults=1, moves=1),
+    "a StatefulSet, one operator, a fault": STATEFUL._replace(faults=1),
+    "a StatefulSet, and people interfere": STATEFUL._replace(moves=1),
     "a StatefulSet, two operators, a fault": STATEFUL._replace(operators=2, faults=1),
     "a StatefulSet that waits for a broken pod, one operator, a fault": STUCK._replace(faults=1),
     "a StatefulSet that waits for a broken pod, two operators, and people interfere": STUCK._replace(
@@ -43,6 +44,7 @@ WALKED = {
     "a StatefulSet with a pod that an earlier revision broke, and people interfere": BROKEN_BEFORE._replace(moves=1),
 }
 DEEP = {
+    "a StatefulSet, one operator, a fault, and people interfere": STATEFUL._replace(faults=1, moves=1),
     "one operator, a fault, a copy that is kept if it may be, and people interfere": Case(faults=1, moves=1, spec=KEPT),
     "one operator, two faults, and people interfere": Case(faults=2, moves=1),
     "a StatefulSet with a pod that an earlier revision broke, a fault, and people interfere": BROKEN_BEFORE._replace(
