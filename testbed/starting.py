@@ -25,8 +25,6 @@ AUDIT_LOG = "audit.log"
 _PREFIX = "rollback-testbed-"
 _LOOPBACK = "127.0.0.1"
 _ATTEMPTS = 3
-
-
 _COLLECTS_RARELY = {"GOGC": "400"}
 """For some hundred MiB more, the control plane takes a seventh less of the processor."""
 

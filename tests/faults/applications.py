@@ -21,7 +21,7 @@ import yaml
 from testbed.binaries import Binaries
 from testbed.modules import MODULES
 from tests.faults.admin import PATIENCE, Admin, NoAnswerError
-from tests.faults.run import Bench
+from tests.faults.run import SIDE_BY_SIDE, Bench
 
 Object = dict[str, Any]
 CHART = {"repoURL": "https://charts.example.com", "chart": "web", "targetRevision": "*"}
@@ -113,7 +113,7 @@ class HeldBench(Bench):
 class ApplicationBench(HeldBench):
     """A namespace with an Application, and somebody who plays Argo CD in it."""
 
-    side_by_side: ClassVar[int] = 12
+    side_by_side: ClassVar[int] = SIDE_BY_SIDE
 
     @contextlib.asynccontextmanager
     async def furnished(self) -> AsyncIterator[None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -33,9 +32,6 @@ _NOBODY_ASKS = (
     "root-ca-certificate-publisher",
 )
 """Controllers that would be busy with each namespace and each pod, for nothing that a run looks at."""
-_HERE = Path(__file__).parent
-_ALL = 14400
-"""Seconds that the deep run may take."""
 BENCHES: dict[str, type[Bench]] = {
     "person": Bench,
     "policy": WatchedBench,
@@ -85,13 +81,6 @@ async def lab(lab_cluster: Cluster, operator_token: str, nursery: Nursery) -> As
         aiohttp.ClientSession(connector=connector, auto_decompress=False) as forwarding,
     ):
         yield Lab(lab_cluster, admin, forwarding, nursery, operator_token, benches=BENCHES)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each the time of all: the first one runs them."""
-    for item in items:
-        if item.path.is_relative_to(_HERE):
-            item.add_marker(pytest.mark.timeout(_ALL))
 
 
 def judge(tried: list[Tried]) -> None:

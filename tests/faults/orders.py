@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tests.faults.admin import PATIENCE
 from tests.faults.figures import BAD, WELL, Figures
-from tests.faults.run import Bench
+from tests.faults.run import SIDE_BY_SIDE, Bench
 
 Object = dict[str, Any]
 POLICY = "web"
@@ -21,7 +21,7 @@ class WatchedBench(Bench):
 
     figures: Figures = field(init=False)
 
-    side_by_side: ClassVar[int] = 20  # these runs wait more than they work
+    side_by_side: ClassVar[int] = SIDE_BY_SIDE  # these runs wait more than they work
     rests_within: ClassVar[float] = 120
     asks_every: ClassVar[float] = 0.25
     idle: ClassVar[float] = 12

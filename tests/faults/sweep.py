@@ -88,14 +88,14 @@ def _is_tried(row: Row, kind: str, call: Call, at: int) -> bool:
     if not row.samples:
         return call.writes or kind in {*OF_ALL, refusal}
     if weighty(row, call):
-        return kind in {*OF_ALL, *OF_WRITES, LATE, refusal}
+        return kind == refusal or kind not in REFUSALS
     # What is asked again and again while somebody waits is left out after the first times.
     turns = (*OF_ALL, *OF_WRITES, *REFUSALS) if call.writes else (*OF_ALL, *REFUSALS)
     return not row.only_own and call.number <= _OFTEN and turns[at % len(turns)] == kind
 
 
 def weighty(row: Row, call: Call) -> bool:
-    """Whether a call is tried with every class, also where a row samples."""
+    """Whether a call meets every class, also where a row samples; there one of the refusals is enough."""
     own = {
         **OWN_CALLS,
         **{one.name: one.own_calls for one in (HelmRow, ApplicationRow, ConfiguredRow, *OWNED, ForbiddenOfFlux)},

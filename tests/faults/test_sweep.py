@@ -82,6 +82,7 @@ async def _second_kills(lab: Lab, row: Row, firsts: list[tuple[str, Call]], expe
     judge(await asyncio.gather(*(twice(lab, row, first, second, expected) for first, second in pairs)))
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif("FAULT" not in os.environ, reason="repeats one fault: FAULT='killed after:PATCH deployments/web#1'")
 async def test_one_fault_again(lab: Lab, row: Row) -> None:
     kind, _, call = os.environ["FAULT"].partition(":")

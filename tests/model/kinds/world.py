@@ -237,8 +237,7 @@ class Steps(Generic[T]):
 
     def _stored(self, world: World[T], number: int, late: int) -> Step[T]:
         """A status is stored; whoever else writes on the version before is refused, at once."""
-        for _ in range(late):
-            number = statuses.older(number)
+        number = _aged(number, late)
         wrong = _of_write(world, number) or self.scene.wrong_end(world.target, world.asker, number)
         after = _of_new_version(world._replace(body=world.body._replace(status=number)))
         return Step("", after, wrong=wrong)
@@ -315,10 +314,15 @@ class Steps(Generic[T]):
 
 def _overtaken(world: World[T], call: Call[T]) -> bool:
     """Whether another status was stored since the round of a write began, which made other writes before."""
-    read = call.start.body.status
-    for _ in range(call.late):
-        read = statuses.older(read)
+    read = _aged(call.start.body.status, call.late)
     return (read, call.start.body.abort) != (world.body.status, world.body.abort) or world.gone
+
+
+def _aged(number: int, late: int) -> int:
+    """A status as it reads when time has passed so many times."""
+    for _ in range(late):
+        number = statuses.older(number)
+    return number
 
 
 def _changed(world: World[T], target: T) -> World[T]:
