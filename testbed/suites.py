@@ -2,7 +2,7 @@
 
 Where there is more than one core, suites run in two lanes, side by side: much of their time they wait for a cluster to
 do something. With more of them the machine would be so busy that limits of seconds, which are the operator's own, say
-nothing any more. A suite's output is shown as a whole, when it has ended.
+nothing any more. A suite's output is shown as a whole, when it has ended; what failed is said once more, last of all.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 _TESTS = Path(__file__).parents[1] / "tests"
 _LANES = (("unit", "e2e", "testbed"), ("faults", "model"))
@@ -25,6 +26,11 @@ _APART = {"e2e": ("-n", "2", "--dist", "loadfile")}
 _NOTHING_COLLECTED = 5
 _REPORT_EVERY = 60.0
 _CORES = os.cpu_count() or 1
+_SUMMARY = " short test summary info "
+_LINES, _WIDTH = 8, 300
+"""How much of a suite's own summary is said again."""
+_WORDY = {**os.environ, "CI": "true"}
+"""pytest does not cut its summary to the width of a terminal then."""
 _running: list[subprocess.Popen[bytes]] = []
 _stopped = threading.Event()
 
@@ -39,10 +45,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     rows = _run_lanes([*selection, *passed_on])
     print(_table(rows, time.monotonic() - started))
-    return int(any(result == "failed" for _, result, _ in rows))
+    print("".join(f"\n{row.name}: {line}" for row in rows for line in row.failures))
+    return int(any(row.result == "failed" for row in rows))
 
 
-_Row = tuple[str, str, float]
+class _Row(NamedTuple):
+    name: str
+    result: str
+    seconds: float
+    failures: list[str]
 
 
 def _run_lanes(arguments: list[str]) -> list[_Row]:
@@ -71,7 +82,7 @@ def _run(suite: Path, arguments: list[str], telling: threading.Lock) -> _Row:
     apart = _APART.get(suite.name, ()) if _CORES > 1 else ()
     command = [sys.executable, "-m", "pytest", str(suite), *apart, *arguments]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-        with subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as running:
+        with subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=_WORDY) as running:
             _running.append(running)
             while True:
                 try:
@@ -80,9 +91,17 @@ def _run(suite: Path, arguments: list[str], telling: threading.Lock) -> _Row:
                 except subprocess.TimeoutExpired:
                     _say(telling, f"{suite.name}: {time.monotonic() - started:.0f} s so far")
         output.seek(0)
-        _say(telling, f"\n=== {suite.name}\n{output.read()}")
+        told = output.read()
+        _say(telling, f"\n=== {suite.name}\n{told}")
     result = {0: "passed", _NOTHING_COLLECTED: "empty"}.get(code, "failed")
-    return suite.name, result, time.monotonic() - started
+    return _Row(suite.name, result, time.monotonic() - started, _failures(told) if result == "failed" else [])
+
+
+def _failures(told: str) -> list[str]:
+    """What pytest says of failures in the end, without its frame."""
+    _, _, summary = told.rpartition(_SUMMARY)
+    lines = [line for line in summary.splitlines()[1:] if line.strip() and not line.startswith("=")]
+    return [line[:_WIDTH] for line in lines[:_LINES]]
 
 
 def _say(telling: threading.Lock, text: str) -> None:
@@ -91,7 +110,7 @@ def _say(telling: threading.Lock, text: str) -> None:
 
 
 def _table(rows: list[_Row], total: float) -> str:
-    lines = [f"{name:10} {result:8} {seconds:8.1f} s" for name, result, seconds in rows]
+    lines = [f"{name:10} {result:8} {seconds:8.1f} s" for name, result, seconds, _ in rows]
     return "\n".join(["", f"{'suite':10} {'result':8} {'time':>10}", *lines, f"{'all':19} {total:8.1f} s"])
 
 

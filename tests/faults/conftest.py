@@ -90,7 +90,8 @@ def judge(tried: list[Tried]) -> None:
     TALLY["kills"] += sum(one.outcome.kills for one in tried if one.outcome)
     TALLY["not reached"] += sum(not one.outcome.reached for one in tried if one.outcome)
     bad = [f"{one.fault}: {one.trouble}" for one in tried if one.trouble]
-    assert not bad, f"{len(bad)} of {len(tried)} faults were not survived:\n" + "\n".join(bad)
+    if bad:
+        pytest.fail("\n".join([f"{len(bad)} of {len(tried)} faults were not survived", *bad]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
