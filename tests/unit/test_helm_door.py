@@ -45,10 +45,16 @@ class Store:
         self.asked: list[web.Request] = []
         self.instead: list[tuple[str, int, bool]] = []
         """Verb, status (0: the connection breaks) and whether the call is carried out all the same."""
+        self.came, self.goes_on = asyncio.Event(), asyncio.Event()
+        self.goes_on.set()
+        """A PUT came; it is worked on as long as the other is not set."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request)
         body = await request.read()
+        if request.method == "PUT":
+            self.came.set()
+            await self.goes_on.wait()
         status, carried = self._told(request.method)
         done = self._carry_out(request, json.loads(body) if body else {}) if carried else web.json_response({})
         if status == 0:
@@ -476,6 +482,45 @@ async def test_so_it_does_until_no_second_record_can_arrive(
         assert await helm.write() == 200
 
     assert sum(clock.slept) == pytest.approx(doors.RECORD_WRITE + 1)
+
+
+async def test_who_was_silent_for_too_long_writes_nothing_more_when_he_can_speak_again(
+    store: tuple[Store, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or Helm, refused an object for the silence, would record a failure that another attempt then comes after."""
+    kept, api = store
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(doors, "BEAT", 0.01)
+    async with child(api) as helm:
+        await helm.create()
+        alive = kept.notes["rollback.dev/alive"]
+        beats = asyncio.create_task(helm.door.beat())
+        await asyncio.sleep(0)
+        clock.slept.append(doors.LEASE + 1)
+        async with asyncio.timeout(60):
+            await beats
+        assert kept.notes["rollback.dev/alive"] == alive
+        assert await helm.write(status="failed") == 403
+
+
+async def test_an_answer_that_comes_too_late_gives_nobody_his_time_back(
+    store: tuple[Store, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, api = store
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(doors, "BEAT", 0.01)
+    async with child(api) as helm:
+        await helm.create()
+        kept.goes_on.clear()
+        clock.slept.append(doors.LEASE - 1)
+        beats = asyncio.create_task(helm.door.beat())
+        async with asyncio.timeout(60):
+            await kept.came.wait()
+            clock.slept.append(2)
+            assert await helm.call("PATCH", "/apis/apps/v1/namespaces/shop/deployments/web", {}) == 403
+            kept.goes_on.set()
+            await beats
+        assert await helm.write(status="failed") == 403
 
 
 @pytest.mark.parametrize("answer", [200, 403, 429, 500])

@@ -134,7 +134,8 @@ class Door:
         while not self.outrun and not self._lapsed() and not self._resting.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._resting.wait(), BEAT)
-            if not self._resting.is_set() and self.record is not None and _pending(self.record):
+            due = not self._resting.is_set() and not self._lapsed()
+            if due and self.record is not None and _pending(self.record):
                 await self._say_alive()
 
     def rest(self) -> None:
@@ -157,11 +158,13 @@ class Door:
                 self._confirmed = begun
 
     def _lapsed(self) -> bool:
-        """Whether others may be at work: no reason for the attempt to have failed, so it is made again."""
-        if self.record is None or time.monotonic() - self._confirmed <= LEASE:
-            return False
-        self.broken[_LIFE] = f"no sign of life could be written for {LEASE:g} s"
-        return True
+        """Whether others may be at work: no reason for the attempt to have failed, so it is made again.
+
+        Once so, always so: of a sign of life that comes after all, a call that was refused knows nothing.
+        """
+        if self.record is not None and time.monotonic() - self._confirmed > LEASE:
+            self.broken[_LIFE] = f"no sign of life could be written for {LEASE:g} s"
+        return _LIFE in self.broken
 
     async def quiet(self) -> None:
         """Wait until no write can arrive any more whose answer is not known.
