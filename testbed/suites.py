@@ -98,9 +98,9 @@ def _run(suite: Path, arguments: list[str], telling: threading.Lock) -> _Row:
 
 
 def _failures(told: str) -> list[str]:
-    """What pytest says of failures in the end, without its frame."""
+    """What pytest says of failures in the end, without its frame, what is skipped, and what an operator logged."""
     _, _, summary = told.rpartition(_SUMMARY)
-    lines = [line for line in summary.splitlines()[1:] if line.strip() and not line.startswith("=")]
+    lines = [line for line in summary.splitlines()[1:] if line.strip() and not line.startswith(("=", "SKIPPED", "{"))]
     return [line[:_WIDTH] for line in lines[:_LINES]]
 
 
