@@ -21,7 +21,7 @@ from tests.e2e.world import Object, condition, outcome, policy, until
 
 BY_HAND = '[{"op": "remove", "path": "/spec/syncPolicy"}]'
 
-pytestmark = [pytest.mark.usefixtures("gitops"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.usefixtures("gitops")
 
 
 @pytest.fixture(scope="module")

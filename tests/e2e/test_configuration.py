@@ -11,8 +11,6 @@ import yaml
 
 from tests.e2e.world import ROOT, Object, World, condition, policy, until, web
 
-pytestmark = pytest.mark.timeout(200)
-
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, str]:
@@ -56,7 +54,7 @@ def remembered(world: World, count: int) -> list[Object]:
         found: list[Object] = (world.get("rbp", "web").get("status") or {}).get("remembered", [])
         return found if len(found) == count else []
 
-    return until(there, within=180, what=f"{count} remembered")
+    return until(there, what=f"{count} remembered")
 
 
 def values(world: World) -> tuple[str, str]:

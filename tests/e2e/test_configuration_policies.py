@@ -8,8 +8,6 @@ from tests.e2e.test_configuration import config_map, configured, grant, remember
 from tests.e2e.watched import Watched
 from tests.e2e.world import Object, outcome
 
-pytestmark = pytest.mark.timeout(400)
-
 GOOD, BAD = "good", "bad"
 
 

@@ -25,8 +25,6 @@ from tests.e2e.conftest import namespace_in
 from tests.e2e.helming import Shop, definition, hook
 from tests.e2e.world import World, condition, outcome, policy, until
 
-pytestmark = pytest.mark.timeout(900)
-
 Object = dict[str, Any]
 EXTRA = ("--set", "extra=true")
 RELEASED = ("ConfigMap/settings", "ConfigMap/extra", "ConfigMap/added")

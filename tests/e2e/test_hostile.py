@@ -16,8 +16,6 @@ from testbed.operating import OperatorProcess
 from tests.e2e.helming import Shop
 from tests.e2e.world import World, condition, outcome, web
 
-pytestmark = pytest.mark.timeout(900)
-
 Object = dict[str, Any]
 
 

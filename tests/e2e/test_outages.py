@@ -11,8 +11,6 @@ from testbed.monitoring import Fault, FaultyServer, Prometheus
 from tests.e2e.watched import Watched, order
 from tests.e2e.world import condition, outcome, until, web
 
-pytestmark = pytest.mark.timeout(900)
-
 FOR = 3.0
 OUTAGE = 5 * FOR
 FAULTS: dict[str, tuple[Fault | None, str]] = {

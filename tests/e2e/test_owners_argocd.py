@@ -14,7 +14,7 @@ from tests.e2e.test_argocd import argocd, settings, shop  # noqa: F401 - fixture
 from tests.e2e.world import Object, condition, outcome
 from tests.flux import definition as definition_of
 
-pytestmark = [pytest.mark.usefixtures("gitops"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.usefixtures("gitops")
 
 
 @pytest.fixture(scope="module", autouse=True)

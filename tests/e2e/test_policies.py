@@ -13,8 +13,6 @@ from tests.e2e.conftest import namespace_in
 from tests.e2e.watched import Watched, order
 from tests.e2e.world import Object, World, condition, outcome, policy, until, web
 
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.fixture(scope="module")
 def settings(monitored: dict[str, str]) -> dict[str, str]:

@@ -15,8 +15,6 @@ from testbed.servers import free_port
 from tests.e2e.watched import SYSTEM_ACCOUNT, Operator, Watched, order
 from tests.e2e.world import Object, outcome, until, web
 
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.fixture(scope="module")
 def settings(monitored: dict[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from testbed import Cluster, images
 from testbed.operating import ROOT, SYSTEM
 from tests.e2e.world import World, condition, outcome, until, web
 
-pytestmark = [pytest.mark.real_node, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.real_node
 
 SHOP = "docker.io/library/shop:1"
 

@@ -21,8 +21,6 @@ from tests.e2e.test_configuration import (
 from tests.e2e.test_sets import KINDS, pods, set_of
 from tests.e2e.world import Object, World, condition, outcome, policy, until, web
 
-pytestmark = pytest.mark.timeout(200)
-
 NO_IMAGE = {"name": "no-image", "interval": "1s", "pods": {"reasons": ["ImagePullBackOff"]}}
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 GOOD = ("good", "aHVudGVyMi1nb29k")

@@ -17,7 +17,7 @@ from testbed import Cluster
 ROOT = Path(__file__).parents[2]
 Object = dict[str, Any]
 T = TypeVar("T")
-PATIENCE = 150
+PATIENCE = 300
 """Seconds after which a wait is given up. What works takes a few of them, on a busy machine ten times as many."""
 
 

@@ -42,7 +42,7 @@ DEEP = {
     "people interfere twice": Case(moves=2),
 }
 CASES = [
-    *(pytest.param(case, id=name, marks=pytest.mark.timeout(300)) for name, case in WALKED.items()),
+    *(pytest.param(case, id=name) for name, case in WALKED.items()),
     *(pytest.param(case, id=name, marks=[pytest.mark.deep, pytest.mark.timeout(3600)]) for name, case in DEEP.items()),
 ]
 
@@ -92,7 +92,6 @@ FOUND = {
 }
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FOUND)
 def test_a_mistake_is_found(name: str, shells: Shells, monkeypatch: pytest.MonkeyPatch) -> None:
     application.document.cache_clear()

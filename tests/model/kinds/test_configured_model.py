@@ -79,7 +79,7 @@ DEEP = {
     "configuration alone, and people interfere": Told(Case(moves=1), ConfiguredScene(calm=True, alone=True)),
 }
 CASES = [
-    *(pytest.param(told, id=name, marks=pytest.mark.timeout(300)) for name, told in WALKED.items()),
+    *(pytest.param(told, id=name) for name, told in WALKED.items()),
     *(pytest.param(told, id=name, marks=[pytest.mark.deep, pytest.mark.timeout(3600)]) for name, told in DEEP.items()),
 ]
 
@@ -212,7 +212,6 @@ FOUND = {
 }
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FOUND)
 def test_a_mistake_is_found(name: str, shells: Shells, monkeypatch: pytest.MonkeyPatch) -> None:
     FOUND[name].check(shells(CALM), monkeypatch)

@@ -68,7 +68,7 @@ DEEP = {
     "people interfere twice": Told(Case(moves=2)),
 }
 CASES = [
-    *(pytest.param(told, id=name, marks=pytest.mark.timeout(300)) for name, told in WALKED.items()),
+    *(pytest.param(told, id=name) for name, told in WALKED.items()),
     *(pytest.param(told, id=name, marks=[pytest.mark.deep, pytest.mark.timeout(3600)]) for name, told in DEEP.items()),
 ]
 
@@ -84,7 +84,6 @@ def test_a_release_is_rolled_back_once_or_in_recorded_attempts(
     assert walk.transitions >= len(walk.worlds) > 10
 
 
-@pytest.mark.timeout(300)
 def test_a_release_is_rolled_back_so_whatever_fails_once(
     with_a_fault: Walk[Release], walks: list[tuple[Walk[Any], int]]
 ) -> None:
@@ -92,7 +91,6 @@ def test_a_release_is_rolled_back_so_whatever_fails_once(
     assert with_a_fault.violation is None, f"\n{with_a_fault.violation}"
 
 
-@pytest.mark.timeout(300)
 def test_a_second_attempt_brings_to_its_end_what_a_killed_operator_began(with_a_fault: Walk[Release]) -> None:
     ends = {
         str(world.target) for world in with_a_fault.worlds if world.over and invariants.completed(world.body.status)
@@ -166,7 +164,6 @@ FOUND = {
 }
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FOUND)
 def test_a_mistake_is_found(name: str, shells: Shells, monkeypatch: pytest.MonkeyPatch) -> None:
     FOUND[name].check(shells(HelmScene()), monkeypatch)

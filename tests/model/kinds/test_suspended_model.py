@@ -61,7 +61,7 @@ DEEP = {
     "two operators, and a fault": Told(Case(operators=2, faults=1)),
 }
 CASES = [
-    *(pytest.param(told, id=name, marks=pytest.mark.timeout(300)) for name, told in WALKED.items()),
+    *(pytest.param(told, id=name) for name, told in WALKED.items()),
     *(pytest.param(told, id=name, marks=[pytest.mark.deep, pytest.mark.timeout(3600)]) for name, told in DEEP.items()),
 ]
 
@@ -164,7 +164,6 @@ FOUND = {
 }
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FOUND)
 def test_a_mistake_is_found(name: str, shells: Shells, monkeypatch: pytest.MonkeyPatch) -> None:
     suspended._looked_at.cache_clear()
