@@ -130,6 +130,17 @@ class Shop(World):
         release: Object = json.loads(gzip.decompress(packed))
         return release
 
+    def plain_record(self, number: int) -> Object:
+        """What a revision's Secret holds, without what differs from one namespace, request or moment to another."""
+        release = self.held(number)
+        for name in ("first_deployed", "last_deployed", "description"):
+            del release["info"][name]
+        for one in release.get("hooks") or []:
+            for name in ("started_at", "completed_at"):
+                (one.get("last_run") or {}).pop(name, None)
+        plain: Object = json.loads(json.dumps(release).replace(self.namespace, "NAMESPACE"))
+        return plain
+
     def rewrite(self, number: int, change: Callable[[Object], None]) -> None:
         """Change what a record holds, as another Helm, or one that died, would have left it."""
         secret, release = self.record(number), self.held(number)
@@ -159,6 +170,8 @@ class Shop(World):
         )
         if thing.get("type") == "helm.sh/release.v1":
             return {"labels": {**metadata["labels"], "createdAt": "", "modifiedAt": ""}}
+        if thing["kind"] == "Service":
+            thing["spec"] = {name: value for name, value in thing["spec"].items() if not name.startswith("clusterIP")}
         text = json.dumps({**{k: v for k, v in thing.items() if k != "status"}, "owners": owners}, sort_keys=True)
         plain: Object = json.loads(text.replace(self.namespace, "NAMESPACE"))
         return plain

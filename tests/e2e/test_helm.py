@@ -87,6 +87,12 @@ metadata: {name: dropped}
 """
 
 
+RETURNED = {
+    *("Deployment/web", "Service/web", "Secret/password", "Secret/sh.helm.release.v1.shop.v3"),
+    *("ConfigMap/settings", "ConfigMap/dropped", "ConfigMap/migrated"),
+}
+
+
 def names(shop: Shop) -> set[str]:
     """The ConfigMaps of the chart's."""
     return {one for one in shop.objects() if one.startswith("ConfigMap/")} - {"ConfigMap/kube-root-ca.crt"}
@@ -139,6 +145,59 @@ def test_the_printed_command_has_the_options_of_the_request(shop: Shop) -> None:
     )
 
 
+SERVICE = """apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports:
+  - port: {{ if .Values.extra }}81{{ else }}80{{ end }}
+"""
+MIGRATED = """apiVersion: v1
+kind: ConfigMap
+metadata: {name: migrated, annotations: {helm.sh/hook: pre-rollback}}
+"""
+WAYS = {
+    # made by (revision 1, revision 2), what is asked for: what the command that takes it back has of it
+    "merged by Helm, as Helm 3 does": ("false", "false", "Conflicts", ""),
+    "merged, then applied": ("false", "true", "Conflicts", " --force-conflicts"),
+    "applied, then merged": ("true", "false", "Conflicts", ""),
+    "replaced": ("false", "false", "Replace", " --force-replace"),
+    "replaced, what was left not": ("false", "true", "Replace", ""),
+}
+
+
+@pytest.mark.parametrize("case", WAYS)
+def test_what_is_forced_fits_the_way_in_which_a_revision_was_made(shop: Shop, case: str) -> None:
+    first, second, force, forward = WAYS[case]
+    chart = shop.chart(hook=MIGRATED)
+    shop.upgrade("shop:1", f"--server-side={first}", chart=chart)
+    shop.upgrade("shop:2", f"--server-side={second}", *EXTRA, chart=chart)
+    shop.rolled_out("web")
+
+    body = shop.back("back", options={"helm": {"force": force}})
+    assert outcome(body) == ("Succeeded", "Completed"), message(body)
+    assert (shop.image(), shop.history()[-1]) == ("shop:1", (3, "deployed"))
+    assert shop.get("configmap", "migrated")
+    shop.restore(body)
+
+    assert (shop.image(), shop.history()[-1]) == ("shop:2", (4, "deployed"))
+    assert body["status"]["targets"][0]["restore"] == f"helm -n {shop.namespace} rollback shop 2{forward}"
+
+
+def test_what_helm_cannot_force_is_refused_before_its_hooks(shop: Shop) -> None:
+    chart = shop.chart(hook=MIGRATED)
+    shop.upgrade("shop:1", chart=chart)
+    shop.upgrade("shop:2", chart=chart)
+
+    body = shop.back("back", options={"helm": {"force": "Replace"}})
+
+    assert outcome(body) == ("Failed", "Rejected")
+    assert "Helm cannot replace the objects of revision 1 of release shop" in message(body)
+    assert shop.history()[-1] == (2, "deployed")
+    assert shop.kubectl("get", "configmap", "migrated", "--ignore-not-found") == ""
+
+
 def test_a_revision_that_failed_is_gone_forward_to_whatever_the_limit(shop: Shop) -> None:
     shop.upgrade("shop:1")
     shop.upgrade("shop:2", *EXTRA)
@@ -182,11 +241,15 @@ def test_the_copy_holds_what_there_was_of_the_objects(shop: Shop) -> None:
     assert "deployment.kubernetes.io/revision" not in things["Deployment/web"]["metadata"]["annotations"]
 
 
-def test_every_object_is_as_helm_rollback_leaves_it(shop: Shop, other: Shop) -> None:
+@pytest.mark.parametrize("server_side", ["true", "false"])
+def test_every_object_is_as_helm_rollback_leaves_it(shop: Shop, other: Shop, server_side: str) -> None:
+    """And what Helm keeps of it: but for times, and the words that name the request."""
+    chart = shop.chart(more=RESTORED, hook=MIGRATED, service=SERVICE)
+    how = f"--server-side={server_side}"
     for one in (shop, other):
-        one.upgrade("shop:1", "--set", "secret=first")
+        one.upgrade("shop:1", "--set", "secret=first", how, chart=chart)
         one.rolled_out("web")  # or its controller, if it is late, gives other numbers in one than in the other
-        one.upgrade("shop:2", *EXTRA)
+        one.upgrade("shop:2", *EXTRA, how, chart=chart)
         one.rolled_out("web")
 
     other.helm("rollback", "shop", "1")
@@ -198,7 +261,9 @@ def test_every_object_is_as_helm_rollback_leaves_it(shop: Shop, other: Shop) -> 
     ours, theirs = shop.objects(), other.objects()
     ours.pop("ServiceAccount/rollback")
     assert ours == theirs
-    assert {"Deployment/web", "Secret/password", "Secret/sh.helm.release.v1.shop.v3"} <= set(ours)
+    assert set(ours) >= RETURNED
+    assert shop.plain_record(3) == other.plain_record(3)
+    assert shop.plain_record(3)["info"]["status"] == "deployed"
 
 
 def test_the_next_upgrade_and_the_next_helm_rollback_succeed(shop: Shop) -> None:

@@ -105,11 +105,17 @@ TOLD: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 
 
+def changed_as(told: list[str], one: Record) -> Record:
+    """A revision whose objects are changed in a way that allows what is told."""
+    return replace(one, applied="--force-conflicts" in told)
+
+
 @pytest.mark.parametrize("case", TOLD)
 def test_options_become_helms(case: str) -> None:
     options, told = TOLD[case]
+    listed = tuple(changed_as(told, one) if one.number == 2 else one for one in records(1, 3))
 
-    assert set(told) <= set(arguments(rollback(records(1, 3), 2, **options), hooks=options.get("hooks", True)))
+    assert set(told) <= set(arguments(rollback(listed, 2, **options), hooks=options.get("hooks", True)))
 
 
 @pytest.mark.parametrize("case", TOLD)
@@ -117,7 +123,40 @@ def test_the_command_that_takes_it_back_has_the_same_options(case: str) -> None:
     options, told = TOLD[case]
     where = Where("shop", "web", ServiceAccount("shop", "rollback"), Options(helm=HelmOptions(**options)))
 
-    assert going_forward(where, 3) == " ".join(["helm -n shop rollback web 3", *told])
+    assert going_forward(where, changed_as(told, record(3))) == " ".join(["helm -n shop rollback web 3", *told])
+
+
+OF_NO_USE = {
+    "conflicts of what Helm merges": (Force.CONFLICTS, False),
+    "replacing what is applied": (Force.REPLACE, True),
+}
+
+
+@pytest.mark.parametrize("case", OF_NO_USE)
+def test_helm_is_not_told_to_force_what_it_would_refuse_after_its_hooks(case: str) -> None:
+    force, applied = OF_NO_USE[case]
+    where = Where("shop", "web", ServiceAccount("shop", "rollback"), Options(helm=HelmOptions(force=force)))
+    listed = tuple(replace(one, applied=applied == (one.number == 2)) for one in records(1, 3))
+
+    assert not [word for word in arguments(rollback(listed, 2, force=force)) if "force" in word]
+    assert going_forward(where, replace(record(3), applied=applied)) == "helm -n shop rollback web 3"
+
+
+FORCED = {
+    "conflicts": (Force.CONFLICTS, True, "Helm is told to take fields from others"),
+    "no conflicts": (Force.CONFLICTS, False, "There are no conflicts to force"),
+    "replacing": (Force.REPLACE, False, "Helm is told to replace objects"),
+}
+
+
+@pytest.mark.parametrize("case", FORCED)
+def test_the_plan_says_what_is_forced(case: str) -> None:
+    force, applied, said = FORCED[case]
+    listed = tuple(replace(one, applied=applied == (one.number == 2)) for one in records(1, 3))
+
+    (note,) = rollback(listed, 2, force=force).notes()
+
+    assert note.startswith(said)
 
 
 LIMITS = {

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from rollback_operator.api.common import TargetRef
-from rollback_operator.api.options import HelmOptions, Options
+from rollback_operator.api.options import Force, HelmOptions, Options
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.choice import Chosen, choose
@@ -374,3 +374,28 @@ async def test_what_such_an_attempt_left_is_part_of_what_is_left() -> None:
 
     assert findings.obstacle is not None
     assert findings.obstacle.reason is Reason.WOULD_DELETE_CRD
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_what_helm_would_refuse_after_its_hooks_is_refused_in_the_plan(*, applied: bool) -> None:
+    """Helm 4.3 checks that objects it applies are not to be replaced when it has created the revision."""
+    method = {"apply_method": "ssa"} if applied else {}
+    stored = [
+        secret(number, release(number, image=f"shop:{number}", status=status, **method), written="2020-01-01T00:00:00Z")
+        for number, status in ((1, "superseded"), (2, "deployed"))
+    ]
+    api: Any = Server(*stored)
+    target = HelmTarget(api, "helm", {})
+    where = replace(WHERE, options=Options(helm=HelmOptions(force=Force.REPLACE)))
+    found = await target.observe(where, None, None)
+    assert found is not None
+
+    findings = await target.examine(where, found, next(one for one in found.history if one.name == "1"))
+
+    if applied:
+        assert findings.obstacle is not None
+        assert findings.obstacle.reason is Reason.REJECTED
+        assert "cannot replace the objects of revision 1 of release shop" in findings.obstacle.message
+    else:
+        assert findings.obstacle is None
+        assert "Helm is told to replace objects (options.helm.force)." in findings.notes

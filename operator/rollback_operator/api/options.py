@@ -68,8 +68,9 @@ class HelmOptions(Resource):
     )
     force: Force = Field(
         default=Force.NEVER,
-        description="Conflicts: take fields from others who own them (helm's --force-conflicts). Replace: replace "
-        "objects that cannot be changed (helm's --force-replace).",
+        description="Conflicts: take fields from others who own them (helm's --force-conflicts); what Helm merges "
+        "itself, as Helm 3 did, takes them anyway. Replace: replace whole objects instead of merging them (helm's "
+        "--force-replace); refused where they are applied by the API server, as Helm 4 does.",
     )
     allow_crd_deletion: bool = Field(
         default=False,

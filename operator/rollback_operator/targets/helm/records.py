@@ -78,7 +78,7 @@ class Record:
     uid of the RollbackRequest that made it. `alive`: when the operator that works on it last said so. `interrupted`:
     an attempt of ours that another one follows. `hooks_ran`: hooks of a rollback were begun for this very revision.
     `owners`: who drives the release, if somebody does. `elsewhere`: the namespace that it was released into, if its
-    record is kept in another one.
+    record is kept in another one. `applied`: its objects are applied by the API server; Helm 3 merges them itself.
     """
 
     number: int
@@ -99,6 +99,7 @@ class Record:
     hooks_ran: bool = False
     owners: tuple[Owner, ...] = ()
     elsewhere: str = ""
+    applied: bool = False
     trouble: str = ""
 
     @property
@@ -233,6 +234,7 @@ def _described(secret: Object, number: int, release: Object) -> Record:
         hooks_ran=any(_ran_since(hook, deployed) for hook in hooks(release, *OF_ROLLBACK)),
         owners=drivers(_text(release.get("manifest"))),
         elsewhere=_elsewhere(secret, release),
+        applied=is_applied(release),
     )
 
 
@@ -240,6 +242,11 @@ def _elsewhere(secret: Object, release: Object) -> str:
     """Another namespace than the record's; old records do not say into which they were released."""
     into = _text(release.get("namespace"))
     return into if into != secret["metadata"].get("namespace", into) else ""
+
+
+def is_applied(release: Object) -> bool:
+    """Whether Helm has the API server apply the objects of a release: by Helm 4's default, never by Helm 3."""
+    return release.get("apply_method") == "ssa"
 
 
 def hooks(release: Object, *events: str) -> Iterator[Object]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rollback_operator.api.options import HelmOptions
+from rollback_operator.api.options import Force, HelmOptions
 from rollback_operator.kube import errors
 from rollback_operator.kube.client import Api
 from rollback_operator.targets.base import Where, in_time
@@ -112,8 +112,15 @@ class Rollback:
                 f"By the history limit of {self._options.history_max}, revision {spared} would be removed now; it is "
                 "kept, and goes with the next release."
             )
-        if self._options.force != "Never":
-            yield f"Helm is told to force changes ({self._options.force})."
+        if self._options.force is Force.REPLACE:
+            yield "Helm is told to replace objects (options.helm.force)."
+        if self._options.force is Force.CONFLICTS:
+            yield (
+                "Helm is told to take fields from others who own them (options.helm.force)."
+                if self._applied
+                else f"There are no conflicts to force (options.helm.force): Helm merges the objects of revision "
+                f"{self._to} itself, whoever owns their fields."
+            )
 
     def warning(self) -> str:
         """That the next release removes what would be gone back to, as far as anybody can tell."""
@@ -130,6 +137,11 @@ class Rollback:
         """How many revisions whoever releases seems to keep: as many as there are, if older ones are gone."""
         listed = self._standing.records
         return len(listed) if listed[0].number > 1 else HELMS_LIMIT
+
+    @property
+    def _applied(self) -> bool:
+        """Whether the objects are applied by the API server: as those of the revision were that is gone back to."""
+        return any(one.applied for one in self._standing.records if str(one.number) == self._to)
 
     @property
     def _left(self) -> int:
@@ -226,7 +238,7 @@ class Rollback:
             f"--description=Rollback to {self._to} (rollback request {key})",
             f"--timeout={max(1, int(left.total_seconds()))}s",
             f"--history-max={self._history_max()}",
-            *_flags(self._options, hooks=hooks),
+            *_flags(self._options, hooks=hooks, applied=self._applied),
         ]
 
     async def _remove(self, name: str) -> None:
@@ -320,19 +332,21 @@ class Rollback:
             raise errors.Unavailable(f"the end of the rollback could not be recorded: {error}") from error
 
 
-def going_forward(where: Where, left: int) -> str:
+def going_forward(where: Where, left: Record) -> str:
     """The command that takes a rollback back: Helm goes to the revision that it left, in the way that was asked for."""
     options = where.options.helm
     limit = [] if options.history_max == HELMS_LIMIT else [f"--history-max={options.history_max}"]
-    flags = [*limit, *_flags(options, hooks=options.hooks)]
-    return " ".join(["helm", "-n", where.namespace, "rollback", where.name, str(left), *flags])
+    flags = [*limit, *_flags(options, hooks=options.hooks, applied=left.applied)]
+    return " ".join(["helm", "-n", where.namespace, "rollback", where.name, str(left.number), *flags])
 
 
-def _flags(options: HelmOptions, *, hooks: bool) -> list[str]:
+def _flags(options: HelmOptions, *, hooks: bool, applied: bool) -> list[str]:
+    """Helm takes one way of forcing with each way of changing objects, and refuses the other when it has begun."""
+    force = {(Force.CONFLICTS, True): ["--force-conflicts"], (Force.REPLACE, False): ["--force-replace"]}
     return [
         *([] if hooks else ["--no-hooks"]),
         *(["--cleanup-on-fail"] if options.cleanup_on_fail else []),
-        *({"Conflicts": ["--force-conflicts"], "Replace": ["--force-replace"]}.get(options.force, [])),
+        *force.get((options.force, applied), []),
     ]
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rollback_operator.api.fields import parse_duration
+from rollback_operator.api.options import Force
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.request import Phase, Plan
 from rollback_operator.core.backups import RECORD
@@ -135,9 +136,9 @@ class HelmTarget:
             move = await self._move(where, standing, to.name)
         except (UnreadableError, ManifestError, errors.NotFound) as error:
             return Findings((), "", obstacle=_unreadable(where, to.name, str(error)))
-        options = where.options.helm
-        if move.lost and not options.allow_crd_deletion:
-            return Findings((), "", obstacle=_would_delete(where, to.name, move.lost))
+        obstacle = _in_the_way(where, to.name, move)
+        if obstacle is not None:
+            return Findings((), "", obstacle=obstacle)
         lacking = await move.changes.first_lacking()
         if lacking is not None:
             return Findings((), "", obstacle=_may_not(where, to.name, lacking))
@@ -203,7 +204,7 @@ class HelmTarget:
         except (UnreadableError, ManifestError, errors.NotFound):
             return None
         record = bare({"apiVersion": "v1", "kind": "Secret", **stored.secret})
-        return Kept(tuple(map(bare, live)), {RECORD: record}, going_forward(where, standing.current.number))
+        return Kept(tuple(map(bare, live)), {RECORD: record}, going_forward(where, standing.current))
 
     async def apply(self, where: Where, target: Snapshot, plan: Plan, key: str, *, dry_run: bool = False) -> None:
         """See `Target.apply`. Returns when Helm is done, which its hooks may make a matter of minutes."""
@@ -215,8 +216,8 @@ class HelmTarget:
         rollback = Rollback(self._means, where, standing, str(to.number))
         if dry_run:
             move = await self._cleared(where, standing, to)
-            if move.then.get("apply_method") == "ssa":
-                await move.changes.rehearse("helm", force=where.options.helm.force == "Conflicts")
+            if records.is_applied(move.then):
+                await move.changes.rehearse("helm", force=where.options.helm.force is Force.CONFLICTS)
             await rollback.rehearse(key)
             return
         sure = _sure(where, standing, str(to.number))
@@ -235,8 +236,9 @@ class HelmTarget:
             move = await self._move(where, standing, str(to.number))
         except (UnreadableError, ManifestError) as error:
             raise errors.Invalid(_unreadable(where, str(to.number), str(error)).message) from error
-        if move.lost and not where.options.helm.allow_crd_deletion:
-            raise errors.Invalid(_would_delete(where, str(to.number), move.lost).message)
+        obstacle = _in_the_way(where, str(to.number), move)
+        if obstacle is not None:
+            raise errors.Invalid(obstacle.message)
         await self._may(where, move.changes)
         return move
 
@@ -386,6 +388,26 @@ def _may_not(where: Where, number: str, lacking: Right) -> Obstacle:
     return Obstacle(Reason.FORBIDDEN, message)
 
 
+def _in_the_way(where: Where, number: str, move: Move) -> Obstacle | None:
+    """What the options do not allow, or cannot do."""
+    options = where.options.helm
+    if move.lost and not options.allow_crd_deletion:
+        return _would_delete(where, number, move.lost)
+    if options.force is Force.REPLACE and records.is_applied(move.then):
+        return _cannot_replace(where, number)
+    return None
+
+
+def _cannot_replace(where: Where, number: str) -> Obstacle:
+    """Helm would say so itself, but only after it had created the revision and run the hooks."""
+    message = (
+        f"Helm cannot replace the objects of revision {number} of release {where.name}, which are applied by the API "
+        "server (server-side): nothing was changed. Write a new request without options.helm.force, or with "
+        "`force: Conflicts` to take fields from others who own them."
+    )
+    return Obstacle(Reason.REJECTED, message)
+
+
 def _would_delete(where: Where, number: str, lost: tuple[str, ...]) -> Obstacle:
     message = (
         f"Going back to revision {number} of release {where.name} would delete CustomResourceDefinition "
@@ -448,4 +470,4 @@ def _hooks(release: Object) -> Hooks:
         found |= objects
         if records.is_deleted(hook):
             deleted |= {name for name in objects if name.kind != manifest.CRD}
-    return Hooks(found, frozenset(deleted), applied=release.get("apply_method") == "ssa")
+    return Hooks(found, frozenset(deleted), applied=records.is_applied(release))
