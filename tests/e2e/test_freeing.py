@@ -102,7 +102,7 @@ def test_without_the_right_to_delete_pods_nothing_is_done(waiting: World) -> Non
     body = back(waiting)
 
     assert outcome(body) == ("Failed", "Forbidden")
-    assert f"{waiting.namespace}/rollback may not delete pods web-0 in namespace {waiting.namespace}" in said(body)
+    assert f"{waiting.namespace}/rollback may not delete pods web-1 in namespace {waiting.namespace}" in said(body)
     assert pods(waiting) == before
 
 

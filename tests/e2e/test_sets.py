@@ -361,7 +361,7 @@ def test_without_the_right_to_delete_pods_the_request_says_so(world: World) -> N
     assert outcome(body) == ("Failed", "Unhealthy")
     assert f"Service account {account} may not delete pods in namespace {world.namespace}" in said(body)
     (note,) = body["status"]["targets"][0]["plan"]["notes"]
-    assert note.startswith(f"Service account {account} may not delete pods web-0 in namespace {world.namespace}")
+    assert note.startswith(f"Service account {account} may not delete pods web-1 in namespace {world.namespace}")
     assert pods(world) == before
 
 

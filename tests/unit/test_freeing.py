@@ -321,7 +321,7 @@ async def test_a_plan_needs_the_right_to_delete_pods() -> None:
     assert found.obstacle is not None
     assert found.obstacle.reason is Reason.FORBIDDEN
     assert found.obstacle.message.startswith(
-        "Service account shop/rollback may not delete pods checkout-0 in namespace shop, and the StatefulSet waits for "
+        "Service account shop/rollback may not delete pods checkout-2 in namespace shop, and the StatefulSet waits for "
         "pod checkout-2 of revision 3, not ready: nothing was changed."
     )
 

@@ -108,7 +108,7 @@ async def examined(thing: Object, where: Any = HERE, lacking: set[str] | None = 
 
 
 STUCK_PODS = "pods of revision 3 that are not ready"
-DELETE = Right("delete", "", "pods", "shop", "checkout-0")
+DELETE = Right("delete", "", "pods", "shop", "")
 FREES = f"Then delete {STUCK_PODS}: the StatefulSet would wait for them."
 ORDINALS: Object = {"ordinals": {"start": 5}}
 NOTES: dict[str, tuple[Object, Any, set[str], str | None, bool]] = {

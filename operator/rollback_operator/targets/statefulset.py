@@ -12,6 +12,7 @@ If the template was set back by others already (`kubectl rollout undo`), these p
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -57,14 +58,15 @@ class StatefulSetTarget(ControllerRevisionTarget):
         found = await super().examine(where, target, to)
         body = target.raw.body
         if target.held_up is not None and to.fingerprint == target.current.fingerprint:
-            return await self._freeing(where, target.held_up, found)
+            return await self._freeing(where, target, target.held_up, found)
         if not _waits_in_order(body):
             return found
         bad = f"pods of {self._bad_revisions(target, to)} that are not ready"
         if not _may_free(where):
             note = f"freeStuckPods is off: the StatefulSet waits for {bad} until somebody deletes them."
             return replace(found, notes=(note, *found.notes))
-        lacking = await access.first_lacking(self._api, (_deleting(where),), where.account)
+        broken = (one for one in target.raw.pods if not is_ready(one))
+        lacking = await access.first_lacking(self._api, _deleting(where, broken), where.account)
         if lacking is not None:
             note = f"Service account {where.account} may not {lacking}: the StatefulSet would wait for {bad}."
             found = replace(found, notes=(note, *found.notes))
@@ -87,10 +89,11 @@ class StatefulSetTarget(ControllerRevisionTarget):
                     path, as_=where.account, uid=metadata["uid"], version=metadata["resourceVersion"]
                 )
 
-    async def _freeing(self, where: Where, held: HeldUp, found: Findings) -> Findings:
+    async def _freeing(self, where: Where, target: Snapshot, held: HeldUp, found: Findings) -> Findings:
         """What it means to delete the pods that hold it up, and nothing else."""
         steps = (f"Delete {held.pods}: the StatefulSet waits for what is not ready.",)
-        lacking = await access.first_lacking(self._api, (_deleting(where),), where.account)
+        deleting = _deleting(where, self._waited_for(target.raw))
+        lacking = await access.first_lacking(self._api, deleting, where.account)
         if lacking is None:
             return replace(found, steps=steps)
         message = (
@@ -243,9 +246,10 @@ def _may_free(where: Where) -> bool:
     return where.options.stateful_set.free_stuck_pods
 
 
-def _deleting(where: Where) -> Right:
-    """To delete the set's pods: asked of the first one."""
-    return Right("delete", "", "pods", where.namespace, f"{where.name}-0")
+def _deleting(where: Where, pods: Iterable[Object]) -> list[Right]:
+    """To delete these pods; where there are none yet, any."""
+    names = [str(one["metadata"]["name"]) for one in pods] or [""]
+    return [Right("delete", "", "pods", where.namespace, name) for name in names]
 
 
 def _replicas(body: Object) -> int:
