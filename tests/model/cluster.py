@@ -1,7 +1,7 @@
 """The target as the API server holds it, and what happens to it: patches, releases, its controller.
 
-A `Deployment` is small and hashable; as a StatefulSet it keeps its numbers elsewhere. `document` and `records` give the
-JSON that the real `DeploymentTarget` and `StatefulSetTarget` read, `patched` applies the JSON patches that they send,
+A `Deployment` is small and hashable; as a StatefulSet or DaemonSet it keeps its numbers elsewhere. `document` and
+`records` give the JSON that the real targets of these kinds read, `patched` applies the JSON patches that they send,
 test by test.
 """
 
@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 from rollback_operator.api import REQUEST_ANNOTATION
 from rollback_operator.kube.client import FIELD_MANAGER
+from rollback_operator.targets.controllerrevisions import POD_LABEL
 from rollback_operator.targets.metadata import REVISION
 from rollback_operator.targets.podtemplate import HASH_LABEL, fingerprint
 
 Object = dict[str, Any]
 NAMESPACE, NAME = "shop", "checkout"
 OWNER = "kubectl-client-side-apply"
-STATEFUL_SET = "StatefulSet"
+STATEFUL_SET, DAEMON_SET = "StatefulSet", "DaemonSet"
 
 
 class Revision(NamedTuple):
@@ -51,6 +52,11 @@ class Deployment(NamedTuple):
     """The letter of a pod that does not get ready, and that such a set waits for."""
     refers: tuple[str, ...] = ()
     """ConfigMaps that its pods refer to, in every revision."""
+
+    @property
+    def numbers_itself(self) -> bool:
+        """Its number stands on it; that of a set stands on the ControllerRevision with its template only."""
+        return self.kind not in (STATEFUL_SET, DAEMON_SET)
 
     def __str__(self) -> str:
         marked = f", marked {self.mark}" if self.mark else ""
@@ -107,7 +113,7 @@ def print_of(letter: str, refers: tuple[str, ...] = ()) -> str:
 @cache
 def document(it: Deployment) -> Object:
     """Its JSON."""
-    numbered = it.number is not None and it.kind != STATEFUL_SET
+    numbered = it.number is not None and it.numbers_itself
     annotations = {REVISION: str(it.number) if numbered else None, REQUEST_ANNOTATION: it.mark}
     noted = {name: value for name, value in annotations.items() if value is not None}
     ready = {"rolling": 1}.get(it.pods, 3 if it.pods == "healthy" else 2)
@@ -138,6 +144,9 @@ def document(it: Deployment) -> Object:
             "availableReplicas": ready,
             "readyReplicas": ready,
             "unavailableReplicas": int(it.pods == "failing"),
+            "desiredNumberScheduled": 3,
+            "updatedNumberScheduled": 3,
+            "numberAvailable": ready,
         },
     }
 
@@ -150,7 +159,7 @@ def _entry(manager: str) -> Object:
 @cache
 def records(it: Deployment) -> tuple[Object, ...]:
     """The JSON of what records its revisions."""
-    make = _controller_revision if it.kind == STATEFUL_SET else _replica_set
+    make = _replica_set if it.numbers_itself else _controller_revision
     return tuple(make(it, one) for one in it.history)
 
 
@@ -167,7 +176,7 @@ def _pod(owner: str, letter: str) -> Object:
             "name": f"{NAME}-{ord(letter)}",
             "uid": POD + letter,
             "resourceVersion": "1",
-            "labels": {"controller-revision-hash": f"{NAME}-{letter}"},
+            "labels": {POD_LABEL: f"{NAME}-{letter}"},
             "ownerReferences": [{"controller": True, "uid": owner}],
         },
         "status": {"containerStatuses": [waiting]},
@@ -185,7 +194,7 @@ def _controller_revision(it: Deployment, one: Revision) -> Object:
     return {
         "metadata": {
             "name": f"{NAME}-{one.letter}",
-            "labels": {"app": NAME},
+            "labels": {"app": NAME, POD_LABEL: f"{NAME}-{one.letter}"},
             "annotations": {REQUEST_ANNOTATION: one.mark} if one.mark else {},
             "ownerReferences": [{"controller": True, "uid": it.uid}],
         },
@@ -221,7 +230,7 @@ def patched(it: Deployment, operations: list[Object]) -> Deployment | None:
             return None
     noted_before, annotations = (one["metadata"].get("annotations", {}) for one in (before, after))
     spec = after["spec"]
-    number = annotations.get(REVISION, it.number if it.kind == STATEFUL_SET else None)
+    number = annotations.get(REVISION, None if it.numbers_itself else it.number)
     letter = spec["template"]["spec"]["containers"][0]["image"][-1]
     kept = any(entry["manager"] == FIELD_MANAGER for entry in after["metadata"]["managedFields"])
     changed = it._replace(
@@ -257,9 +266,9 @@ def done(thing: Object, operation: Object) -> bool:
 def _asked_anew(it: Deployment) -> Deployment:
     """Something of the spec changed: the controller has not seen it.
 
-    The number of a StatefulSet is that of the ControllerRevision with its template, if there is one.
+    The number of a set is that of the ControllerRevision with its template, if there is one.
     """
-    if it.kind == STATEFUL_SET:
+    if not it.numbers_itself:
         it = it._replace(number=next((one.number for one in it.history if one.letter == it.letter), 0))
     return it._replace(generation=it.generation + 1, seen=False, pods="rolling")
 
@@ -294,6 +303,6 @@ def numbered(it: Deployment) -> Deployment:
     highest = max((one.number for one in others), default=0)
     number = mine.number if mine is not None and mine.number > highest else highest + 1
     kept = mine.mark if mine else None
-    taken = it.mark if it.kind != STATEFUL_SET or mine is None else None
+    taken = it.mark if it.numbers_itself or mine is None else None
     newest = Revision(it.letter, number, taken or kept)
     return it._replace(seen=True, number=number, history=(*others, newest))

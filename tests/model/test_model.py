@@ -14,6 +14,7 @@ from tests.model.world import Case
 DRY_RUN = (("dryRun", True),)
 NAMED = (("to", "2"),)
 STATEFUL = Case(kind=cluster.STATEFUL_SET, but=frozenset({surroundings.PAUSE, surroundings.RESUME}))
+DAEMON = STATEFUL._replace(kind=cluster.DAEMON_SET)
 STUCK = STATEFUL._replace(begins=cluster.STUCK, spec=(("to", "4"),))
 BROKEN_BEFORE = STATEFUL._replace(begins=cluster.BROKEN_BEFORE, spec=NAMED)
 KEPT = (("backup", "IfAllowed"),)
@@ -36,6 +37,8 @@ WALKED = {
     "a StatefulSet, one operator, a fault": STATEFUL._replace(faults=1),
     "a StatefulSet, and people interfere": STATEFUL._replace(moves=1),
     "a StatefulSet, two operators, a fault": STATEFUL._replace(operators=2, faults=1),
+    "a DaemonSet, one operator, a fault": DAEMON._replace(faults=1),
+    "a DaemonSet, and people interfere": DAEMON._replace(moves=1),
     "a StatefulSet that waits for a broken pod, one operator, a fault": STUCK._replace(faults=1),
     "a StatefulSet that waits for a broken pod, two operators, and people interfere": STUCK._replace(
         operators=2, moves=1
@@ -44,6 +47,7 @@ WALKED = {
     "a StatefulSet with a pod that an earlier revision broke, and people interfere": BROKEN_BEFORE._replace(moves=1),
 }
 DEEP = {
+    "a DaemonSet, two operators, a fault": DAEMON._replace(operators=2, faults=1),
     "a StatefulSet, one operator, a fault, and people interfere": STATEFUL._replace(faults=1, moves=1),
     "one operator, a fault, a copy that is kept if it may be, and people interfere": Case(faults=1, moves=1, spec=KEPT),
     "one operator, two faults, and people interfere": Case(faults=2, moves=1),
