@@ -275,7 +275,7 @@ def test_whoever_turns_automation_on_has_the_last_word(shop: Shop) -> None:
     shop.not_held()
 
 
-def test_while_git_cannot_be_asked_the_hold_stays_and_says_so(shop: Shop) -> None:
+def test_while_argo_cd_cannot_tell_what_git_has_the_hold_stays_and_says_so(shop: Shop) -> None:
     shop.releases("shop:1", "shop:2")
     shop.back()
     shop.held("back", "True")

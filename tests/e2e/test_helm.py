@@ -55,8 +55,8 @@ def other(fake_cluster: Cluster, tmp_path: Path) -> Iterator[Shop]:
         yield Shop(fake_cluster, name, tmp_path / "other")
 
 
-def message(body: Object) -> str:
-    return str(condition(body, "Ready")["message"])
+def message(body: Object, kind: str = "Ready") -> str:
+    return str(condition(body, kind)["message"])
 
 
 def test_a_release_goes_back_and_its_record_says_which_request_did_it(shop: Shop) -> None:
@@ -756,35 +756,56 @@ async def test_a_release_that_lands_between_the_look_and_the_effect_is_never_rol
     assert shop.image() == "shop:3"
 
 
+def orders(soak: str) -> Object:
+    """A policy for the release."""
+    trigger = {"name": "stuck", "rollout": {"progressDeadlineExceeded": True}, "interval": "1s"}
+    return policy("shop", target={"kind": "Helm", "name": "shop"}, triggers=[trigger], soak=soak)
+
+
+def armed(shop: Shop) -> tuple[str, str]:
+    """Whether a policy could roll back, and the reason."""
+    conditions = shop.get("rbp", "shop").get("status", {}).get("conditions", [])
+    return next(((one["status"], one["reason"]) for one in conditions if one["type"] == "Armed"), ("", ""))
+
+
+def known(shop: Shop) -> list[tuple[str, str]]:
+    """What a policy's ledger says of each revision."""
+    ledger = shop.get("rbp", "shop").get("status", {}).get("ledger", [])
+    return [(one["revision"], one["verdict"]) for one in ledger]
+
+
 def test_a_policy_says_whether_a_release_could_be_rolled_back(shop: Shop) -> None:
     shop.upgrade("shop:1")
-    shop.apply(
-        policy(
-            "shop",
-            target={"kind": "Helm", "name": "shop"},
-            triggers=[{"name": "stuck", "rollout": {"progressDeadlineExceeded": True}}],
-        )
-    )
-
-    def armed() -> str:
-        conditions = shop.get("rbp", "shop").get("status", {}).get("conditions", [])
-        return next((str(one["reason"]) for one in conditions if one["type"] == "Armed"), "")
-
-    until(lambda: armed() == "NothingToRollBackTo", what="there is one revision only")
+    shop.apply(orders("1h"))
+    until(lambda: armed(shop) == ("False", "NothingToRollBackTo"), what="there is one revision only")
     shop.upgrade("shop:2", "--history-max=2")
-    until(lambda: armed() == "Armed", what="it can be rolled back")
+    until(lambda: armed(shop) == ("True", "Armed"), what="it can be rolled back")
     shop.upgrade("shop:3", "--history-max=2")
-    until(lambda: armed() == "ArmedForNow", what="the next release removes what it would go back to")
+    until(lambda: armed(shop) == ("True", "ArmedForNow"), what="the next release removes what it would go back to")
+
+
+def test_a_policy_is_disarmed_when_what_proved_good_is_removed(shop: Shop) -> None:
+    """Another revision is there and superseded, but that proves nothing."""
+    shop.upgrade("shop:1")
+    shop.upgrade("shop:2")
+    shop.apply(orders("1s"))
+    until(lambda: known(shop) == [("2", "Good")], what="the release has proved good")
+    shop.apply(orders("1h"))
+    shop.wait("rbp/shop", "--for=jsonpath={.status.observedGeneration}=2")
+
+    shop.upgrade("shop:3", "--history-max=2")
+    until(lambda: armed(shop) == ("True", "ArmedForNow"), what="the next release removes what it would go back to")
+    shop.upgrade("shop:4", "--history-max=2")
+
+    until(lambda: armed(shop) == ("False", "RevisionNotFound"), what="it is disarmed")
+    assert "What proved good of Helm/shop is no longer among its revisions" in message(shop.get("rbp", "shop"), "Armed")
+    body = shop.ended(shop.request("back", policyRef={"name": "shop"}))
+    assert outcome(body) == ("Failed", "RevisionNotFound")
+    assert shop.history() == [(3, "superseded"), (4, "deployed")]
 
 
 def test_a_release_that_does_well_proves_good(shop: Shop) -> None:
     """How its workloads do is not looked at before a rollback; it is for that."""
     shop.upgrade("shop:1")
-    trigger = {"name": "stuck", "rollout": {"progressDeadlineExceeded": True}, "interval": "1s"}
-    shop.apply(policy("shop", target={"kind": "Helm", "name": "shop"}, triggers=[trigger], soak="1s"))
-
-    def known() -> list[tuple[str, str]]:
-        ledger = shop.get("rbp", "shop").get("status", {}).get("ledger", [])
-        return [(one["revision"], one["verdict"]) for one in ledger]
-
-    until(lambda: known() == [("1", "Good")], what="the release has proved good")
+    shop.apply(orders("1s"))
+    until(lambda: known(shop) == [("1", "Good")], what="the release has proved good")

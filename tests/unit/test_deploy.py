@@ -16,6 +16,7 @@ from rollback_operator.api.policy import RollbackPolicy
 from rollback_operator.api.reasons import FAILURES, Reason
 from rollback_operator.api.request import RollbackRequest
 from rollback_operator.settings import PREFIX, Settings
+from testbed import images
 
 ROOT = Path(__file__).parents[2]
 DEPLOY, EXAMPLES = ROOT / "deploy", ROOT / "examples"
@@ -267,6 +268,16 @@ def test_the_image_runs_as_the_user_that_the_pod_asks_for() -> None:
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     assert f"USER {user}:{user}" in lines
     assert 'ENTRYPOINT ["python", "-m", "rollback_operator"]' in lines
+
+
+def test_the_image_has_the_helm_that_is_tested() -> None:
+    """The testbed gives its own build of it the name that the Dockerfile asks for."""
+    (image,) = re.findall(
+        "^FROM (.*/helm:.*) AS helm$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    module = (ROOT / "testbed" / "modules" / "helm" / "go.mod").read_text(encoding="utf-8")
+    assert image == images.HELM
+    assert re.findall("^\\s*(?:require )?helm.sh/helm/v4 v(\\S+)", module, re.MULTILINE) == [image.rpartition(":")[2]]
 
 
 def test_the_probes_ask_what_the_server_answers() -> None:

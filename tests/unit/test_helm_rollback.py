@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -402,6 +403,35 @@ async def test_what_goes_for_the_history_limit_is_removed_if_it_can_be() -> None
     assert api.current(secret(2, release(2)))
     with pytest.raises(KeyError):
         api.current(secret(1, release(1)))
+
+
+AGAIN: dict[str, tuple[tuple[tuple[bool, str], ...], dict[str, Any], bool]] = {
+    # the attempt before (hooks were begun, and for which request), the options: whether hooks are run by this one
+    "there was none": ((), {}, True),
+    "its hooks were begun": (((True, "request-1"),), {}, False),
+    "its hooks were not begun": (((False, "request-1"),), {}, True),
+    "it was another request's": (((True, "request-0"),), {}, True),
+    "one before it had begun them": (((True, "request-1"), (False, "request-1")), {}, False),
+    "they are to be run again": (((True, "request-1"),), {"rerun_hooks": True}, True),
+    "they are never run": (((True, "request-1"),), {"rerun_hooks": True, "hooks": False}, False),
+}
+
+
+@pytest.mark.parametrize("case", AGAIN)
+async def test_hooks_that_were_begun_are_run_again_only_if_asked(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, options, run = AGAIN[case]
+    attempts = tuple(
+        record(3 + at, "failed", request=request, interrupted=True, hooks_ran=ran)
+        for at, (ran, request) in enumerate(before)
+    )
+    helm = mock.AsyncMock(return_value=Finished(1, "no"))
+    monkeypatch.setattr(Rollback, "_run", helm)
+
+    with pytest.raises(errors.Invalid):
+        await rollback((*records(1, 2), *attempts), 1, **options).make("request-1")
+
+    assert helm.await_args is not None
+    assert helm.await_args.kwargs == {"hooks": run}
 
 
 BEGUN = {
