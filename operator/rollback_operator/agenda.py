@@ -126,6 +126,10 @@ class Agenda:
         try:
             again = await self._worker(key)
             self._failures.pop(key, None)
+        except asyncio.CancelledError:
+            # Kopf ends every task begun after its own start when its watches end. They are started again; so is this.
+            again = 0.0
+            raise
         except Exception as error:  # noqa: BLE001 - one key's trouble must not stop the others
             self._on_error(key, error)
             failures = self._failures[key] = self._failures.get(key, 0) + 1

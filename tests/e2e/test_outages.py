@@ -15,7 +15,7 @@ FOR = 3.0
 OUTAGE = 5 * FOR
 FAULTS: dict[str, tuple[Fault | None, str]] = {
     "down": (None, "refused|the connection broke"),
-    "silent": (Fault(slow=60), "no answer within 12s"),
+    "silent": (Fault(slow=60), "no answer within 12s|too busy to tell"),
     "error-500": (Fault.status(500), "500"),
     "busy-503": (Fault.status(503), "503"),
     "not-a-number": (Fault.vector("NaN"), "NaN"),

@@ -34,7 +34,7 @@ def idle(shared: Watched) -> Iterator[Watched]:
         asked: dict[str, Object] = {
             "prometheus": shared.errors("prometheus", for_="2s"),
             "no-data": shared.errors("no-data", for_="2s"),
-            "http": {"name": "health", "http": {"url": health.url}, **soon},
+            "http": {"name": "health", "http": {"url": health.url, "timeout": "10s"}, **soon},
             "pods": {"name": "restarts", "pods": {"restarts": "> 5", "notReady": "> 0"}, **soon},
             "rollout": {"name": "stuck", "rollout": {"progressDeadlineExceeded": True}, **soon},
             "alert": {"name": "told", "alert": {}, **soon},

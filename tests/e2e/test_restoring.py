@@ -253,6 +253,7 @@ def _without_rights(world: World) -> None:
     may_read = {"apiGroups": [""], "resources": ["configmaps", "secrets"], "verbs": ["get"]}
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "rollback-remember"}}
     world.apply({**role, "rules": [may_read]})
+    world.may("patch", "configmaps", name="settings", answer=False)
 
 
 def _forgotten(world: World) -> None:

@@ -76,6 +76,7 @@ def freed(world: World) -> list[tuple[str, str]]:
         and event.get("objectRef", {}).get("namespace") == world.namespace
         and event["objectRef"]["resource"] == "pods"
         and "impersonatedUser" in event
+        and event["responseStatus"]["code"] == 200
     ]
 
 

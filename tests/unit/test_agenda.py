@@ -117,6 +117,17 @@ async def test_a_key_may_be_woken_before_the_agenda_runs(work: Work) -> None:
         await task
 
 
+async def test_work_that_somebody_ends_is_begun_anew(work: Work) -> None:
+    """Kopf ends every task that was begun after its own start when its watches end; they are started again."""
+    work.hold("a")
+    async with going(work) as agenda:
+        agenda.wake("a")
+        await work.until("a", 1)
+        agenda._running["a"].cancel()
+        await work.until("a", 2)
+    assert work.heard == []
+
+
 async def test_a_key_is_never_worked_on_twice_at_once(work: Work) -> None:
     gate = work.hold("a")
     async with going(work) as agenda:

@@ -523,6 +523,85 @@ async def test_an_answer_that_comes_too_late_gives_nobody_his_time_back(
         assert await helm.write(status="failed") == 403
 
 
+async def test_what_is_deployed_is_done_however_long_helm_stays(
+    store: tuple[Store, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody says any more that he lives then, and nobody has to: it is not made a second time for that."""
+    _, api = store
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(doors, "BEAT", 0.01)
+    async with child(api) as helm:
+        await helm.create()
+        assert await helm.write() == 200
+        beats = asyncio.create_task(helm.door.beat())
+        clock.slept.append(doors.LEASE + 1)
+        done, _ = await asyncio.wait({beats}, timeout=0.2)
+        assert not done
+        assert helm.door.broken == {}
+        helm.door.rest()
+        await beats
+
+
+async def test_a_record_is_not_closed_by_who_had_to_wait_for_too_long(
+    store: tuple[Store, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sign of life is written before it, and takes its time."""
+    kept, api = store
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(doors, "BEAT", 0.01)
+    async with child(api) as helm:
+        await helm.create()
+        kept.goes_on.clear()
+        clock.slept.append(doors.LEASE - 1)
+        beats = asyncio.create_task(helm.door.beat())
+        async with asyncio.timeout(60):
+            await kept.came.wait()
+            closing = asyncio.create_task(helm.write())
+            while not helm.door._writing._waiters:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+            kept.instead = [("PUT", 500, False)]
+            clock.slept.append(2)
+            kept.goes_on.set()
+            assert await closing == 403
+            await beats
+    assert kept.kept[NEXT]["metadata"]["labels"]["status"] == "pending-rollback"
+
+
+async def test_a_record_that_another_operator_closed_stays_as_it_is(store: tuple[Store, Api]) -> None:
+    """It took us for dead, and its own attempt comes after: the record is marked as ours all the same."""
+    kept, api = store
+    async with child(api) as helm:
+        await helm.create()
+        there = kept.kept[NEXT]
+        noted = {**there["metadata"]["annotations"], "rollback.dev/interrupted": "true"}
+        labels = {**there["metadata"]["labels"], "status": "failed"}
+        metadata = {**there["metadata"], "annotations": noted, "labels": labels, "resourceVersion": "9"}
+        mended = kept.kept[NEXT] = {**there, "data": {"release": "mended"}, "metadata": metadata}
+        assert await helm.write() == 403
+        assert helm.door.outrun
+
+    assert kept.kept[NEXT] == mended
+
+
+async def test_an_answer_that_breaks_off_is_one_that_was_not_good(store: tuple[Store, Api]) -> None:
+    """Or Helm, which fails over it, would seem to fail for a reason of its own."""
+    kept, api = store
+    carry_out = kept._carry_out
+
+    def broken(request: web.Request, body: Object) -> web.StreamResponse:
+        if request.path != "/api/v1/pods":
+            return carry_out(request, body)
+        assert request.transport is not None
+        asyncio.get_running_loop().call_later(0.05, request.transport.abort)
+        return web.Response(body=b"{", headers={"Content-Length": "100"})
+
+    kept._carry_out = broken  # type: ignore[method-assign]
+    async with child(api) as helm:
+        with pytest.raises(aiohttp.ClientError):
+            await helm.call("GET", "/api/v1/pods")
+        assert ("GET", "/api/v1/pods") in helm.door.broken
+
+
 @pytest.mark.parametrize("answer", [200, 403, 429, 500])
 async def test_a_write_with_an_answer_keeps_the_record_open_no_longer(
     store: tuple[Store, Api], monkeypatch: pytest.MonkeyPatch, answer: int

@@ -405,6 +405,21 @@ async def test_what_goes_for_the_history_limit_is_removed_if_it_can_be() -> None
         api.current(secret(1, release(1)))
 
 
+@pytest.mark.parametrize("late", [True, False])
+async def test_what_becomes_of_helm_after_it_deployed_undoes_nothing(
+    monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    kept = Kept(secret(1, release(1)), secret(2, release(2, status="deployed")))
+    door = door_of(secret(3, release(3, status="deployed")), LAPSED)
+    door.deployed, door.doomed = True, []
+    monkeypatch.setattr(Rollback, "_door", lambda *_: door)
+    monkeypatch.setattr(Rollback, "_run", mock.AsyncMock(return_value=Finished(-1, "Helm was ended", late)))
+
+    await rollback(records(1, 2), 1, kept).make("request-1")
+
+    assert kept.written == []
+
+
 AGAIN: dict[str, tuple[tuple[tuple[bool, str], ...], dict[str, Any], bool]] = {
     # the attempt before (hooks were begun, and for which request), the options: whether hooks are run by this one
     "there was none": ((), {}, True),

@@ -34,7 +34,15 @@ from rollback_operator.kube.client import APPLY, JSON, Api
 from rollback_operator.kube.words import without_values
 from rollback_operator.targets.base import Where
 from rollback_operator.targets.helm import answers
-from rollback_operator.targets.helm.records import ALIVE_ANNOTATION, PENDING, PREFIX, TYPE, number_of, secret_name
+from rollback_operator.targets.helm.records import (
+    ALIVE_ANNOTATION,
+    DEPLOYED,
+    PENDING,
+    PREFIX,
+    TYPE,
+    number_of,
+    secret_name,
+)
 from rollback_operator.targets.helm.store import secrets
 from rollback_operator.targets.helm.wire import WireError, secret_in
 
@@ -160,11 +168,19 @@ class Door:
     def _lapsed(self) -> bool:
         """Whether others may be at work: no reason for the attempt to have failed, so it is made again.
 
-        Once so, always so: of a sign of life that comes after all, a call that was refused knows nothing.
+        Once so, always so: of a sign of life that comes after all, a call that was refused knows nothing. What is
+        deployed is done: Helm writes nothing after that, and nobody says any more that he lives.
         """
+        if self.deployed:
+            return False
         if self.record is not None and time.monotonic() - self._confirmed > LEASE:
             self.broken[_LIFE] = f"no sign of life could be written for {LEASE:g} s"
         return _LIFE in self.broken
+
+    @property
+    def deployed(self) -> bool:
+        """Whether Helm closed the record as one that was made as a whole."""
+        return self.record is not None and _status(self.record) == DEPLOYED
 
     async def quiet(self) -> None:
         """Wait until no write can arrive any more whose answer is not known.
@@ -277,15 +293,16 @@ class Door:
             noted = {}
         except errors.KubeError as error:
             return answers.status(HTTPStatus.TOO_MANY_REQUESTS, str(error), _RETRY)
+        self._check_alive()
         new["metadata"] = {**new["metadata"], "annotations": {**noted, **_notes(new)}}
         return await self._pass_on(request, json.dumps(new).encode(), {"Content-Type": JSON})
 
     async def _replace(self, request: web.Request, new: Object) -> web.StreamResponse:
         if not _pending(new):
             await self.quiet()
-            self._check_alive()
         async with self._writing:
             for _ in range(TRIES):
+                self._check_alive()
                 if self.record is None:
                     raise _Refusal("it was not created through this door")
                 metadata = self.record["metadata"]
@@ -321,6 +338,9 @@ class Door:
             return False
         else:
             same = stored["data"] == wanted["data"]
+            if not same and not _pending(stored):  # somebody took us for dead, and closed it
+                self.outrun = True
+                return False
         if same or self.record is not None:
             self.record = stored
         return same
@@ -379,6 +399,8 @@ class Door:
             else:
                 self._touch(request, body)
             if response.prepared:
+                if not watches:
+                    self._note(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
                 return _cut(request, response)
             return self._failed(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error).encode(), {})
         if not watches:
@@ -418,8 +440,12 @@ class Door:
         return status
 
 
+def _status(secret: Object) -> str:
+    return str((secret["metadata"].get("labels") or {}).get("status", ""))
+
+
 def _pending(secret: Object) -> bool:
-    return (secret["metadata"].get("labels") or {}).get("status") in PENDING
+    return _status(secret) in PENDING
 
 
 def _notes(secret: Object) -> dict[str, str]:

@@ -207,7 +207,7 @@ class Rollback:
         done = await self._run(door, [], key, hooks=hooks)
         if door.record is None:
             raise _before(door, done)
-        if done.code != 0:
+        if done.code != 0 and not door.deployed:  # what becomes of Helm afterwards undoes nothing
             await self._after(door, done, earlier=len(again))
         for name in door.doomed:
             await self._remove(name)
