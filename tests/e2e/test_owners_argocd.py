@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from testbed import Cluster
-from tests.e2e.gitops import Shop
-from tests.e2e.test_argocd import argocd, settings, shop  # noqa: F401 - fixtures
+from testbed.argocd import operated
+from tests.e2e.gitops import AUTOMATED, Shop
+from tests.e2e.test_argocd import argocd, not_automated, settings, shop  # noqa: F401 - fixtures
 from tests.e2e.world import Object, condition, outcome
 from tests.flux import definition as definition_of
 
@@ -54,6 +55,11 @@ def above(shop: Shop, policy: str | None = None) -> None:  # noqa: F811
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "name": "shops", "uid": made["uid"]}
     patch = {"metadata": {"ownerReferences": [{**owner, "controller": True}]}}
     shop.kubectl("patch", "application", shop.name, "--type=merge", "-p", json.dumps(patch))
+    may_look(shop)
+
+
+def may_look(shop: Shop) -> None:  # noqa: F811
+    """Let the service account look at what may be above an Application."""
     rule = {"apiGroups": ["argoproj.io"], "resources": ["applications", "applicationsets"], "verbs": ["get"]}
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -109,3 +115,61 @@ def test_an_application_set_that_leaves_its_applications_alone_is_no_obstacle(sh
     above(shop, "create-only")
     assert outcome(shop.back()) == ("Succeeded", "Completed")
     assert shop.image() == "shop:1"
+
+
+ROOT = "root"
+IGNORES = {"group": "argoproj.io", "kind": "Application", "jsonPointers": ["/spec/syncPolicy"]}
+
+
+def by_parent(shop: Shop, **spec: Any) -> None:  # noqa: F811
+    """Have Argo CD deploy the Application itself, from the same repository, by another one."""
+    commit = shop.repository.commit({"apps/web.json": child(shop)}, "The Application itself")
+    at: dict[str, Any] = {"namespace": shop.at, "destination": shop.namespace}
+    shop.argocd.application(ROOT, shop.repository.url, path="apps", automated=AUTOMATED, **at, **spec)
+    deployed_by_parent(shop, commit)
+    may_look(shop)
+
+
+def child(shop: Shop, **more: Any) -> str:  # noqa: F811
+    """The Application as it stands in Git."""
+    spec = {**shop.app()["spec"], "syncPolicy": {"automated": AUTOMATED}, **more}
+    names = {"name": shop.name, "namespace": shop.at}
+    return json.dumps({"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": names, "spec": spec})
+
+
+def deployed_by_parent(shop: Shop, commit: str) -> None:  # noqa: F811
+    """Wait until the parent brought that commit, by itself."""
+    shop.argocd.refresh(ROOT, shop.at)
+    shop.argocd.wait(ROOT, operated(commit), shop.at)
+
+
+def test_an_app_of_apps_that_would_undo_it_is_named_before_anything_is_touched(shop: Shop) -> None:  # noqa: F811
+    shop.releases("shop:1", "shop:2")
+    by_parent(shop)
+    before = shop.app()["spec"]
+
+    body = shop.back(owner="Through")
+
+    assert outcome(body) == ("Failed", "OwnedBy"), said(body)
+    assert f"Argo CD's Application {shop.at}/{ROOT} manages Application/web" in said(body)
+    assert (shop.app()["spec"], shop.hold(), shop.image()) == (before, None, "shop:2")
+
+
+def test_an_app_of_apps_that_leaves_automation_to_others_does_not_end_the_hold(shop: Shop) -> None:  # noqa: F811
+    shop.releases("shop:1", "shop:2")
+    how = {"automated": AUTOMATED, "syncOptions": ["RespectIgnoreDifferences=true"]}
+    by_parent(shop, syncPolicy=how, ignoreDifferences=[IGNORES])
+
+    body = shop.back(owner="Through")
+    assert outcome(body) == ("Succeeded", "Completed"), said(body)
+    assert any("leaves the rollback alone" in note for note in body["status"]["targets"][0]["plan"]["notes"])
+    shop.held("back", "True")
+    told = [{"name": "team", "value": "shop"}]
+    commit = shop.repository.commit({"apps/web.json": child(shop, info=told)}, "Whose it is")
+    deployed_by_parent(shop, commit)
+
+    app = shop.app()
+    assert app["spec"]["info"] == told
+    not_automated(app)
+    assert (shop.hold() is not None, shop.image()) == (True, "shop:1")
+    shop.held("back", "True")

@@ -19,7 +19,7 @@ from rollback_operator.core.backups import MANIFESTS
 from rollback_operator.targets import manifests, podtemplate
 from tests.faults.admin import Admin, NoAnswerError
 from tests.faults.rows import BROKEN, DeploymentRow, Object, deployment
-from tests.faults.run import REQUEST, Bench
+from tests.faults.run import LONG, REQUEST, Bench
 
 POLICY = "web"
 PLACES = {("ConfigMap", "settings"): "configmaps", ("Secret", "db"): "secrets", ("ConfigMap", "extra"): "configmaps"}
@@ -117,7 +117,7 @@ class ConfiguredBench(Bench):
             "apiVersion": "rollback.dev/v1alpha1",
             "kind": "RollbackRequest",
             "metadata": {"name": REQUEST},
-            "spec": {"reason": "sweep", "policyRef": {"name": POLICY}, "timeout": "3m", **spec},
+            "spec": {"reason": "sweep", "policyRef": {"name": POLICY}, "timeout": LONG, **spec},
         }
         await self.lab.admin.create(self._requests(), body)
 

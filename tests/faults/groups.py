@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tests.faults.admin import Admin
 from tests.faults.rows import DeploymentRow, deployment
-from tests.faults.run import REQUEST, Bench
+from tests.faults.run import LONG, REQUEST, Bench
 
 Object = dict[str, Any]
 NAMES = ("web", "api")
@@ -49,7 +49,7 @@ class GroupBench(Bench):
             "apiVersion": "rollback.dev/v1alpha1",
             "kind": "RollbackRequest",
             "metadata": {"name": REQUEST},
-            "spec": {"reason": "sweep", "targets": targets, "timeout": "3m", **spec},
+            "spec": {"reason": "sweep", "targets": targets, "timeout": LONG, **spec},
         }
         await self.lab.admin.create(self._requests(), body)
 

@@ -18,14 +18,16 @@ from tests.faults.run import Bench
 
 PREFIX = "sh.helm.release.v1.web.v"
 SETTINGS: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}
-ONLY_IN_2: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "only-in-2"}}
+ONLY_IN: dict[int, Object] = {
+    version: {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"only-in-{version}"}} for version in (1, 2)
+}
 _SINCE = "2026-01-01T00:00:00Z"
 
 
 def objects(version: int) -> list[Object]:
-    """What the chart's version consists of; one object is only in the second."""
+    """What the chart's version consists of; of either one object is in no other."""
     settings = {**SETTINGS, "data": {"version": str(version)}}
-    return [settings, deployment(version), *([ONLY_IN_2] if version == 2 else [])]
+    return [settings, deployment(version), *([ONLY_IN[version]] if version in ONLY_IN else [])]
 
 
 def record(namespace: str, version: int, status: str) -> Object:
@@ -63,6 +65,7 @@ class HelmRow:
         "POST secrets",
         "PATCH configmaps/settings helm",
         "PATCH deployments/web helm",
+        "PATCH configmaps/only-in-1 helm",
         "DELETE configmaps/only-in-2",
         f"PUT secrets/{PREFIX}2",
         effect_call,
@@ -81,6 +84,8 @@ class HelmRow:
         await admin.create(base, record(namespace, version, "deployed"))
         for thing in objects(version):
             await admin.apply(_path(namespace, thing), _owned(thing, namespace), force=True, manager="helm")
+        if version - 1 in ONLY_IN:
+            await admin.delete(_path(namespace, ONLY_IN[version - 1]))
         await admin.until(lambda: self._available(admin, namespace), f"version {version} is rolled out")
 
     async def recreate(self, admin: Admin, namespace: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tests.faults.admin import PATIENCE
 from tests.faults.figures import BAD, WELL, Figures
-from tests.faults.run import SIDE_BY_SIDE, Bench
+from tests.faults.run import LONG, SIDE_BY_SIDE, Bench
 
 Object = dict[str, Any]
 POLICY = "web"
@@ -22,7 +22,6 @@ class WatchedBench(Bench):
     figures: Figures = field(init=False)
 
     side_by_side: ClassVar[int] = SIDE_BY_SIDE  # these runs wait more than they work
-    rests_within: ClassVar[float] = 120
     asks_every: ClassVar[float] = 0.25
     idle: ClassVar[float] = 12
 
@@ -107,7 +106,8 @@ class WatchedBench(Bench):
             bad = [one for one in status.get("ledger", []) if one["verdict"] == "Bad"]
             return bool(bad) and says.get("Alert") == "NothingWrong" and status.get("verdict") == "Healthy"
 
-        await self.lab.admin.until(knows, f"the policy in {self.namespace} knows of the end", self.rests_within)
+        await self.lab.admin.until(knows, f"the policy in {self.namespace} knows of the end")
+        await super().rested()
 
     async def state(self) -> Any:
         """What is told of a run that did not end."""
@@ -143,7 +143,7 @@ class WatchedBench(Bench):
                     }
                 ],
                 "soak": "1s",
-                "verify": {"timeout": "2m", "triggers": ["errors"]},
+                "verify": {"timeout": LONG, "triggers": ["errors"]},
             },
         }
 

@@ -39,6 +39,8 @@ OF_ALL = ("killed before", "reset before")
 OF_WRITES = ("killed after", "409", "reset after")
 """What says nothing at a call that only reads."""
 _OFTEN = 4
+_STOOD_STILL = "another operator may be at work"
+"""What an operator says of itself that could not do anything for seconds."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,20 @@ async def disturb(lab: Lab, row: Row, kind: str, calls: Iterable[Call], expected
 
 
 async def twice(lab: Lab, row: Row, first: tuple[str, Call], second: tuple[str, Call], expected: Outcome) -> Tried:
-    """A run with a kill, and a second kill at a call of the recovery."""
+    """A run with a kill, and a second kill at a call of the recovery.
+
+    Of three attempts of Helm's that leaves one. If the machine stands still just then, that is a third fault, of
+    nobody's making, and the run is made again.
+    """
     kind, call = first
     name = f"{kind} {call}, then {second[0]} {second[1]}"
-    return await tried(lab, row, name, call, lambda bench: then(bench, CLASSES[kind](bench), second), expected=expected)
+    for _ in range(2):
+        run = await tried(
+            lab, row, name, call, lambda bench: then(bench, CLASSES[kind](bench), second), expected=expected
+        )
+        if _STOOD_STILL not in (run.trouble or ""):
+            break
+    return run
 
 
 async def tried(
@@ -188,7 +200,7 @@ async def settled(bench: Bench, expected: Outcome) -> Outcome:
         return difference(outcome, expected) is None
 
     with contextlib.suppress(TimeoutError):
-        await bench.lab.admin.until(same, "the world comes to rest", within=bench.rests_within, every=bench.asks_every)
+        await bench.lab.admin.until(same, "the world comes to rest", every=bench.asks_every)
     return outcome
 
 
@@ -202,7 +214,7 @@ async def writes_when_idle(bench: Bench) -> int:
         over = await bench.over()
         async with bench.lab.places[bench.row.begun_by].lent():  # waiting costs nothing
             await asyncio.sleep(bench.idle)
-        wrote = sum(datetime.fromisoformat(event["requestReceivedTimestamp"]) > over for event in bench.writes())
+            wrote = sum(datetime.fromisoformat(event["requestReceivedTimestamp"]) > over for event in bench.writes())
         if not wrote:
             break
     return wrote

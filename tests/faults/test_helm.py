@@ -28,7 +28,7 @@ async def test_a_platform_that_stands_still_leaves_nothing_behind(lab: Lab) -> N
 
 
 async def _still(lab: Lab, call: Call, expected: Outcome) -> Tried:
-    """A run in which no call is answered for a while, from `call` on; all of them arrive in the end."""
+    """A run in which no call is answered for a while, from `call` on; those still waited for arrive in the end."""
 
     def fault(bench: Bench) -> Fault:
         return Fault(before=lambda: bench.proxy.stand_still(STILL))

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from tests.faults.admin import PATIENCE
 from tests.faults.applications import APPLICATIONS
 from tests.faults.calls import Call
 from tests.faults.conftest import judge
@@ -216,7 +217,8 @@ async def test_a_request_deleted_midway_makes_at_most_one_effect_and_harms_no_ot
         await bench.start()
         bench.proxy.faults[Call.parse(call)] = Fault(before=delete, after=note)
         await bench.begin()
-        await answered.wait()
+        async with asyncio.timeout(PATIENCE):
+            await answered.wait()
         await bench.ended()
         first = row.effects(bench.audit(), bench.namespace)
         bench.proxy.faults.clear()
@@ -268,7 +270,9 @@ async def aborted_while_late(lab: Lab, row: Row, mistake: str) -> Outcome:
             await lab.admin.merge(requests, {"spec": {"abort": True}})
 
         await bench.start()
-        bench.proxy.faults[Call(row.effect_call, 1)] = Fault(before=abort, late=8.0)
+        # Of one that makes no mistake the effect comes while it settles; of the other, when it has said its lie.
+        late = Fault(before=abort, late=1.0, not_before=bench.ended) if mistake else Fault(before=abort, late=4.0)
+        bench.proxy.faults[Call(row.effect_call, 1)] = late
         await bench.begin()
         await bench.ended()
 
