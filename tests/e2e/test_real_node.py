@@ -7,6 +7,7 @@ import re
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import yaml
 
 from testbed import Cluster, images
 from testbed.operating import ROOT, SYSTEM
+from tests.e2e import helming
 from tests.e2e.world import World, condition, outcome, until, web
 
 pytestmark = pytest.mark.real_node
@@ -59,6 +61,13 @@ def failing(world: World, reason: str) -> bool:
     return f'"reason": "{reason}"' in world.kubectl("get", "pods", "-o", "json")
 
 
+def answers(world: World) -> set[str]:
+    """What the shop's pods answer."""
+    pods = json.loads(world.kubectl("get", "pods", "-l", "app=web", "-o", "json"))["items"]
+    live = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    return {urllib.request.urlopen(f"http://{pod['status']['podIP']}:8000/").read().decode() for pod in live}
+
+
 def test_a_release_that_crash_loops_is_rolled_back_and_the_shop_answers(world: World) -> None:
     world.release(shop("good"))
     world.apply(shop("bad", cents="four fifty"))
@@ -68,10 +77,26 @@ def test_a_release_that_crash_loops_is_rolled_back_and_the_shop_answers(world: W
 
     assert outcome(body) == ("Succeeded", "Completed")
     assert condition(body, "Ready")["message"].endswith("2 of 2 pods are updated and available.")
-    pods = json.loads(world.kubectl("get", "pods", "-l", "app=web", "-o", "json"))["items"]
-    live = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-    answers = {urllib.request.urlopen(f"http://{pod['status']['podIP']}:8000/").read().decode() for pod in live}
-    assert answers == {"shop release good: coffee 4.50\n"}
+    assert answers(world) == {"shop release good: coffee 4.50\n"}
+
+
+def test_a_release_of_helm_that_crash_loops_is_rolled_back_by_the_helm_of_the_image(
+    world: World, tmp_path: Path
+) -> None:
+    release = helming.Shop(world.cluster, world.namespace, tmp_path)
+    release.allow()
+    chart = release.chart(web=yaml.safe_dump(shop("{{ .Values.release }}", cents="{{ .Values.cents }}")))
+    release.upgrade(SHOP, "--set", "release=good", "--set-string", "cents=450", chart=chart)
+    release.rolled_out("web")
+    release.upgrade(SHOP, "--set", "release=bad", "--set-string", "cents=four", chart=chart)
+    until(lambda: failing(world, "CrashLoopBackOff"), what="the bad release crash-loops")
+
+    body = release.back("back")
+
+    assert outcome(body) == ("Succeeded", "Completed"), condition(body, "Ready")["message"]
+    assert release.history() == [(1, "superseded"), (2, "superseded"), (3, "deployed")]
+    assert release.record(3)["metadata"]["annotations"] == {"rollback.dev/request": body["metadata"]["uid"]}
+    assert answers(world) == {"shop release good: coffee 4.50\n"}
 
 
 def test_a_revision_that_crash_loops_itself_fails_with_the_pods_own_reasons(world: World) -> None:
