@@ -14,6 +14,8 @@ from aiohttp.test_utils import TestServer
 
 from rollback_operator.gitobjects import Credentials, GitObjects, Spot, Unknowable, asking, program
 from testbed.git import GitRepository
+from testbed.gitserver import GitServer
+from testbed.listeners import Answer, Asked
 
 CREDENTIALS = Credentials("https://git.example.com/shop", "bot", "hunter2")
 
@@ -284,6 +286,40 @@ async def test_credentials_are_shown_to(whom: str, monkeypatch: pytest.MonkeyPat
     assert "hunter2" not in str(arguments)
     assert "hunter2" not in str(environment)
     assert "hunter2" not in repr(credentials)
+
+
+class Private(GitServer):
+    """Serves who shows the password of `CREDENTIALS`."""
+
+    def answer(self, asked: Asked) -> Answer:
+        if asked.headers.get("authorization") != "Basic Ym90Omh1bnRlcjI=":
+            return Answer(401, headers={"WWW-Authenticate": 'Basic realm="git"'})
+        return super().answer(asked)
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hunter1", None])
+async def test_a_real_server_is_asked_at_the_address_that_was_checked_and_shown_the_password(
+    password: str | None, repository: GitRepository, tmp_path: Path
+) -> None:
+    """By http: https is the same with TLS, whose authorities are the machine's."""
+
+    async def resolve(host: str, _: int) -> list[str]:
+        assert host == "git.example.com"
+        return ["127.0.0.1"]
+
+    commit = repository.commit(BASE, "first")
+    there = await objects().identity(Spot(repository.url, commit, "web"))
+    with Private(tmp_path) as server:
+        url = server.url.replace("127.0.0.1", "git.example.com") + "/shop.git"
+        shown = None if password is None else Credentials(url, "bot", password)
+        asking_it = GitObjects(("http",), resolve).identity(Spot(url, commit, "web"), shown)
+        if password == "hunter2":
+            assert await asking_it == there
+        else:
+            with pytest.raises(Unknowable, match="git fetch failed") as refused:
+                await asking_it
+            assert "hunter" not in str(refused.value)
+        assert server.asked
 
 
 NO_HOSTS = [
