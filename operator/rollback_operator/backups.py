@@ -84,11 +84,13 @@ class Backups:
         target: Snapshot,
         wish: Backup,
         *,
+        to: str,
         beside: Sequence[Object] = (),
     ) -> Prepared | Refused:
         """Whether a copy will be kept, for the plan to say; nothing is made yet.
 
-        `beside`: the configuration that is replaced besides, as objects that `kubectl replace` takes.
+        `to`: the revision that it goes back to. `beside`: the configuration that is replaced besides, as objects that
+        `kubectl replace` takes.
 
         Raises:
             kube.errors.KubeError: no answer.
@@ -99,7 +101,7 @@ class Backups:
         if not await self._may(where.account):
             why = f"service account {where.account} may not create secrets in namespace {where.account.namespace}"
             return _cannot(Reason.FORBIDDEN, why, required=required)
-        kept = await self._targets[ref.kind].backup(where, target)
+        kept = await self._targets[ref.kind].backup(where, target, to)
         if kept is None:
             return _cannot(Reason.REJECTED, UNREADABLE, required=required)
         size = sum(len(data) for data in _data(kept, beside).values())
@@ -124,6 +126,7 @@ class Backups:
         target: Snapshot,
         copy: KeptCopy,
         *,
+        to: str,
         beside: Sequence[Object] = (),
     ) -> None:
         """Make the copy of what stands now; one that this request made already stays as it is.
@@ -135,7 +138,7 @@ class Backups:
         """
         if self._made.has((request.uid, copy.secret)):
             return  # by an attempt that came to be too late over it
-        kept = await self._targets[ref.kind].backup(where, target)
+        kept = await self._targets[ref.kind].backup(where, target, to)
         if kept is None:
             raise errors.Invalid(UNREADABLE)
         body = secret(request, ref, copy.secret, _data(kept, beside))

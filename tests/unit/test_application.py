@@ -455,7 +455,7 @@ async def test_what_is_kept_of_it_can_be_put_back_by_hand() -> None:
 
 
 async def backup(api: FakeApi, **options: Any) -> Kept:
-    found = await ApplicationTarget(api).backup(where(**options), await look(api))  # type: ignore[arg-type]
+    found = await ApplicationTarget(api).backup(where(**options), await look(api), "1")  # type: ignore[arg-type]
     assert found is not None
     return found
 
@@ -565,7 +565,7 @@ async def test_of_what_nobody_can_tell_no_copy_is_kept() -> None:
     app = application()
     app["status"]["history"].append({**entry(3, "x"), "revision": ""})
     api = FakeApi(app)
-    assert await ApplicationTarget(api).backup(where(), await look(api)) is None  # type: ignore[arg-type]
+    assert await ApplicationTarget(api).backup(where(), await look(api), "1") is None  # type: ignore[arg-type]
 
 
 async def test_it_leaves_what_it_was_made_from_alone() -> None:

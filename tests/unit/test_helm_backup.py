@@ -14,13 +14,16 @@ from rollback_operator.targets.base import Kept, Where
 from rollback_operator.targets.helm import HelmTarget
 from rollback_operator.targets.helm.records import decode
 from rollback_operator.targets.metadata import REVISION
-from tests.unit.helm import release, secret
+from tests.unit.helm import MANIFEST, release, secret
 from tests.unit.objects import deployment
 
 Object = dict[str, Any]
 SERVED = {
     "/apis/apps/v1": [{"name": "deployments", "kind": "Deployment", "namespaced": True}],
-    "/api/v1": [{"name": "secrets", "kind": "Secret", "namespaced": True}],
+    "/api/v1": [
+        {"name": "secrets", "kind": "Secret", "namespaced": True},
+        {"name": "configmaps", "kind": "ConfigMap", "namespaced": True},
+    ],
 }
 SECRETS = "/api/v1/namespaces/shop/secrets"
 WEB = "/apis/apps/v1/namespaces/shop/deployments/web"
@@ -48,7 +51,7 @@ async def kept(cluster: Cluster, **options: Any) -> Kept | None:
     where = Where("shop", "shop", ServiceAccount("shop", "rollback"), Options(helm=HelmOptions(**options)))
     seen = await target.observe(where, None, None)
     assert seen is not None
-    return await target.backup(where, seen)
+    return await target.backup(where, seen, "1")
 
 
 def releases(*, newest: str = "deployed") -> list[Object]:
@@ -69,6 +72,23 @@ async def test_helm_takes_it_back_and_manifests_and_values_are_kept() -> None:
     record = copy_.more[RECORD]
     assert (record["kind"], record["metadata"]["name"]) == ("Secret", "sh.helm.release.v1.shop.v2")
     assert decode(record)["config"] == {"image": "shop:2"}
+
+
+async def test_what_only_the_earlier_revision_names_is_kept_if_it_is_there() -> None:
+    """Somebody made it, or Helm was told to keep it: the rollback changes it."""
+    settings = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: then}\n"
+    records = [
+        secret(1, release(1, manifest=MANIFEST.format(image="shop:1") + settings)),
+        secret(2, release(2, image="shop:2", status="deployed")),
+    ]
+    there = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "by hand"}}
+    path = "/api/v1/namespaces/shop/configmaps/settings"
+
+    copy_ = await kept(Cluster(records, {WEB: deployment(name="web"), path: there}))
+
+    assert copy_ is not None
+    assert [one["kind"] for one in copy_.manifests] == ["Deployment", "ConfigMap"]
+    assert copy_.manifests[1]["data"] == {"a": "by hand"}
 
 
 async def test_a_release_that_failed_is_what_is_left() -> None:

@@ -66,7 +66,9 @@ class Actor:
         wish = backups.wish(job.request.spec, orders.spec if orders is not None else None)
         findings, copy = await asyncio.gather(
             self.targets[job.ref.kind].examine(job.where, target, action.to),
-            self.backups.prepare(job.request, job.ref, job.where, target, wish, beside=recalled.replaced),
+            self.backups.prepare(
+                job.request, job.ref, job.where, target, wish, to=action.to.name, beside=recalled.replaced
+            ),
         )
         return copy if isinstance(copy, Refused) else recalled.added_to(copy.added_to(findings), target.uid)
 
@@ -106,7 +108,8 @@ class Actor:
             return True
         try:
             beside = await self.together.replaced(job.where, mine.plan)
-            await self.backups.keep(job.request, job.ref, job.where, target, mine.plan.backup, beside=beside)
+            to, copy = mine.plan.to.revision, mine.plan.backup
+            await self.backups.keep(job.request, job.ref, job.where, target, copy, to=to, beside=beside)
         except (errors.Forbidden, errors.Invalid) as error:
             job.heard.answer = given_up(error, job.ref, job.where.account, required=mine.plan.backup.required)
             return False

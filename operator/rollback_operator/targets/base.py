@@ -95,8 +95,8 @@ class Target(Protocol):
     async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
         """What going to `to` would do, and what `to` needs that is gone; secrets are read as the account only."""
 
-    async def backup(self, where: Where, target: Snapshot) -> Kept | None:
-        """What an effect on the target replaces; None if there is something to replace that cannot be read.
+    async def backup(self, where: Where, target: Snapshot, to: str) -> Kept | None:
+        """What going to revision `to` replaces; None if there is something to replace that cannot be read.
 
         Raises:
             kube.errors.KubeError: it could not be read.

@@ -122,7 +122,7 @@ class ControllerRevisionTarget(ABC):
             return podtemplate.refers_to(reading.body["spec"]["template"])
         return podtemplate.refers_to(template_of(_record(reading, of)))
 
-    async def backup(self, where: Where, target: Snapshot) -> Kept:  # noqa: ARG002 - the protocol's
+    async def backup(self, where: Where, target: Snapshot, to: str) -> Kept:  # noqa: ARG002 - the protocol's
         """See `Target.backup`. It was read already."""
         return Kept((manifests.bare(target.raw.body),))
 

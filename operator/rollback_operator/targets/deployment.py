@@ -90,7 +90,7 @@ class DeploymentTarget:
         its = deployment if of is None else _of_revision(replica_sets, of.name)
         return podtemplate.refers_to(its["spec"]["template"])
 
-    async def backup(self, where: Where, target: Snapshot) -> Kept:  # noqa: ARG002 - the protocol's
+    async def backup(self, where: Where, target: Snapshot, to: str) -> Kept:  # noqa: ARG002 - the protocol's
         """See `Target.backup`. It was read already."""
         return Kept((manifests.bare(target.raw[0]),))
 

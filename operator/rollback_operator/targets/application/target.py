@@ -76,7 +76,7 @@ class ApplicationTarget:
             affected=reading.resources(app),
         )
 
-    async def backup(self, where: Where, target: Snapshot) -> Kept | None:
+    async def backup(self, where: Where, target: Snapshot, to: str) -> Kept | None:  # noqa: ARG002 - the protocol's
         """See `Target.backup`. It was read already.
 
         It is not brought back by `kubectl replace`: a rollback leaves the sources in its spec as they are, and its

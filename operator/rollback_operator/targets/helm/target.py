@@ -188,9 +188,10 @@ class HelmTarget:
         text = await with_remains(self._api, self._store, where, standing.records, stored.release)
         return replace(stored, release={**stored.release, "manifest": text})
 
-    async def backup(self, where: Where, target: Snapshot) -> Kept | None:
+    async def backup(self, where: Where, target: Snapshot, to: str) -> Kept | None:
         """See `Target.backup`. The objects as they are now, and the release's record with the values it was given.
 
+        Of those of `to` alone, too, if they are there: somebody made them, or Helm was told to keep them.
         Helm brings them back: to replace them would neither make those anew that the rollback deletes nor delete those
         that it makes, and Helm would not know of it.
         """
@@ -198,7 +199,9 @@ class HelmTarget:
         assert standing.current is not None
         try:
             stored = await self._newest(where, standing)
-            live = await Changes(self._api, where, await _objects(stored.release), {}).live()
+            comes_back = next((one for one in standing.records if str(one.number) == to), None)
+            things = {} if comes_back is None else await _objects((await self._store.read(where, comes_back)).release)
+            live = await Changes(self._api, where, things | await _objects(stored.release), {}).live()
             if standing.current is not standing.newest:
                 stored = await self._store.read(where, standing.current)
         except (UnreadableError, ManifestError, errors.NotFound):
