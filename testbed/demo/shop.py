@@ -100,8 +100,11 @@ class Shop:
 
     def pods(self) -> list[Object]:
         """Its pods that are not going away."""
-        listed = self.get("pods", "-l", f"app={self.name}")
-        return [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in self._all_pods() if "deletionTimestamp" not in pod["metadata"]]
+
+    def _all_pods(self) -> list[Object]:
+        listed: list[Object] = self.get("pods", "-l", f"app={self.name}")["items"]
+        return listed
 
     def get(self, *what: str) -> Object:
         """Something of the shop's namespace."""
@@ -165,7 +168,11 @@ class Shop:
         return listed.split()[-2]
 
     def every_pod_serves(self, release: int) -> Claim:
-        """Orders with and without a card, to each pod and to the Service."""
+        """Orders with and without a card, to each pod and to the Service, once what is going away is gone.
+
+        The Service gives an order to a pod that ends for a moment longer.
+        """
+        until(lambda: len(self._all_pods()) == len(self.pods()), within=60, what="the pods of before are gone")
         urls, pods = self.urls(), len(self.pods())
         answers = [order(url, card=card) for url in urls for card in (True, False) * 3]
         bad = next((answer.words for answer in answers if not answer.good or not answer.of(release)), None)
