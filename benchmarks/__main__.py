@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -24,10 +24,22 @@ MEASUREMENTS: Mapping[str, Callable[[Path], Table]] = {
     "policies-10000": policies.ten_thousand,
 }
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Measure what is named, or everything."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Measures on clusters of its own, prints Markdown.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(MEASUREMENTS)}; none: all of them")
+    names: list[str] = parser.parse_args().names
+    unknown = [name for name in names if name not in MEASUREMENTS]
+    if unknown:
+        parser.error(f"nothing is measured by the name of {', '.join(unknown)}; choose from {', '.join(MEASUREMENTS)}")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {cpu_count()} cores, Python {platform.python_version()}\n")
     with tempfile.TemporaryDirectory(prefix="rollback-bench-") as folder:
-        for name in sys.argv[1:] or MEASUREMENTS:
+        for name in names or MEASUREMENTS:
             place = Path(folder, name)
             place.mkdir()
             print(MEASUREMENTS[name](place), flush=True)
+
+
+if __name__ == "__main__":
+    main()
