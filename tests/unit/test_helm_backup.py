@@ -91,6 +91,13 @@ async def test_what_only_the_earlier_revision_names_is_kept_if_it_is_there() -> 
     assert copy_.manifests[1]["data"] == {"a": "by hand"}
 
 
+async def test_that_the_earlier_revision_cannot_be_read_is_for_others_to_say() -> None:
+    records = [secret(1, release(1, manifest="{")), secret(2, release(2, image="shop:2", status="deployed"))]
+    copy_ = await kept(Cluster(records, {WEB: deployment(name="web")}))
+    assert copy_ is not None
+    assert [one["kind"] for one in copy_.manifests] == ["Deployment"]
+
+
 async def test_a_release_that_failed_is_what_is_left() -> None:
     copy_ = await kept(Cluster(releases(newest="failed"), {}))
     assert copy_ is not None

@@ -118,15 +118,14 @@ class HelmTarget:
         if current.status != records.DEPLOYED:
             said = told(current.description) or current.status  # Helm's own words, with what the API server quoted
             return Health(Wellbeing.FAILING, f"Helm says: {said}", final=True)
-        return await self._workloads.health(where, await self._names(where, current))
+        return await self._workloads.health(where, list(await self._things(where, current)))
 
-    async def _names(self, where: Where, record: Record) -> list[Name]:
-        """The objects of a revision; none if nobody can tell."""
+    async def _things(self, where: Where, record: Record | None) -> dict[Name, Object]:
+        """The objects of a revision; none if nobody can tell, or if there is no such revision."""
         try:
-            stored = await self._store.read(where, record)
-            return list(await _objects(stored.release))
+            return {} if record is None else await _objects((await self._store.read(where, record)).release)
         except (UnreadableError, ManifestError, errors.NotFound):
-            return []
+            return {}
 
     async def examine(self, where: Where, target: Snapshot, to: Revision) -> Findings:
         """See `Target.examine`."""
@@ -199,8 +198,7 @@ class HelmTarget:
         assert standing.current is not None
         try:
             stored = await self._newest(where, standing)
-            comes_back = next((one for one in standing.records if str(one.number) == to), None)
-            things = {} if comes_back is None else await _objects((await self._store.read(where, comes_back)).release)
+            things = await self._things(where, next((one for one in standing.records if str(one.number) == to), None))
             live = await Changes(self._api, where, things | await _objects(stored.release), {}).live()
             if standing.current is not standing.newest:
                 stored = await self._store.read(where, standing.current)
@@ -270,7 +268,7 @@ class HelmTarget:
         return (
             []
             if standing.current is None
-            else await self._workloads.pods(where, await self._names(where, standing.current))
+            else await self._workloads.pods(where, list(await self._things(where, standing.current)))
         )
 
     async def stuck(self, where: Where) -> str | None:
@@ -278,7 +276,7 @@ class HelmTarget:
         standing = await self._standing(where)
         if standing.current is None:
             raise errors.NotFound(f"there is no release {where.name}")
-        return await self._workloads.stuck(where, await self._names(where, standing.current))
+        return await self._workloads.stuck(where, list(await self._things(where, standing.current)))
 
 
 def _snapshot(where: Where, standing: Standing, health: Health, verified: Plan | None) -> Snapshot:
