@@ -197,8 +197,8 @@ class HelmTarget:
         standing: Standing = target.raw
         assert standing.current is not None
         try:
-            stored = await self._newest(where, standing)
-            things = await self._things(where, next((one for one in standing.records if str(one.number) == to), None))
+            comes_back = next((one for one in standing.records if str(one.number) == to), None)
+            stored, things = await asyncio.gather(self._newest(where, standing), self._things(where, comes_back))
             live = await Changes(self._api, where, things | await _objects(stored.release), {}).live()
             if standing.current is not standing.newest:
                 stored = await self._store.read(where, standing.current)
