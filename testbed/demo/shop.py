@@ -100,7 +100,7 @@ class Shop:
 
     def pods(self) -> list[Object]:
         """Its pods that are not going away."""
-        return [pod for pod in self._all_pods() if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in self._all_pods() if not _is_going(pod)]
 
     def _all_pods(self) -> list[Object]:
         listed: list[Object] = self.get("pods", "-l", f"app={self.name}")["items"]
@@ -172,7 +172,7 @@ class Shop:
 
         The Service gives an order to a pod that ends for a moment longer.
         """
-        until(lambda: len(self._all_pods()) == len(self.pods()), within=60, what="the pods of before are gone")
+        until(lambda: not any(map(_is_going, self._all_pods())), within=60, what="the pods of before are gone")
         urls, pods = self.urls(), len(self.pods())
         answers = [order(url, card=card) for url in urls for card in (True, False) * 3]
         bad = next((answer.words for answer in answers if not answer.good or not answer.of(release)), None)
@@ -209,6 +209,10 @@ class Shop:
         refused = self.terminal.cluster.kubectl_process(*question).stdout.strip() == "no"
         may = "may not" if refused else "may"
         return f"The operator itself {may} {verb} {resource}; it acts as the shop's service account.", refused
+
+
+def _is_going(pod: Object) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def _ended(row: str) -> bool:

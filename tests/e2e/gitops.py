@@ -48,10 +48,11 @@ class Shop(World):
             **more,
         )
 
-    def released(self, commit: str) -> Object:
-        """The Application once that commit was synced by itself."""
-        self.argocd.refresh(self.name, self.at)
-        return self.argocd.wait(self.name, operated(commit), self.at)
+    def released(self, commit: str, by: str | None = None) -> Object:
+        """The Application (or another one beside it) once that commit was synced by itself."""
+        name = by or self.name
+        self.argocd.refresh(name, self.at)
+        return self.argocd.wait(name, operated(commit), self.at)
 
     def settled(self, commit: str) -> None:
         """Wait until Argo CD has seen that the commit is deployed: before that it may sync it once more."""

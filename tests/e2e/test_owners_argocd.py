@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from testbed import Cluster
-from testbed.argocd import operated
 from tests.e2e.gitops import AUTOMATED, Shop
 from tests.e2e.test_argocd import argocd, not_automated, settings, shop  # noqa: F401 - fixtures
 from tests.e2e.world import Object, condition, outcome
@@ -126,7 +125,7 @@ def by_parent(shop: Shop, **spec: Any) -> None:  # noqa: F811
     commit = shop.repository.commit({"apps/web.json": child(shop)}, "The Application itself")
     at: dict[str, Any] = {"namespace": shop.at, "destination": shop.namespace}
     shop.argocd.application(ROOT, shop.repository.url, path="apps", automated=AUTOMATED, **at, **spec)
-    deployed_by_parent(shop, commit)
+    shop.released(commit, by=ROOT)
     may_look(shop)
 
 
@@ -135,12 +134,6 @@ def child(shop: Shop, **more: Any) -> str:  # noqa: F811
     spec = {**shop.app()["spec"], "syncPolicy": {"automated": AUTOMATED}, **more}
     names = {"name": shop.name, "namespace": shop.at}
     return json.dumps({"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": names, "spec": spec})
-
-
-def deployed_by_parent(shop: Shop, commit: str) -> None:  # noqa: F811
-    """Wait until the parent brought that commit, by itself."""
-    shop.argocd.refresh(ROOT, shop.at)
-    shop.argocd.wait(ROOT, operated(commit), shop.at)
 
 
 def test_an_app_of_apps_that_would_undo_it_is_named_before_anything_is_touched(shop: Shop) -> None:  # noqa: F811
@@ -166,7 +159,7 @@ def test_an_app_of_apps_that_leaves_automation_to_others_does_not_end_the_hold(s
     shop.held("back", "True")
     told = [{"name": "team", "value": "shop"}]
     commit = shop.repository.commit({"apps/web.json": child(shop, info=told)}, "Whose it is")
-    deployed_by_parent(shop, commit)
+    shop.released(commit, by=ROOT)
 
     app = shop.app()
     assert app["spec"]["info"] == told

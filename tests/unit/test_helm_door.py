@@ -444,6 +444,7 @@ class Clock:
         monkeypatch.setattr(doors, "time", self)
         monkeypatch.setattr(doors, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": self.sleep}))
         monkeypatch.setattr(doors, "LEASE", 60.0)
+        monkeypatch.setattr(doors, "BEAT", 0.01)
 
     def monotonic(self) -> float:
         return 100.0 + sum(self.slept)
@@ -490,7 +491,6 @@ async def test_who_was_silent_for_too_long_writes_nothing_more_when_he_can_speak
     """Or Helm, refused an object for the silence, would record a failure that another attempt then comes after."""
     kept, api = store
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(doors, "BEAT", 0.01)
     async with child(api) as helm:
         await helm.create()
         alive = kept.notes["rollback.dev/alive"]
@@ -503,23 +503,29 @@ async def test_who_was_silent_for_too_long_writes_nothing_more_when_he_can_speak
         assert await helm.write(status="failed") == 403
 
 
+@asynccontextmanager
+async def last_sign_of_life(kept: Store, clock: Clock, helm: Child) -> AsyncIterator[None]:
+    """A sign of life that is begun a second before it would be too late, and gets no answer while the context lasts."""
+    kept.goes_on.clear()
+    clock.slept.append(doors.LEASE - 1)
+    beats = asyncio.create_task(helm.door.beat())
+    async with asyncio.timeout(60):
+        await kept.came.wait()
+        yield
+        kept.goes_on.set()
+        await beats
+
+
 async def test_an_answer_that_comes_too_late_gives_nobody_his_time_back(
     store: tuple[Store, Api], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept, api = store
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(doors, "BEAT", 0.01)
     async with child(api) as helm:
         await helm.create()
-        kept.goes_on.clear()
-        clock.slept.append(doors.LEASE - 1)
-        beats = asyncio.create_task(helm.door.beat())
-        async with asyncio.timeout(60):
-            await kept.came.wait()
+        async with last_sign_of_life(kept, clock, helm):
             clock.slept.append(2)
             assert await helm.call("PATCH", "/apis/apps/v1/namespaces/shop/deployments/web", {}) == 403
-            kept.goes_on.set()
-            await beats
         assert await helm.write(status="failed") == 403
 
 
@@ -529,7 +535,6 @@ async def test_what_is_deployed_is_done_however_long_helm_stays(
     """Nobody says any more that he lives then, and nobody has to: it is not made a second time for that."""
     _, api = store
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(doors, "BEAT", 0.01)
     async with child(api) as helm:
         await helm.create()
         assert await helm.write() == 200
@@ -548,22 +553,15 @@ async def test_a_record_is_not_closed_by_who_had_to_wait_for_too_long(
     """A sign of life is written before it, and takes its time."""
     kept, api = store
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(doors, "BEAT", 0.01)
     async with child(api) as helm:
         await helm.create()
-        kept.goes_on.clear()
-        clock.slept.append(doors.LEASE - 1)
-        beats = asyncio.create_task(helm.door.beat())
-        async with asyncio.timeout(60):
-            await kept.came.wait()
+        async with last_sign_of_life(kept, clock, helm):
             closing = asyncio.create_task(helm.write())
             while not helm.door._writing._waiters:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
             kept.instead = [("PUT", 500, False)]
             clock.slept.append(2)
-            kept.goes_on.set()
-            assert await closing == 403
-            await beats
+        assert await closing == 403
     assert kept.kept[NEXT]["metadata"]["labels"]["status"] == "pending-rollback"
 
 

@@ -58,7 +58,7 @@ class StatefulSetTarget(ControllerRevisionTarget):
         found = await super().examine(where, target, to)
         body = target.raw.body
         if target.held_up is not None and to.fingerprint == target.current.fingerprint:
-            return await self._freeing(where, target, target.held_up, found)
+            return await self._freeing(where, target, found)
         if not _waits_in_order(body):
             return found
         bad = f"pods of {self._bad_revisions(target, to)} that are not ready"
@@ -89,8 +89,10 @@ class StatefulSetTarget(ControllerRevisionTarget):
                     path, as_=where.account, uid=metadata["uid"], version=metadata["resourceVersion"]
                 )
 
-    async def _freeing(self, where: Where, target: Snapshot, held: HeldUp, found: Findings) -> Findings:
+    async def _freeing(self, where: Where, target: Snapshot, found: Findings) -> Findings:
         """What it means to delete the pods that hold it up, and nothing else."""
+        held = target.held_up
+        assert held is not None
         steps = (f"Delete {held.pods}: the StatefulSet waits for what is not ready.",)
         deleting = _deleting(where, self._waited_for(target.raw))
         lacking = await access.first_lacking(self._api, deleting, where.account)

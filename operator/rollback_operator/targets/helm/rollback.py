@@ -141,7 +141,8 @@ class Rollback:
     @property
     def _applied(self) -> bool:
         """Whether the objects are applied by the API server: as those of the revision were that is gone back to."""
-        return any(one.applied for one in self._standing.records if str(one.number) == self._to)
+        there = self._standing.numbered(self._to)
+        return there is not None and there.applied
 
     @property
     def _left(self) -> int:

@@ -48,6 +48,10 @@ class Standing:
         """What can be gone back to."""
         return tuple(one for one in self.records if one.candidate)
 
+    def numbered(self, number: str) -> Record | None:
+        """The revision of that number, as plans write it; None if there is none."""
+        return next((one for one in self.records if str(one.number) == number), None)
+
     @property
     def hooks_begun(self) -> Record | None:
         """The last attempt before the newest of the same request that had begun hooks."""

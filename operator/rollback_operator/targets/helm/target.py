@@ -164,7 +164,7 @@ class HelmTarget:
             kube.errors.NotFound: one of them is gone.
         """
         assert standing.newest is not None
-        there = next((one for one in standing.records if str(one.number) == to), None)
+        there = standing.numbered(to)
         if there is None:
             raise errors.NotFound(f"revision {to} is gone")
         stands, goes = await asyncio.gather(self._newest(where, standing), self._store.read(where, there))
@@ -197,8 +197,9 @@ class HelmTarget:
         standing: Standing = target.raw
         assert standing.current is not None
         try:
-            comes_back = next((one for one in standing.records if str(one.number) == to), None)
-            stored, things = await asyncio.gather(self._newest(where, standing), self._things(where, comes_back))
+            stored, things = await asyncio.gather(
+                self._newest(where, standing), self._things(where, standing.numbered(to))
+            )
             live = await Changes(self._api, where, things | await _objects(stored.release), {}).live()
             if standing.current is not standing.newest:
                 stored = await self._store.read(where, standing.current)
